@@ -1,0 +1,14 @@
+"""A safety gate in front of a model registry: it judges pretrained backbones.
+
+>>> import gate
+>>> policy = gate.load_policy("policies/digits.yaml")
+>>> policy.name
+'digits'
+"""
+
+from gate.decide import decide
+from gate.policy import Policy, load_policy
+from gate.values import Evidence, Measurement, Verdict
+
+__version__ = "0.1.0"
+__all__ = ["Evidence", "Measurement", "Policy", "Verdict", "decide", "load_policy"]

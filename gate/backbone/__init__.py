@@ -1,0 +1,108 @@
+"""Backbone: the pretrained feature extractor on trial, one ``features`` call for every runtime.
+
+Weights are data: ONNX, torch.export and safetensors are read, and no pickle ever is. The code of
+an architecture comes from the team's own repository and is trusted.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.errors import BackboneError
+from gate.files import sha256_of
+from gate.plan import BackboneFile, Preprocessing
+
+
+class Runtime(Protocol):
+    """What runs the weights."""
+
+    versions: dict[str, str]
+
+    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalised images to what the named output or layer gives for them."""
+        ...
+
+
+class Backbone:
+    """Weights, their runtime and their preprocessing.
+
+    Args:
+        file: Where the weights lie.
+        preprocessing: From pixels to input.
+
+    Raises:
+        BackboneError: Missing, truncated, a pickle, or of a kind that is refused.
+    """
+
+    def __init__(self, file: BackboneFile, preprocessing: Preprocessing) -> None:
+        self.file = file
+        self.preprocessing = preprocessing
+        self.digest = sha256_of(file.path, BackboneError)
+        self.images_passed = 0
+        self._runtime = _open(file)
+        self._mean = np.asarray(preprocessing.mean, np.float32) * 255
+        self._scale = 1 / (np.asarray(preprocessing.std, np.float32) * 255)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Runtime, its version and its device: numbers may differ between them in the last bits."""
+        return self._runtime.versions
+
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Pooled features of a batch.
+
+        Args:
+            images: ``(N, S, S, C)`` uint8, S the side of the preprocessing.
+
+        Returns:
+            ``(N, D)`` float32; maps ``(N, D, H, W)`` and token sequences ``(N, T, D)`` are averaged
+            over places.
+
+        Raises:
+            BackboneError: The runtime fails, or some feature is not finite.
+        """
+        pixels = (images - self._mean) * self._scale  # (N, S, S, C)
+        if self.preprocessing.layout == "NCHW":
+            pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+        outputs = self._runtime.run(pixels)
+        self.images_passed += len(images)
+        features = _pooled(outputs, self.file)
+        if len(features) != len(images):
+            raise BackboneError(
+                f"{self.file.path}: {len(images)} images gave {len(features)} rows of features; "
+                "export it with a dynamic batch axis"
+            )
+        if not np.isfinite(features).all():
+            bad = int((~np.isfinite(features)).any(axis=1).sum())
+            raise BackboneError(
+                f"{self.file.path}: features of {bad} of {len(images)} images are not finite; "
+                "check the preprocessing in the plan and the weights"
+            )
+        return features
+
+
+def _pooled(outputs: NDArray[np.float32], file: BackboneFile) -> NDArray[np.float32]:
+    if outputs.ndim == 4:
+        return outputs.mean(axis=(2, 3))
+    if outputs.ndim == 3:
+        return outputs.mean(axis=1)
+    if outputs.ndim == 2:
+        return outputs
+    raise BackboneError(
+        f"{file.path}: features of shape {outputs.shape}, expected (N, D), (N, T, D) or "
+        "(N, D, H, W); name another output or layer"
+    )
+
+
+def _open(file: BackboneFile) -> Runtime:
+    if file.onnx:
+        from gate.backbone.onnx_runtime import OnnxRuntime
+
+        return OnnxRuntime(file.onnx, file.output)
+    from gate.backbone.torch_runtime import TorchRuntime
+
+    return TorchRuntime(file)
+
+

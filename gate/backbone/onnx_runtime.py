@@ -1,0 +1,222 @@
+"""ONNX: looked through before it runs. The only file that imports onnx and onnxruntime."""
+
+import contextlib
+import ctypes
+import io
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from gate.errors import BackboneError
+from gate.strict_yaml import nearest
+
+log = logging.getLogger("gate")
+
+# operators that ONNX Runtime brings itself; others would need a library of somebody's
+_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
+_OPSET = 17
+
+
+class OnnxRuntime:
+    """An ONNX file on ONNX Runtime: on the GPU if one is there, else on the CPU.
+
+    Args:
+        path: The file, or the folder of a file whose weights lie beside it.
+        output: Name of a graph output, or of any value inside the graph; default the first output.
+
+    Raises:
+        BackboneError: Not ONNX, truncated, weights outside its folder, an unknown operator domain,
+            an unknown output, or refused by ONNX Runtime.
+    """
+
+    def __init__(self, path: Path, output: str | None) -> None:
+        self._path = path
+        file = _model_file(path)
+        model = _load(file)
+        _require_known_domains(file, model)
+        beside = _require_weights_inside(path, file, model)
+        names = [value.name for value in model.graph.output]
+        self._output = output or names[0]
+        if self._output not in names:
+            inner = [name for node in model.graph.node for name in node.output]
+            if output not in inner:
+                raise BackboneError(f"{file}: no output {output!r}; {nearest(output or '', names)}")
+            model.graph.output.append(onnx.ValueInfoProto(name=output))
+        inputs = {value.name for value in model.graph.input}
+        inputs -= {tensor.name for tensor in model.graph.initializer}
+        if len(inputs) != 1:
+            raise BackboneError(f"{file}: {len(inputs)} inputs {sorted(inputs)}, expected one: images")
+        (self._input,) = inputs
+        # what was looked through is what runs; only weights beside the file need its path
+        source = str(file) if beside and output in (None, *names) else model.SerializeToString()
+        if beside and not isinstance(source, str):
+            raise BackboneError(
+                f"{file}: {output!r} is not an output of the graph, and with weights in files "
+                f"beside it none can be added; {nearest(self._output, names)}"
+            )
+        self._session, provider = _session(file, source)
+        self.versions = {"runtime": f"onnxruntime {onnxruntime.__version__} {provider}"}
+
+    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The named output for one batch."""
+        try:
+            (outputs,) = self._session.run([self._output], {self._input: images})
+        except Exception as fault:  # ONNX Runtime's own exceptions have no common base
+            raise BackboneError(
+                f"{self._path}: ONNX Runtime refused a batch of shape {images.shape}: "
+                f"{_first_line(fault)}; check size, channels and layout in the plan's preprocessing"
+            ) from fault
+        return np.asarray(outputs, np.float32)
+
+
+def _model_file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    files = sorted(path.glob("*.onnx"))
+    if len(files) != 1:
+        raise BackboneError(f"{path}: {len(files)} .onnx files in the folder, expected one")
+    return files[0]
+
+
+def _load(file: Path) -> onnx.ModelProto:
+    try:
+        model = onnx.load_model(file, load_external_data=False)
+    except OSError as fault:
+        raise BackboneError(f"{file}: cannot be read: {fault.strerror or fault}") from fault
+    except Exception as fault:  # protobuf's DecodeError, whose home differs between its releases
+        raise BackboneError(f"{file}: not an ONNX model, or truncated: {_first_line(fault)}") from fault
+    if not model.graph.output or not model.graph.node:
+        raise BackboneError(f"{file}: not an ONNX model: it has no graph, or no output")
+    return model
+
+
+def _graphs(model: onnx.ModelProto) -> Iterator[tuple[Iterable[Any], Iterable[Any]]]:
+    """Nodes and tensors of the graph, of the graphs inside it, and of the model's functions."""
+    waiting: list[Any] = [model.graph, *model.functions]
+    while waiting:
+        graph = waiting.pop()
+        attributes = [attribute for node in graph.node for attribute in node.attribute]
+        waiting += [a.g for a in attributes if a.type == onnx.AttributeProto.GRAPH]
+        waiting += [g for a in attributes for g in a.graphs]
+        tensors = [*getattr(graph, "initializer", ()), *(t for a in attributes for t in a.tensors)]
+        tensors += [a.t for a in attributes if a.type == onnx.AttributeProto.TENSOR]
+        for sparse in getattr(graph, "sparse_initializer", ()):
+            tensors += [sparse.values, sparse.indices]
+        yield graph.node, tensors
+
+
+def _require_known_domains(file: Path, model: onnx.ModelProto) -> None:
+    known = _DOMAINS | {function.domain for function in model.functions}
+    for nodes, _ in _graphs(model):
+        for node in nodes:
+            if node.domain not in known:
+                raise BackboneError(
+                    f"{file}: operator {node.op_type} is of the unknown domain {node.domain!r}; "
+                    "export it with standard operators"
+                )
+
+
+def _require_weights_inside(path: Path, file: Path, model: onnx.ModelProto) -> bool:
+    """Whether weights lie in files beside the model; refuses files outside its folder."""
+    beside = False
+    for _, tensors in _graphs(model):
+        for tensor in tensors:
+            if tensor.data_location != onnx.TensorProto.EXTERNAL:
+                continue
+            beside = True
+            location = next((e.value for e in tensor.external_data if e.key == "location"), "")
+            inside = PurePosixPath(location)
+            target = file.parent / location
+            if inside.is_absolute() or ".." in inside.parts or not location or target.is_symlink():
+                raise BackboneError(
+                    f"{file}: weights of {tensor.name!r} lie at {location!r}, outside the model's "
+                    "folder; put them beside it"
+                )
+            if not target.is_file():
+                raise BackboneError(f"{file}: weights of {tensor.name!r} are missing at {target}")
+    if beside and path == file:
+        raise BackboneError(
+            f"{file}: weights lie in files beside it; name the folder {file.parent} as the "
+            "backbone, so that its digest covers them"
+        )
+    return beside
+
+
+def _session(file: Path, source: str | bytes) -> tuple[Any, str]:
+    onnxruntime.set_default_logger_severity(4)  # a provider that fails to load prints a page
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    providers = ["CPUExecutionProvider"]
+    gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and _gpu_is_there()
+    said = io.StringIO()
+    if gpu:
+        with contextlib.redirect_stdout(said):
+            onnxruntime.preload_dlls()  # finds the CUDA libraries that torch brings
+        providers.insert(0, "CUDAExecutionProvider")
+    try:
+        session = onnxruntime.InferenceSession(source, options, providers=providers)
+    except Exception as fault:  # ONNX Runtime's own exceptions have no common base
+        raise BackboneError(f"{file}: ONNX Runtime refused it: {_first_line(fault)}") from fault
+    provider = session.get_providers()[0]
+    if provider == "CUDAExecutionProvider":
+        log.info("%s: ONNX Runtime runs on the GPU", file.name)
+    elif gpu:
+        why = said.getvalue().strip().splitlines()[:1] or ["install torch with CUDA"]
+        log.warning("%s: ONNX Runtime could not load CUDA and runs on the CPU: %s", file.name, why[0])
+    else:
+        log.info("%s: no GPU here; ONNX Runtime runs on the CPU", file.name)
+    return session, provider
+
+
+def _gpu_is_there() -> bool:
+    """Asks the driver; importing torch for it would take seconds."""
+    for name in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            driver = ctypes.CDLL(name)
+        except OSError:
+            continue
+        count = ctypes.c_int(0)
+        return (
+            driver.cuInit(0) == 0
+            and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+            and count.value > 0
+        )
+    return False
+
+
+def _first_line(fault: Exception) -> str:
+    return (str(fault).strip().splitlines() or [type(fault).__name__])[0]
+
+
+def linear_head(
+    weight: NDArray[np.float32], bias: NDArray[np.float32], metadata: dict[str, str]
+) -> bytes:
+    """A linear head as an ONNX file: ``features`` (N, D) to ``logits`` (N, K).
+
+    Args:
+        weight: ``(D, K)``.
+        bias: ``(K,)``.
+        metadata: Goes with the file.
+    """
+    features, classes = weight.shape
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Gemm", ["features", "weight", "bias"], ["logits"])],
+        "head",
+        [value("features", onnx.TensorProto.FLOAT, ["N", features])],
+        [value("logits", onnx.TensorProto.FLOAT, ["N", classes])],
+        [onnx.numpy_helper.from_array(weight, "weight"), onnx.numpy_helper.from_array(bias, "bias")],
+    )
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", _OPSET)], producer_name="gate"
+    )
+    model.ir_version = 8  # read by every ONNX Runtime of the last years
+    onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))

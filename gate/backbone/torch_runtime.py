@@ -1,0 +1,130 @@
+"""torch: exported programs, and safetensors with the factory of their architecture."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from gate.backbone.exported import vetted_copy
+from gate.errors import BackboneError
+from gate.plan import BackboneFile
+from gate.strict_yaml import nearest
+
+
+class TorchRuntime:
+    """Weights on torch: on the GPU if one is there, else on the CPU.
+
+    Raises:
+        BackboneError: A pickle, truncated, or weights that do not fit the architecture.
+    """
+
+    def __init__(self, file: BackboneFile) -> None:
+        self._file = file
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._captured: list[torch.Tensor] = []
+        if file.exported:
+            self._module: Any = _exported(file.exported).to(self._device)
+        else:
+            module = _with_weights(file).to(self._device).eval()
+            if file.layer:
+                _layer(module, file).register_forward_hook(self._capture)
+            self._module = module
+        self.versions = {"runtime": f"torch {torch.__version__} {self._device.type}"}
+
+    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the layer, or the whole module, gives for one batch."""
+        # exported programs with a dynamic batch are specialised for two images and more
+        batch = torch.from_numpy(images if len(images) > 1 else np.repeat(images, 2, axis=0))
+        self._captured.clear()
+        try:
+            with torch.inference_mode():
+                outputs = self._module(batch.to(self._device))
+        except Exception as fault:  # whatever the architecture's own code raises
+            raise BackboneError(
+                f"{self._file.path}: refused a batch of shape {tuple(batch.shape)}: "
+                f"{(str(fault).strip().splitlines() or [type(fault).__name__])[0]}; check size, "
+                "channels and layout in the plan's preprocessing"
+            ) from fault
+        if self._file.layer:
+            if not self._captured:
+                raise BackboneError(f"{self._file.path}: layer {self._file.layer!r} never ran")
+            outputs = self._captured[-1]
+        if isinstance(outputs, (tuple, list)):
+            outputs = outputs[0]
+        if not isinstance(outputs, torch.Tensor):
+            raise BackboneError(
+                f"{self._file.path}: gives {type(outputs).__name__}, expected a tensor; name a layer"
+            )
+        return outputs[: len(images)].float().cpu().numpy()
+
+    def _capture(self, _module: Any, _inputs: Any, output: torch.Tensor) -> None:
+        self._captured.append(output)
+
+
+def _exported(path: Path) -> torch.nn.Module:
+    copy = vetted_copy(path)
+    try:
+        return torch.export.load(copy).module()
+    except Exception as fault:  # the loader raises whatever its parts raise
+        raise BackboneError(
+            f"{path}: torch.export cannot load it: "
+            f"{(str(fault).strip().splitlines() or [type(fault).__name__])[0]}"
+        ) from fault
+
+
+def _with_weights(file: BackboneFile) -> torch.nn.Module:
+    assert file.weights is not None and file.arch is not None  # noqa: S101  # the plan holds it
+    try:
+        weights = load_file(file.weights)
+    except OSError as fault:
+        raise BackboneError(f"{file.weights}: cannot be read: {fault}") from fault
+    except SafetensorError as fault:
+        raise BackboneError(
+            f"{file.weights}: not safetensors, or truncated: {fault}; a pickle is never loaded: "
+            "convert it to safetensors"
+        ) from fault
+    module = _factory(file.arch)()
+    if not isinstance(module, torch.nn.Module):
+        raise BackboneError(f"{file.arch}: gives {type(module).__name__}, expected an nn.Module")
+    expected = module.state_dict()
+    weights = {name: tensor.to(expected[name].dtype) if name in expected else tensor
+               for name, tensor in weights.items()}
+    try:
+        missing, unexpected = module.load_state_dict(weights, strict=False)
+    except RuntimeError as fault:
+        raise BackboneError(f"{file.weights}: does not fit {file.arch}: {fault}") from fault
+    # how many batches were seen in training plays no part in inference, and is often left out
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise BackboneError(
+            f"{file.weights}: does not fit {file.arch}: {len(missing)} tensors are missing "
+            f"{missing[:3]}, {len(unexpected)} are unknown {unexpected[:3]}"
+        )
+    return module
+
+
+def _factory(arch: str) -> Any:
+    module, _, name = arch.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # the team's own repository, where gate is run
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as fault:
+        raise BackboneError(
+            f"arch {arch!r} cannot be imported: {fault}; run gate from the repository that has it"
+        ) from fault
+
+
+def _layer(module: torch.nn.Module, file: BackboneFile) -> torch.nn.Module:
+    layers = dict(module.named_modules())
+    if file.layer not in layers:
+        raise BackboneError(
+            f"{file.arch}: no layer {file.layer!r}; {nearest(file.layer or '', layers)}"
+        )
+    return layers[file.layer]

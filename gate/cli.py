@@ -1,0 +1,472 @@
+"""The command line: parse, one call, exit code. Results on stdout, everything else on stderr."""
+
+import logging
+import os
+import sys
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gate import __version__
+from gate.errors import AdmissionError, DataError, EvidenceError, ExitCode, GateError, PlanError
+from gate.values import Decision, Evidence, Verdict
+
+app = typer.Typer(
+    name="gate",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Judges pretrained backbones before they reach a model registry: "
+    "plan -> evidence -> verdict -> admission.",
+)
+policy_app = typer.Typer(no_args_is_help=True, help="For those who edit policies.")
+app.add_typer(policy_app, name="policy")
+
+_CODE: dict[Decision, ExitCode] = {
+    "accept": ExitCode.ACCEPT,
+    "reject": ExitCode.REJECT,
+    "inconclusive": ExitCode.INCONCLUSIVE,
+}
+
+
+class Format(StrEnum):
+    """How a result is printed; the exit code is the same for all."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+class Silenced(StrEnum):
+    """What --exit-zero-on may turn into exit code 0."""
+
+    REJECT = "reject"
+    INCONCLUSIVE = "inconclusive"
+
+
+PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="What is measured, on which data.")]
+PolicyFile = Annotated[Path, typer.Option("--policy", metavar="FILE", help="What is acceptable.")]
+Candidate = Annotated[
+    Path | None,
+    typer.Option("--backbone", metavar="FILE", help="Another candidate in the plan's place."),
+]
+Features = Annotated[
+    Path | None,
+    typer.Option("--features", metavar="DIR", help="Where features are kept and found again."),
+]
+WaiverFile = Annotated[
+    Path | None, typer.Option("--waivers", metavar="FILE", help="Dated exceptions to rules.")
+]
+NoWaivers = Annotated[bool, typer.Option("--no-waivers", help="Decide as if there were none.")]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option("--as-of", formats=["%Y-%m-%d"], help="Judge waivers on this day, not today."),
+]
+ExitZeroOn = Annotated[
+    str,
+    typer.Option(
+        "--exit-zero-on",
+        metavar="reject,inconclusive",
+        help="Exit 0 on these decisions too, for pipelines that read the verdict file.",
+    ),
+]
+Shown = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
+
+
+@app.command()
+def run(
+    plan: PlanFile,
+    policy: PolicyFile,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where everything goes.")],
+    backbone: Candidate = None,
+    waivers: WaiverFile = None,
+    no_waivers: NoWaivers = False,
+    as_of: AsOf = None,
+    exit_zero_on: ExitZeroOn = "",
+    output_format: Shown = Format.TEXT,
+) -> int:
+    """Validate, embed, probe, calibrate, decide and report, in one process without DVC.
+
+    DIR then holds evidence/, heads/, features/, validation.json, verdict.json, report.md,
+    report.html and run-info.json.
+    """
+    silenced = _silenced(exit_zero_on)
+    from gate.policy import load_policy
+    from gate.run import run_all
+
+    verdict = run_all(
+        plan,
+        load_policy(policy),
+        out,
+        backbone=backbone,
+        waivers=_waivers(waivers, no_waivers),
+        today=_day(as_of),
+        show_progress=sys.stderr.isatty(),
+    )
+    return _conclude(verdict, output_format, silenced)
+
+
+@app.command()
+def validate(
+    plan: PlanFile,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="JSON of all checks.")] = None,
+) -> int:
+    """Check the table of each split: columns, labels, groups, duplicates, overlap, balance."""
+    from gate.expectations import validate as validate_splits
+    from gate.plan import load_plan
+    from gate.run import require_valid
+    from gate.trial import Trial
+
+    trial = Trial(load_plan(plan), Path(), show_progress=sys.stderr.isatty())
+    validation = validate_splits(trial)
+    if out:
+        _write(out, validation.to_json())
+    require_valid(plan, validation)
+    print(f"{len(validation.checks)} checks on {len(trial.plan.splits)} splits passed")
+    return ExitCode.ACCEPT
+
+
+@app.command()
+def embed(
+    plan: PlanFile,
+    features: Annotated[Path, typer.Option("--features", metavar="DIR", help="Where they go.")],
+    backbone: Candidate = None,
+) -> int:
+    """Compute the features of every split that a task uses, once."""
+    trial = _trial(plan, backbone, features)
+    for split in dict.fromkeys(s for t in trial.plan.tasks.values() for s in (t.train, t.test)):
+        rows, width = trial.features(split).shape
+        if trial.reference:
+            trial.features(split, trial.reference)
+        print(f"{split}: {rows} images, {width} features")
+    return ExitCode.ACCEPT
+
+
+@app.command()
+def probe(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A probe that the plan names.")],
+    plan: Annotated[Path, typer.Option("--plan", metavar="PLAN", help="What is measured.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The evidence, as JSON.")],
+    backbone: Candidate = None,
+    features: Features = None,
+) -> int:
+    """Run one probe and write its evidence."""
+    from gate import probes
+    from gate.strict_yaml import nearest
+
+    trial = _trial(plan, backbone, features)
+    named = trial.plan.probes.named()
+    if name not in named:
+        raise PlanError(f"{plan}: no probe {name!r}; {nearest(name, named)}")
+    evidence = probes.measure(name, trial)
+    _write(out, evidence.to_json())
+    print(f"{name}: {len(evidence.measurements)} measurements in {out}")
+    return ExitCode.ACCEPT
+
+
+@app.command()
+def calibrate(
+    plan: PlanFile,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the heads go.")],
+    backbone: Candidate = None,
+    features: Features = None,
+) -> int:
+    """Write each task's head, calibrated by GLA, as safetensors and as ONNX."""
+    from gate.calibrate import write_heads
+
+    for path in write_heads(_trial(plan, backbone, features), out):
+        print(path)
+    return ExitCode.ACCEPT
+
+
+@app.command()
+def decide(
+    policy: PolicyFile,
+    evidence: Annotated[
+        Path, typer.Option("--evidence", metavar="DIR", help="Evidence files of one candidate.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The verdict, as JSON.")],
+    waivers: WaiverFile = None,
+    no_waivers: NoWaivers = False,
+    as_of: AsOf = None,
+    exit_zero_on: ExitZeroOn = "",
+    output_format: Shown = Format.TEXT,
+) -> int:
+    """Hold the policy against the evidence; the exit code is the verdict's."""
+    silenced = _silenced(exit_zero_on)
+    from gate import decide as judge
+    from gate.policy import load_policy
+
+    verdict = judge(
+        load_policy(policy), _evidence(evidence), _day(as_of), _waivers(waivers, no_waivers)
+    )
+    _write(out, verdict.to_json())
+    return _conclude(verdict, output_format, silenced)
+
+
+@app.command()
+def report(
+    verdict: Annotated[Path, typer.Argument(metavar="VERDICT", help="A verdict file.")],
+    evidence: Annotated[
+        Path | None,
+        typer.Option("--evidence", metavar="DIR", help="Adds every measurement to Markdown."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write it here, not to stdout.")
+    ] = None,
+    output_format: Shown = Format.TEXT,
+) -> int:
+    """Show a verdict to people. Exits 0 whatever the verdict says."""
+    judged = _verdict(verdict)
+    shown = _rendered(judged, output_format, _evidence(evidence) if evidence else (), out is None)
+    if out:
+        _write(out, shown)
+    else:
+        sys.stdout.write(shown)
+    return ExitCode.ACCEPT
+
+
+@app.command()
+def admit(
+    verdict: Annotated[Path, typer.Argument(metavar="VERDICT", help="A verdict file.")],
+    artefact: Annotated[
+        Path, typer.Option("--artefact", metavar="FILE", help="The backbone that was judged.")
+    ],
+    policy: PolicyFile,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The admission.")],
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="PEM", help="Private key that signs it.")
+    ] = None,
+) -> int:
+    """Issue a signed admission if the verdict accepts; else exit with its code, and no file."""
+    from gate import admission
+    from gate.files import sha256_of
+    from gate.policy import load_policy
+
+    out.unlink(missing_ok=True)  # whatever comes, an older admission does not outlive this call
+    judged = _verdict(verdict)
+    if judged.decision != "accept":
+        return _say_why(judged)
+    issued = admission.admit(
+        judged,
+        load_policy(policy),
+        artefact,
+        sha256_of(artefact, AdmissionError),
+        _day(None),
+        _bytes(key) if key else None,
+    )
+    _write(out, issued)
+    print(f"{artefact}: admitted by {out}, {'signed' if key else 'unsigned'}")
+    return ExitCode.ACCEPT
+
+
+@app.command()
+def check(
+    artefact: Annotated[Path, typer.Argument(metavar="ARTEFACT", help="What is to be deployed.")],
+    admission: Annotated[
+        Path, typer.Option("--admission", metavar="FILE", help="Issued by admit.")
+    ],
+    policy: Annotated[
+        Path | None, typer.Option("--policy", metavar="FILE", help="It must have been this one.")
+    ] = None,
+    public_key: Annotated[
+        Path | None, typer.Option("--public-key", metavar="PEM", help="Who must have signed it.")
+    ] = None,
+) -> int:
+    """Before deployment: exits 0 only if the admission admits this very artefact, today."""
+    from gate import admission as admissions
+    from gate.files import sha256_of
+    from gate.policy import load_policy
+
+    verdict = admissions.check(
+        _bytes(admission),
+        sha256_of(artefact, AdmissionError),
+        _day(None),
+        load_policy(policy) if policy else None,
+        _bytes(public_key) if public_key else None,
+    )
+    until = f", until {verdict.valid_until}" if verdict.valid_until else ""
+    print(f"{artefact}: admitted under policy {verdict.policy.name} v{verdict.policy.version}{until}")
+    return ExitCode.ACCEPT
+
+
+@app.command("exit-codes")
+def exit_codes() -> int:
+    """Print what each exit code means."""
+    for code in ExitCode:
+        print(f"{code.value:>3}  {code.name:<12}  {code.meaning}")
+    return ExitCode.ACCEPT
+
+
+@policy_app.command("lint")
+def policy_lint(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Policy files.")],
+) -> int:
+    """Check that policies are well-formed, and name only what probes measure."""
+    from gate.policy import load_policy
+
+    for path in files:
+        policy = load_policy(path)
+        print(f"{path}: {policy.name} v{policy.version}, {len(policy.rules)} rules")
+    return ExitCode.ACCEPT
+
+
+@policy_app.command("schema")
+def policy_schema() -> int:
+    """Print the JSON Schema of policies, for completion in editors."""
+    import json
+
+    from gate.policy import Policy
+
+    print(json.dumps(Policy.model_json_schema(), indent=2))
+    return ExitCode.ACCEPT
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"gate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # noqa: ARG001  # the callback does it
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+# --- what the commands share ----------------------------------------------------------------------
+
+
+def _trial(plan: Path, backbone: Path | None, features: Path | None) -> Any:
+    import tempfile
+
+    from gate.plan import load_plan
+    from gate.trial import Trial
+
+    # where nobody keeps features, they last as long as the command
+    folder = features or Path(tempfile.mkdtemp(prefix="gate-"))
+    return Trial(load_plan(plan, backbone), folder, show_progress=sys.stderr.isatty())
+
+
+def _evidence(folder: Path) -> list[Evidence]:
+    from gate.files import read_json
+
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise EvidenceError(f"{folder}: no evidence (*.json); run the probes first")
+    return [read_json(path, Evidence, EvidenceError) for path in files]
+
+
+def _verdict(path: Path) -> Verdict:
+    from gate.files import read_json
+
+    return read_json(path, Verdict, EvidenceError)
+
+
+def _waivers(path: Path | None, none: bool) -> Any:
+    from gate.policy import load_waivers
+
+    return load_waivers(path) if path and not none else ()
+
+
+def _day(as_of: datetime | None) -> date:
+    return as_of.date() if as_of else date.today()  # noqa: DTZ011  # a waiver ends where people live
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as fault:
+        raise AdmissionError(f"{path}: cannot be read: {fault.strerror}; check the path") from fault
+
+
+def _write(path: Path, content: str) -> None:
+    from gate import files
+
+    files.write(path, content)
+
+
+def _silenced(exit_zero_on: str) -> set[str]:
+    names = {name.strip() for name in exit_zero_on.split(",") if name.strip()}
+    if unknown := sorted(names - {*Silenced}):
+        raise typer.BadParameter(
+            f"--exit-zero-on {unknown[0]!r}: only reject and inconclusive can be silenced"
+        )
+    return names
+
+
+def _conclude(verdict: Verdict, output_format: Format, silenced: set[str]) -> int:
+    sys.stdout.write(_rendered(verdict, output_format, (), colours=True))
+    code = _say_why(verdict)
+    return ExitCode.ACCEPT if verdict.decision in silenced else code
+
+
+def _say_why(verdict: Verdict) -> int:
+    from gate.report import reason
+
+    if verdict.decision != "accept":
+        _say(reason(verdict))
+    return _CODE[verdict.decision]
+
+
+def _rendered(
+    verdict: Verdict, output_format: Format, evidence: Any, colours: bool = False
+) -> str:
+    from gate import report as reports
+
+    if output_format is Format.JSON:
+        return verdict.to_json()
+    if output_format is Format.MARKDOWN:
+        return reports.markdown(verdict, evidence)
+    if output_format is Format.HTML:
+        return reports.html(verdict)
+    terminal = colours and sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return reports.text(verdict, colour=terminal)
+
+
+def _say(message: str) -> None:
+    print(f"gate: {message}", file=sys.stderr)
+
+
+def main() -> None:
+    """Run a command; every way out has an exit code of the table, and a line that says why."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("gate: %(message)s"))
+    log = logging.getLogger("gate")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int:
+    try:
+        return int(app(standalone_mode=False) or 0)
+    except GateError as fault:
+        _say(str(fault))
+        return fault.exit_code
+    except typer.TyperException as fault:
+        _say(f"{fault.format_message()} Try --help.")
+        return ExitCode.USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted; run again to complete")
+        return ExitCode.INTERRUPTED
+    except SystemExit:  # typer's answer to a closed pipe is 1, and 1 means rejected
+        return ExitCode.ERROR
+    except Exception as fault:  # a traceback exits 1, and 1 means rejected
+        if "GATE_TRACEBACK" in os.environ:
+            import traceback
+
+            traceback.print_exc()
+        _say(
+            f"unexpected {type(fault).__name__}: {fault}; this is a bug in gate: "
+            "set GATE_TRACEBACK=1 to see where, and report it"
+        )
+        return ExitCode.ERROR

@@ -1,0 +1,69 @@
+"""What can go wrong, and the exit code that says so.
+
+=======================  ==========================================================  ====
+raised                   when                                                        exit
+=======================  ==========================================================  ====
+``GateError``            never by itself: the root, to catch them all                   3
+``├─ PolicyError``       a policy or waiver file is invalid, empty or unknown           2
+``├─ PlanError``         a plan is invalid, or names a split or probe it lacks          2
+``├─ DataError``         images, labels or attributes are unusable                      3
+``├─ BackboneError``     weights are refused, do not load, or give unusable features    3
+``├─ EvidenceError``     a number cannot be measured, or evidence does not fit          3
+``└─ AdmissionError``    an admission is absent, forged, stale or of another file       3
+=======================  ==========================================================  ====
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command; everything but 0 blocks."""
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> "ExitCode":
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    ACCEPT = 0, "every blocking rule passed or is waived (or: the command did what it was asked)"
+    REJECT = 1, "at least one blocking rule failed"
+    USAGE = 2, "bad flags, an invalid or empty policy or plan, an unknown probe, metric or rule"
+    ERROR = 3, "could not evaluate: load refused, invalid data, NaN, digest mismatch, missing file"
+    INCONCLUSIVE = 4, "nothing failed, but some evidence is too weak to pass"
+    INTERRUPTED = 130, "interrupted"
+
+
+class GateError(Exception):
+    """The message names who, what was found, the bound, and what to do."""
+
+    exit_code = ExitCode.ERROR
+
+
+class PolicyError(GateError):
+    """A policy or waiver file that cannot be decided by."""
+
+    exit_code = ExitCode.USAGE
+
+
+class PlanError(GateError):
+    """A plan that cannot be carried out."""
+
+    exit_code = ExitCode.USAGE
+
+
+class DataError(GateError):
+    """Images, labels or attributes that cannot be measured on."""
+
+
+class BackboneError(GateError):
+    """Weights that are refused, do not load, or give unusable features."""
+
+
+class EvidenceError(GateError):
+    """A number that cannot be measured, or evidence that does not fit its verdict."""
+
+
+class AdmissionError(GateError):
+    """An admission that does not admit this artefact here and now."""

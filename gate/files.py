@@ -1,0 +1,97 @@
+"""Files appear whole or not at all, and what is read back is checked."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from gate import strict_yaml
+from gate.errors import GateError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A place beside ``path`` to write to; it becomes ``path`` if the block succeeds.
+
+    Whatever ends the block early (an error, Ctrl-C, a full disk) leaves the old file, or none.
+    After ``kill -9`` a ``.partial`` may lie about; the next run writes over it.
+
+    Raises:
+        GateError: The file cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(path)
+    except OSError as fault:
+        raise GateError(
+            f"{path}: cannot be written: {fault.strerror or fault}; nothing was changed; "
+            "free space or choose another folder, and run again"
+        ) from fault
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a whole file, or none.
+
+    Raises:
+        GateError: The file cannot be written.
+    """
+    with replacing(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def read_json(path: Path, model: type[Model], error: type[GateError]) -> Model:
+    """Read one JSON file into one model.
+
+    Raises:
+        GateError: Of type ``error``: missing, not JSON, or not what the model says.
+    """
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except OSError as fault:
+        raise error(f"{path}: cannot be read: {fault.strerror or fault}") from fault
+    except ValidationError as fault:
+        raise error("\n".join(strict_yaml.explain(fault, path, model))) from fault
+
+
+def sha256_of(path: Path, error: type[GateError]) -> str:
+    """Digest of an artefact: of a file its bytes, of a folder the names and bytes of all its files.
+
+    Args:
+        path: A file or a folder.
+        error: What to raise when it cannot be read.
+
+    Raises:
+        GateError: Of type ``error``: missing, unreadable, an empty folder, or a folder with a link
+            in it (what a link points to is not held by the digest).
+    """
+    try:
+        if not path.is_dir():
+            return "sha256:" + _sha256(path)
+        entries = sorted(path.rglob("*"))
+        for entry in entries:
+            if entry.is_symlink():
+                raise error(f"{entry}: a link inside an artefact is refused; copy the file instead")
+        files = [entry for entry in entries if entry.is_file()]
+        if not files:
+            raise error(f"{path}: an empty folder is no artefact")
+        manifest = "".join(f"{_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+        return "sha256:" + hashlib.sha256(manifest.encode()).hexdigest()
+    except OSError as fault:
+        raise error(f"{path}: cannot be read: {fault.strerror or fault}; check the path") from fault
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,201 @@
+"""pipelines/NAME.yaml -> Plan: what is measured, on which data. No threshold stands here."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from gate import strict_yaml
+from gate.errors import PlanError
+from gate.probes import ProbePlan
+from gate.values import Value
+
+# YAML reads a class called 6 as a number, and one called `no` as false; only the first is meant
+Name = Annotated[
+    str, BeforeValidator(lambda name: str(name) if type(name) in (int, str) else name)
+]
+
+
+class BackboneFile(Value):
+    """Where the weights lie: an ONNX file (or a folder with one), a torch.export file, or
+    safetensors with the factory of their architecture.
+    """
+
+    onnx: Path | None = None
+    exported: Path | None = None
+    weights: Path | None = None
+    arch: str | None = Field(None, pattern=r"^[\w.]+:\w+$", description="module:factory")
+    output: str | None = Field(
+        None, description="ONNX: name of the output that holds the features; default the first."
+    )
+    layer: str | None = Field(
+        None, description="torch: name of the submodule whose output holds the features."
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        given = [name for name in ("onnx", "exported", "weights") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(
+                f"state exactly one of onnx, exported and weights; found {given or 'none'}"
+            )
+        if bool(self.weights) != bool(self.arch):
+            raise ValueError("weights and arch go together: the file, and 'module:factory'")
+        if self.output and not self.onnx:
+            raise ValueError("output names an ONNX output; for torch say layer")
+        if self.layer and not self.weights:
+            raise ValueError(
+                "layer names a submodule, which only weights with an arch have; "
+                "an ONNX file says output, an exported file gives what it returns"
+            )
+        return self
+
+    @property
+    def path(self) -> Path:
+        """The file or folder that is judged."""
+        return self.onnx or self.exported or self.weights or Path()
+
+    def with_path(self, path: Path) -> "BackboneFile":
+        """Another file of the same kind in its place.
+
+        Raises:
+            PlanError: The ending says that it is of another kind.
+        """
+        kind = "onnx" if self.onnx else "exported" if self.exported else "weights"
+        endings = {".onnx": "onnx", ".pt2": "exported", ".safetensors": "weights"}
+        if endings.get(path.suffix, kind) != kind:
+            raise PlanError(
+                f"--backbone {path}: the plan describes a backbone by {kind!r}, and "
+                f"{path.suffix} is {endings[path.suffix]!r}; give a file of the same kind"
+            )
+        return BackboneFile(**{**self.model_dump(), kind: path})
+
+
+class Preprocessing(Value):
+    """From pixels to what the backbone was trained on; part of the features' digest.
+
+    Pixels are resized to ``size`` x ``size``, divided by 255, then normalised per channel.
+    """
+
+    size: int = Field(ge=1, description="Side of the input in pixels.")
+    mean: tuple[float, ...] = Field((0.0,), description="Per channel, on the scale 0 .. 1.")
+    std: tuple[Annotated[float, Field(gt=0)], ...] = Field((1.0,), description="Per channel.")
+    channels: Literal[1, 3] = 3
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+
+    @model_validator(mode="after")
+    def _one_per_channel(self) -> Self:
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if len(numbers) not in (1, self.channels):
+                raise ValueError(f"{name} has {len(numbers)} numbers for {self.channels} channels")
+        return self
+
+
+class Shard(Value):
+    """Every ``count``-th row, from row ``index`` on: parts of one file with no row in common."""
+
+    index: int = Field(ge=0)
+    count: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _inside(self) -> Self:
+        if self.index >= self.count:
+            raise ValueError(f"index {self.index} must be below count {self.count}")
+        return self
+
+
+class SplitPlan(Value):
+    """A table of images: a folder with metadata.csv, Parquet with image bytes, or .npz."""
+
+    path: Path
+    image: str = Field("image", description="Column (npz: key) of the images.")
+    label: str = Field("label", description="Column (npz: key) of the labels.")
+    classes: tuple[Name, ...] | None = Field(
+        None, description="Names of all classes, in order; not needed if the file names them."
+    )
+    keep: tuple[Name, ...] | None = Field(
+        None, description="Only these classes, in this order; images of others are left out."
+    )
+    attributes: tuple[str, ...] = Field((), description="Columns of attributes.")
+    shard: Shard | None = None
+    balanced: tuple[str, ...] = Field(
+        (), description="Columns whose groups are claimed to be of equal size."
+    )
+    minimum_group: int = Field(2, ge=1, description="Least images a class or group must have.")
+
+    @model_validator(mode="after")
+    def _known_columns(self) -> Self:
+        for column in self.balanced:
+            if column not in (self.label, *self.attributes):
+                raise ValueError(
+                    f"balanced: {column!r} is neither the label nor an attribute of this split"
+                )
+        return self
+
+
+class Head(Value):
+    """How a linear head is fitted on frozen features."""
+
+    l2: float = Field(1.0, gt=0, description="Strength of the L2 penalty on standardised features.")
+
+
+class Task(Value):
+    """A downstream task: a head is fitted on one split and tried on another."""
+
+    train: str
+    test: str
+    head: Head = Head()
+
+
+class Plan(Value):
+    """What is measured, on which data, with which settings."""
+
+    name: str = Field(min_length=1)
+    seed: int = Field(0, ge=0)
+    batch_size: int = Field(64, ge=1, description="Images per forward pass; part of the digest.")
+    backbone: BackboneFile
+    reference: BackboneFile | None = Field(
+        None, description="A backbone known to be clean, measured on the same images."
+    )
+    preprocessing: Preprocessing
+    reference_preprocessing: Preprocessing | None = Field(
+        None, description="For the reference, where it differs."
+    )
+    splits: dict[str, SplitPlan] = Field(min_length=1)
+    tasks: dict[str, Task] = Field(min_length=1)
+    probes: ProbePlan
+
+    @model_validator(mode="after")
+    def _refers_to_what_is_there(self) -> Self:
+        for name, task in self.tasks.items():
+            for split in (task.train, task.test):
+                if split not in self.splits:
+                    raise ValueError(
+                        f"tasks.{name}: unknown split {split!r}; "
+                        f"{strict_yaml.nearest(split, self.splits)}"
+                    )
+            if task.train == task.test:
+                raise ValueError(f"tasks.{name}: trains and tests on the same split {task.train!r}")
+        if not self.probes.named():
+            raise ValueError("probes: none is named, so nothing would be measured")
+        if self.reference_preprocessing and not self.reference:
+            raise ValueError("reference_preprocessing is given, and no reference")
+        return self
+
+
+def load_plan(path: Path, backbone: Path | None = None) -> Plan:
+    """Read a plan; paths in it are relative to the current folder, as in dvc.yaml.
+
+    Args:
+        path: The plan.
+        backbone: Another candidate in the plan's place.
+
+    Raises:
+        PlanError: Missing, not YAML, or with an unknown key or a reference to nothing.
+    """
+    plan = strict_yaml.load(path, Plan, PlanError)
+    if backbone is None:
+        return plan
+    return plan.model_validate(
+        {**plan.model_dump(), "backbone": plan.backbone.with_path(backbone).model_dump()}
+    )

@@ -1,0 +1,81 @@
+"""Which label prior does a classifier on this backbone carry, and does removing it help?
+
+What it measures: the label prior of the nearest-class-mean head, a stand-in for a zero-shot head,
+as shares with standard errors; how far it is from uniform; and what generalized logit adjustment
+(GLA) of the linear head by that prior changes in accuracy, on the same test images.
+Control: the uniform prior; the plain linear head.
+Why it matters: a head inherits the prior, and rare classes pay for it.
+Blind spots: it says how a classifier leans, not how often a class stood in the pretraining data;
+imbalance in the features themselves cannot be mended on logits.
+Source: Zhu et al. 2023, arXiv 2310.08106.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gate import priors, stats
+from gate.head import LinearHead, fit_linear, fit_nearest_class_mean, out_of_fold_logits
+from gate.values import Measurement, Value
+
+if TYPE_CHECKING:
+    from gate.priors import Prior
+    from gate.trial import Trial
+
+_Z = 1.959964  # a 95 % interval of a normal estimate
+
+
+class LabelPrior(Value):
+    """Which tasks to measure; all, unless some are named."""
+
+    tasks: tuple[str, ...] | None = None
+
+
+def measure(trial: "Trial", settings: LabelPrior) -> Iterator[Measurement]:
+    """The prior of each task's classes, its distance to uniform, and the gain by GLA."""
+    for name, task in trial.tasks(settings.tasks).items():
+        prior, head = calibrate(trial, name)
+        train, test = trial.split(task.train), trial.split(task.test)
+        for label, share, error in zip(train.classes, prior.shares, prior.errors, strict=True):
+            value, reach = float(share), _Z * float(error)
+            bounds = stats.Interval(value, max(value - reach, 0.0), min(value + reach, 1.0))
+            yield Measurement.of(
+                "label_prior", bounds, len(train), "fraction", task=name, **{"class": label}
+            )
+        distance = stats.Interval(*priors.distance_to_uniform(prior, trial.plan.seed))
+        yield Measurement.of(
+            "total_variation_to_uniform", distance, len(train), "fraction", task=name
+        )
+        plain = trial.predictions(name) == test.labels  # (N,)
+        calibrated = head.predict(trial.features(task.test)) == test.labels
+        gain = stats.paired_difference(
+            both=int((calibrated & plain).sum()),
+            first=int((calibrated & ~plain).sum()),
+            second=int((~calibrated & plain).sum()),
+            n=len(test),
+        )
+        yield Measurement.of("accuracy_gain", gain, len(test), "difference of fractions", task=name)
+
+
+def calibrate(trial: "Trial", task: str) -> "tuple[Prior, LinearHead]":
+    """The prior of a task's classes, and the task's head with both priors removed (GLA).
+
+    Prior and temperatures come from logits of training images by heads fitted without them.
+    """
+    settings, seed = trial.plan.tasks[task], trial.plan.seed
+    features, labels = trial.features(settings.train), trial.split(settings.train).labels
+    zero_shot = out_of_fold_logits(fit_nearest_class_mean, features, labels, seed)
+    fine_tuned = out_of_fold_logits(
+        partial(fit_linear, l2=settings.head.l2), features, labels, seed
+    )
+    prior = priors.estimate(zero_shot, labels)
+    head = priors.adjusted(
+        fit_nearest_class_mean(features, labels),
+        prior,
+        trial.head(task),
+        priors.estimate(fine_tuned, labels).scale,
+        np.bincount(labels) / len(labels),
+    )
+    return prior, head

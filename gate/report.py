@@ -1,0 +1,163 @@
+"""Verdict and evidence for people: the terminal, Markdown, HTML."""
+
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from gate.values import Evidence, Finding, Measurement, Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LIMITS = (
+    "A pass says that the triggers, attributes and tasks of the plan showed nothing. "
+    "It does not see an unknown, input-dependent or in-distribution trigger."
+)
+_MARK = {"fail": "FAIL", "missing": "MISS", "inconclusive": "????", "waived": "WAIV", "pass": "pass"}
+_STYLE = {"fail": "bold red", "waived": "magenta", "pass": "green"}
+_SHOWN_PER_RULE = 3
+_ROWS_PER_PROBE = 100  # keeps the Markdown under the 64 KiB that a pull-request comment may have
+
+
+def reason(verdict: Verdict) -> str:
+    """One line: the decision, and the finding that carries it.
+
+    The first failed finding of a rejection, the first unsettled one of an inconclusive verdict.
+    """
+    line = f"{verdict.decision}: {_tally(verdict)}"
+    carrying = [f for f in verdict.findings if f.blocks and (f.outcome == "fail") == _rejects(verdict)]
+    if carrying:
+        line += f"; {carrying[0].rule}: {carrying[0].says}{_about(carrying[0].measurement)}"
+    return line
+
+
+def text(verdict: Verdict, *, colour: bool = False, width: int = 110) -> str:
+    """The report for a terminal: what did not pass, and the worst of what did, rule by rule."""
+    from rich.console import Console
+
+    console = Console(file=StringIO(), force_terminal=colour, width=width, record=True)
+    _print(verdict, console)
+    exported = console.export_text(styles=colour)
+    return "\n".join(line.rstrip() for line in exported.splitlines()) + "\n"
+
+
+def html(verdict: Verdict) -> str:
+    """The terminal's report as one page that needs nothing else."""
+    from rich.console import Console
+
+    console = Console(file=StringIO(), width=130, record=True)
+    _print(verdict, console)
+    return console.export_html(inline_styles=True)
+
+
+def markdown(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
+    """The report for a pull request: findings, and below them every measurement."""
+    lines = [
+        f"## gate: {verdict.decision.upper()}",
+        "",
+        f"{_tally(verdict)} · policy `{verdict.policy.name}` v{verdict.policy.version} "
+        f"`{_short(verdict.policy.digest)}` · backbone `{_short(verdict.backbone)}`",
+        "",
+        "| | rule | finding | why |",
+        "|---|---|---|---|",
+        *(_cells(row.mark, row.rule, row.says, row.why) for row in _rows(verdict)),
+        "",
+    ]
+    for item in evidence:
+        lines += [
+            f"<details><summary>{item.probe}: {len(item.measurements)} measurements</summary>",
+            "",
+            "| metric | about | value | 95 % interval | n |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            _cells(
+                m.metric, _labels(m.about), f"{m.value:.3f}", f"{m.low:.3f} .. {m.high:.3f}", f"{m.n}"
+            )
+            for m in item.measurements[:_ROWS_PER_PROBE]
+        ]
+        if (more := len(item.measurements) - _ROWS_PER_PROBE) > 0:
+            lines.append(_cells(f"and {more} more in the evidence file", "", "", "", ""))
+        lines += ["", "</details>", ""]
+    return "\n".join([*lines, LIMITS, ""])
+
+
+class _Row(NamedTuple):
+    mark: str
+    style: str
+    rule: str
+    says: str
+    why: str
+
+
+def _rows(verdict: Verdict) -> Iterator[_Row]:
+    """At most a few findings of each rule and outcome; they come worst first."""
+    for (rule, outcome), group in groupby(verdict.findings, lambda f: (f.rule, f.outcome)):
+        findings = list(group)
+        shown = findings[: 1 if outcome == "pass" else _SHOWN_PER_RULE]
+        for finding in shown:
+            yield _Row(
+                _MARK[outcome] + ("" if finding.severity == "block" else " (warn)"),
+                _STYLE.get(outcome, "bold yellow"),
+                rule,
+                finding.says + _about(finding.measurement),
+                finding.why,
+            )
+        if more := len(findings) - len(shown):
+            yield _Row("", "dim", "", f"... and {more} more {outcome}", "")
+
+
+def _print(verdict: Verdict, console: "Console") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    style = _STYLE["fail"] if _rejects(verdict) else _STYLE.get(verdict.decision, "bold yellow")
+    if verdict.decision == "accept":
+        style = "bold green"
+    policy = f"policy {verdict.policy.name} v{verdict.policy.version}"
+    console.print(
+        Text.assemble(
+            (verdict.decision.upper(), style),
+            f"  {_tally(verdict)}\n",
+            (
+                f"{policy} {_short(verdict.policy.digest)}  backbone {_short(verdict.backbone)}",
+                "dim",
+            ),
+        )
+    )
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold", ratio=1)
+    for row in _rows(verdict):
+        table.add_row(Text(row.mark, style=row.style), Text(row.rule), Text(row.says))
+    console.print(table)
+    console.print(Text(LIMITS, style="dim"))
+
+
+def _rejects(verdict: Verdict) -> bool:
+    return verdict.decision == "reject"
+
+
+def _tally(verdict: Verdict) -> str:
+    outcomes = [finding.outcome for finding in verdict.findings]
+    counts = (f"{outcomes.count(name)} {name}" for name in _MARK if name in outcomes)
+    return f"{len(outcomes)} findings: {', '.join(counts)}"
+
+
+def _about(measurement: Measurement | None) -> str:
+    return f" ({_labels(measurement.about)})" if measurement and measurement.about else ""
+
+
+def _labels(about: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in about.items())
+
+
+def _cells(*cells: str) -> str:
+    escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+    return f"| {' | '.join(escaped)} |"
+
+
+def _short(digest: str) -> str:
+    return digest[:19]

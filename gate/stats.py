@@ -1,0 +1,164 @@
+"""Intervals: closed-form where one exists, so that the same counts give the same bytes.
+
+All are two-sided. A rule is held against the unfavourable end, so accepting needs *every* rule to
+hold; searching many triggers or groups can then only make a false acceptance less likely, and no
+correction across rules is needed. Where one *number* is itself the worst of many (worst group,
+strongest target class), its interval is widened (Bonferroni) to hold for all of them at once:
+pass ``searched``, the number of candidates.
+
+scipy is imported inside the functions: deciding and checking must start in 0.3 s.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gate.errors import EvidenceError
+
+LEVEL = 0.95
+
+
+class Interval(NamedTuple):
+    """A point estimate with its lower and upper confidence bound."""
+
+    value: float
+    low: float
+    high: float
+
+
+def rate(hits: int, n: int, *, searched: int = 1) -> Interval:
+    """Share of ``n`` independent examples that hit, with its Wilson score interval.
+
+    Args:
+        hits: How many examples hit, 0 to ``n``.
+        n: How many examples there are.
+        searched: Out of how many rates this one was picked; its interval holds for all of them.
+
+    Raises:
+        EvidenceError: There is no example, or ``hits`` is not in 0 .. n.
+
+    Source:
+        Wilson 1927; computed by ``scipy.stats.binomtest``.
+
+    >>> rate(0, 100)
+    Interval(value=0.0, low=0.0, high=0.03699350...)
+    """
+    from scipy.stats import binomtest
+
+    if n < 1 or not 0 <= hits <= n:
+        raise EvidenceError(
+            f"no interval for {hits} of {n} examples: a rate needs at least 1 example and "
+            "0 <= hits <= n; add examples"
+        )
+    bounds = binomtest(hits, n).proportion_ci(_level(searched), method="wilson")
+    value = hits / n
+    # rounding can leave the bound of 0/n or n/n a hair inside the estimate
+    return Interval(value, min(float(bounds.low), value), max(float(bounds.high), value))
+
+
+def paired_difference(both: int, first: int, second: int, n: int, *, searched: int = 1) -> Interval:
+    """Difference of two rates measured on the same ``n`` examples: first minus second.
+
+    Args:
+        both: Examples that hit both times.
+        first: Examples that hit the first time only.
+        second: Examples that hit the second time only.
+        n: All examples, those that never hit included.
+        searched: Out of how many differences this one was picked.
+
+    Raises:
+        EvidenceError: There is no example, or the counts exceed ``n``.
+
+    Source:
+        Newcombe 1998, "Improved confidence intervals for the difference between binomial
+        proportions based on paired data", method 10 (square-and-add on Wilson limits).
+
+    >>> paired_difference(both=40, first=9, second=1, n=50)  # doctest: +NUMBER
+    Interval(value=0.16, low=0.03, high=0.27)
+    """
+    neither = n - both - first - second
+    if n < 1 or min(both, first, second, neither) < 0:
+        raise EvidenceError(
+            f"no paired interval for counts {both}, {first}, {second} of {n} examples: "
+            "a difference needs at least 1 example; add examples"
+        )
+    a = rate(both + first, n, searched=searched)
+    b = rate(both + second, n, searched=searched)
+    margins = (both + first) * (neither + second) * (both + second) * (neither + first)
+    product = both * neither - first * second
+    # Newcombe's continuity correction applies to a positive association only
+    if product > 0:
+        product = max(product - n / 2, 0)
+    phi = product / math.sqrt(margins) if margins else 0.0
+    value = a.value - b.value
+
+    def reach(x: float, y: float) -> float:
+        return math.sqrt(max(x * x - 2 * phi * x * y + y * y, 0.0))
+
+    return Interval(
+        value,
+        max(value - reach(a.value - a.low, b.high - b.value), -1.0),
+        min(value + reach(a.high - a.value, b.value - b.low), 1.0),
+    )
+
+
+def jackknife(whole: float, parts: Sequence[float], *, searched: int = 1) -> Interval:
+    """Interval of a statistic from its values with one block of examples left out at a time.
+
+    Args:
+        whole: The statistic on all examples.
+        parts: Its value with each block left out in turn, blocks of about equal size.
+
+    Raises:
+        EvidenceError: Fewer than two blocks.
+
+    Source:
+        Tukey 1958: delete-one-block jackknife, Student's t with (blocks - 1) degrees of freedom.
+    """
+    from scipy.stats import t
+
+    blocks = len(parts)
+    if blocks < 2:
+        raise EvidenceError(f"no jackknife interval from {blocks} blocks: at least 2 are needed")
+    centre = sum(parts) / blocks
+    error = math.sqrt((blocks - 1) / blocks * sum((part - centre) ** 2 for part in parts))
+    reach = float(t.ppf((1 + _level(searched)) / 2, blocks - 1)) * error
+    return Interval(whole, whole - reach, whole + reach)
+
+
+def largest(candidates: Sequence[Interval]) -> Interval:
+    """The largest of several quantities; each interval must hold for all at once (``searched``).
+
+    >>> largest([Interval(0.2, 0.1, 0.5), Interval(0.3, 0.2, 0.4)])
+    Interval(value=0.3, low=0.2, high=0.5)
+    """
+    return Interval(*(max(ends) for ends in zip(*candidates, strict=True)))
+
+
+def smallest(candidates: Sequence[Interval]) -> Interval:
+    """The smallest of several quantities; each interval must hold for all at once (``searched``).
+
+    >>> smallest([Interval(0.2, 0.1, 0.5), Interval(0.3, 0.2, 0.4)])
+    Interval(value=0.2, low=0.1, high=0.4)
+    """
+    return Interval(*(min(ends) for ends in zip(*candidates, strict=True)))
+
+
+def examples_to_settle(n: int, value: float, low: float, high: float, bound: float) -> int | None:
+    """About how many *more* examples would move the whole interval to one side of the bound.
+
+    An interval shrinks with the square root of ``n``; None where the estimate sits on the bound.
+
+    >>> examples_to_settle(100, value=0.10, low=0.04, high=0.16, bound=0.13)
+    300
+    """
+    side = high - value if bound > value else value - low
+    distance = abs(bound - value)
+    if distance == 0 or side == 0:
+        return None
+    needed = n * (side / distance) ** 2
+    return max(1, math.ceil(needed - n - 1e-9)) if math.isfinite(needed) else None
+
+
+def _level(searched: int) -> float:
+    return 1 - (1 - LEVEL) / searched

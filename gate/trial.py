@@ -1,0 +1,151 @@
+"""Trial: a backbone with the splits and tasks that it is tried on. Probes measure on it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate import embed, head
+from gate.backbone import Backbone
+from gate.data import Split, open_split
+from gate.errors import PlanError
+from gate.head import LinearHead
+from gate.plan import Plan, Task
+from gate.strict_yaml import nearest
+from gate.values import Evidence, Measurement
+
+
+class Trial:
+    """A plan made ready: everything is opened when it is first asked for, and once.
+
+    Args:
+        plan: What is measured, on which data.
+        folder: Where features are kept.
+        show_progress: Bars on stderr.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, *, show_progress: bool = False) -> None:
+        self.plan = plan
+        self._folder = folder
+        self._show_progress = show_progress
+        self._splits: dict[str, Split] = {}
+        self._heads: dict[str, LinearHead] = {}
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The candidate."""
+        return Backbone(self.plan.backbone, self.plan.preprocessing)
+
+    @cached_property
+    def reference(self) -> Backbone | None:
+        """The backbone known to be clean, if the plan has one."""
+        if self.plan.reference is None:
+            return None
+        preprocessing = self.plan.reference_preprocessing or self.plan.preprocessing
+        if (preprocessing.size, preprocessing.channels) != (
+            self.plan.preprocessing.size,
+            self.plan.preprocessing.channels,
+        ):
+            raise PlanError(
+                f"reference_preprocessing has size {preprocessing.size} and "
+                f"{preprocessing.channels} channels, and the same images must serve both backbones"
+            )
+        return Backbone(self.plan.reference, preprocessing)
+
+    def split(self, name: str) -> Split:
+        """A split, opened."""
+        if name not in self._splits:
+            self._splits[name] = open_split(name, self.plan.splits[name])
+        return self._splits[name]
+
+    def tasks(self, names: tuple[str, ...] | None) -> dict[str, Task]:
+        """The named tasks, or all.
+
+        Raises:
+            PlanError: An unknown one, or one whose splits differ in their classes.
+        """
+        for name in names or ():
+            if name not in self.plan.tasks:
+                raise PlanError(f"unknown task {name!r}; {nearest(name, self.plan.tasks)}")
+        tasks = {name: self.plan.tasks[name] for name in names or self.plan.tasks}
+        for name, task in tasks.items():
+            train, test = self.split(task.train).classes, self.split(task.test).classes
+            if train != test:
+                raise PlanError(
+                    f"tasks.{name}: {task.train} has classes {', '.join(train)}, and {task.test} "
+                    f"has {', '.join(test)}; a head needs the same on both"
+                )
+        return tasks
+
+    def features(self, split: str, backbone: Backbone | None = None) -> NDArray[np.float32]:
+        """Features ``(N, D)`` of a split, of the candidate unless another backbone is given."""
+        opened = self.split(split)
+        chosen = backbone or self.backbone
+        with self.progress(f"embed {split}", len(opened)) as advance:
+            return embed.features(self._folder, chosen, opened, self.plan.batch_size, advance)
+
+    def head(self, task: str, backbone: Backbone | None = None) -> LinearHead:
+        """The linear head of a task, fitted on frozen features of its training split."""
+        chosen = backbone or self.backbone
+        key = f"{task}-{chosen.digest}"
+        if key not in self._heads:
+            settings = self.plan.tasks[task]
+            self._heads[key] = head.fit_linear(
+                self.features(settings.train, chosen),
+                self.split(settings.train).labels,
+                settings.head.l2,
+            )
+        return self._heads[key]
+
+    def predictions(self, task: str, backbone: Backbone | None = None) -> NDArray[np.int64]:
+        """Classes ``(N,)`` that the head gives for the test images of a task."""
+        features = self.features(self.plan.tasks[task].test, backbone)
+        return self.head(task, backbone).predict(features)
+
+    def evidence(
+        self, probe: str, settings: dict[str, Any], measurements: tuple[Measurement, ...]
+    ) -> Evidence:
+        """What a probe measured, with all that it depends on."""
+        return Evidence(
+            probe=probe,
+            settings={
+                "probe": settings,
+                "batch_size": self.plan.batch_size,
+                "preprocessing": self.plan.preprocessing.model_dump(mode="json"),
+                "tasks": {name: t.model_dump(mode="json") for name, t in self.plan.tasks.items()},
+            },
+            backbone=self.backbone.digest,
+            reference=self.reference.digest if self.reference else None,
+            data={name: split.digest for name, split in sorted(self._splits.items())},
+            seed=self.plan.seed,
+            versions={
+                "gate": version("gate"),
+                "numpy": np.__version__,
+                "scikit-learn": version("scikit-learn"),
+                "scipy": version("scipy"),
+                **self.backbone.versions,
+            },
+            measurements=measurements,
+        )
+
+    @contextmanager
+    def progress(self, what: str, images: int) -> Iterator[embed.Advance]:
+        """A bar on stderr where there is a terminal; gives the function that moves it on."""
+        from rich.console import Console
+        from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        with Progress(
+            *Progress.get_default_columns()[:2],
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not self._show_progress,
+        ) as bar:
+            task = bar.add_task(what, total=images)
+            yield lambda done: bar.advance(task, done)

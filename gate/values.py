@@ -1,0 +1,216 @@
+"""The values that pass along the flow: Measurement, Evidence, Finding, Verdict.
+
+All are frozen and finite. What follows from something else is checked when the value is made, so
+an edited verdict file does not load.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import date
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
+
+from gate import stats
+
+
+class Value(BaseModel):
+    """Frozen; unknown keys, NaN and infinity are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True
+    )
+
+    def to_json(self) -> str:
+        """Canonical text: the same value gives the same bytes."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def digest_of(value: Value) -> str:
+    """SHA-256 of a value, whatever the layout of the file that it was read from."""
+    return "sha256:" + hashlib.sha256(value.model_dump_json().encode()).hexdigest()
+
+
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+Labels = Annotated[dict[str, str], AfterValidator(lambda about: dict(sorted(about.items())))]
+Unit = Literal["fraction", "difference of fractions", "difference of cosines", "classes"]
+Outcome = Literal["pass", "fail", "inconclusive", "missing", "waived"]
+Decision = Literal["accept", "reject", "inconclusive"]
+Severity = Literal["block", "warn"]
+
+
+class Measurement(Value):
+    """One number with its 95 % interval, and what it is about.
+
+    >>> Measurement(metric="accuracy", value=0.9, low=0.8, high=0.95, n=50, unit="fraction").about
+    {}
+    """
+
+    metric: str
+    about: Labels = {}
+    value: float
+    low: float
+    high: float
+    n: int = Field(ge=1)
+    unit: Unit
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low <= self.value <= self.high:
+            raise ValueError(
+                f"{self.metric}: value {self.value} lies outside its interval "
+                f"[{self.low}, {self.high}]"
+            )
+        return self
+
+    @classmethod
+    def of(
+        cls, metric: str, interval: stats.Interval, n: int, unit: Unit, **about: str
+    ) -> "Measurement":
+        """A measurement from an interval; ``about`` are its labels."""
+        value, low, high = interval
+        return cls(metric=metric, about=about, value=value, low=low, high=high, n=n, unit=unit)
+
+    @classmethod
+    def rate(cls, metric: str, hits: int, n: int, **about: str) -> "Measurement":
+        """A share of independent examples, with its Wilson interval."""
+        return cls.of(metric, stats.rate(hits, n), n, "fraction", **about)
+
+
+class Evidence(Value):
+    """What one probe measured on one backbone."""
+
+    schema_: Literal["gate.evidence/v1"] = Field("gate.evidence/v1", alias="schema")
+    probe: str
+    settings: dict[str, JsonValue]
+    backbone: Digest
+    reference: Digest | None = None
+    data: dict[str, Digest] = Field(min_length=1)
+    seed: int
+    versions: dict[str, str]
+    measurements: tuple[Measurement, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        seen: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+        for measurement in self.measurements:
+            key = (measurement.metric, tuple(measurement.about.items()))
+            if key in seen:
+                raise ValueError(
+                    f"{self.probe}: {measurement.metric} about {measurement.about} stands twice"
+                )
+            seen.add(key)
+        return self
+
+
+class Bound(Value):
+    """What a rule asks of a measurement: at most, or at least, a number.
+
+    >>> m = Measurement(metric="accuracy", value=0.9, low=0.8, high=0.95, n=50, unit="fraction")
+    >>> Bound(at_least=0.7).outcome(m), Bound(at_least=0.85).outcome(m), Bound(at_most=0.5).outcome(m)
+    ('pass', 'inconclusive', 'fail')
+    """
+
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError("state exactly one of at_most and at_least")
+        return self
+
+    @property
+    def number(self) -> float:
+        """The number itself."""
+        return self.at_most if self.at_most is not None else self.at_least or 0.0
+
+    def outcome(self, measurement: Measurement) -> Literal["pass", "fail", "inconclusive"]:
+        """Where the interval lies; only an interval wholly on the right side passes."""
+        if self.at_most is not None:
+            passes, fails = measurement.high <= self.at_most, measurement.low > self.at_most
+        else:
+            passes, fails = measurement.low >= self.number, measurement.high < self.number
+        return "pass" if passes else "fail" if fails else "inconclusive"
+
+    def __str__(self) -> str:
+        return f"at {'most' if self.at_most is not None else 'least'} {self.number:g}"
+
+
+class Finding(Value):
+    """One rule held against one measurement, or against its absence."""
+
+    rule: str
+    probe: str
+    metric: str
+    severity: Severity
+    bound: Bound
+    measurement: Measurement | None
+    outcome: Outcome
+    waiver: str | None = None
+    says: str
+    why: str
+
+    @model_validator(mode="after")
+    def _follows(self) -> Self:
+        found = "missing" if self.measurement is None else self.bound.outcome(self.measurement)
+        expected: Outcome = "waived" if self.waiver is not None and found != "pass" else found
+        if self.outcome != expected:
+            raise ValueError(
+                f"{self.rule}: outcome {self.outcome!r} does not follow from its measurement, "
+                f"which says {expected!r}"
+            )
+        return self
+
+    @property
+    def blocks(self) -> bool:
+        """Whether this finding keeps the backbone out."""
+        return self.severity == "block" and self.outcome not in ("pass", "waived")
+
+
+class PolicyIdentity(Value):
+    """Which policy judged."""
+
+    name: str
+    version: int
+    digest: Digest
+
+
+class Verdict(Value):
+    """All findings on one backbone, and the decision that follows from them."""
+
+    schema_: Literal["gate.verdict/v1"] = Field("gate.verdict/v1", alias="schema")
+    decision: Decision
+    backbone: Digest
+    policy: PolicyIdentity
+    evidence: dict[str, Digest] = Field(min_length=1)
+    findings: tuple[Finding, ...] = Field(min_length=1)
+    valid_until: date | None = None
+
+    @model_validator(mode="after")
+    def _follows(self) -> Self:
+        if self.decision != (expected := decision(self.findings)):
+            raise ValueError(
+                f"decision {self.decision!r} does not follow from the findings, "
+                f"which say {expected!r}"
+            )
+        return self
+
+
+def decision(findings: Iterable[Finding]) -> Decision:
+    """Reject if a blocking rule failed; accept only if every blocking rule passed or is waived."""
+    findings = tuple(findings)
+    blocking = {finding.outcome for finding in findings if finding.blocks}
+    if "fail" in blocking:
+        return "reject"
+    # a policy whose rules only warn decides nothing
+    judged = any(finding.severity == "block" for finding in findings)
+    return "accept" if judged and not blocking else "inconclusive"
