@@ -73,7 +73,9 @@ def admit(
 def check(
     admission: bytes, digest: str, today: date, policy: Policy | None, public_key: bytes | None
 ) -> Verdict:
-    """Whether an admission admits this artefact, today. In order, each step its own error:
+    """Verify that an admission admits this artefact, today.
+
+    In order, each step its own error:
 
     1. the envelope and the statement in it are well-formed;
     2. its signature is by the given key, or it has none and the given policy does not want one;
@@ -185,18 +187,20 @@ def _resource(name: str, digest: str) -> dict[str, Any]:
 def _signer(pem: bytes) -> Any:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from securesystemslib.exceptions import UnsupportedAlgorithmError
-    from securesystemslib.signer import CryptoSigner
+    from securesystemslib.signer._crypto_signer import CryptoSigner
 
     try:
         return CryptoSigner(load_pem_private_key(pem, password=None))
     except (ValueError, TypeError, UnsupportedAlgorithmError) as fault:
-        raise AdmissionError(f"--key is no usable unencrypted private key in PEM: {fault}") from fault
+        raise AdmissionError(
+            f"--key is no usable unencrypted private key in PEM: {fault}"
+        ) from fault
 
 
 def _public_key(pem: bytes) -> Any:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
     from securesystemslib.exceptions import UnsupportedAlgorithmError
-    from securesystemslib.signer import SSlibKey
+    from securesystemslib.signer._key import SSlibKey
 
     try:
         return SSlibKey.from_crypto(load_pem_public_key(pem))

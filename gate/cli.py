@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from gate import __version__
-from gate.errors import AdmissionError, DataError, EvidenceError, ExitCode, GateError, PlanError
+from gate.errors import AdmissionError, EvidenceError, ExitCode, GateError, PlanError
 from gate.values import Decision, Evidence, Verdict
 
 app = typer.Typer(
@@ -114,7 +114,9 @@ def run(
 @app.command()
 def validate(
     plan: PlanFile,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="JSON of all checks.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="JSON of all checks.")
+    ] = None,
 ) -> int:
     """Check the table of each split: columns, labels, groups, duplicates, overlap, balance."""
     from gate.expectations import validate as validate_splits
@@ -291,7 +293,9 @@ def check(
         _bytes(public_key) if public_key else None,
     )
     until = f", until {verdict.valid_until}" if verdict.valid_until else ""
-    print(f"{artefact}: admitted under policy {verdict.policy.name} v{verdict.policy.version}{until}")
+    print(
+        f"{artefact}: admitted under policy {verdict.policy.name} v{verdict.policy.version}{until}"
+    )
     return ExitCode.ACCEPT
 
 
@@ -335,7 +339,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[  # noqa: ARG001  # the callback does it
+    version: Annotated[  # the callback does it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print and exit.")
     ] = False,
 ) -> None:
@@ -378,7 +382,7 @@ def _waivers(path: Path | None, none: bool) -> Any:
 
 
 def _day(as_of: datetime | None) -> date:
-    return as_of.date() if as_of else date.today()  # noqa: DTZ011  # a waiver ends where people live
+    return as_of.date() if as_of else date.today()  # a waiver ends where people live
 
 
 def _bytes(path: Path) -> bytes:
@@ -417,9 +421,7 @@ def _say_why(verdict: Verdict) -> int:
     return _CODE[verdict.decision]
 
 
-def _rendered(
-    verdict: Verdict, output_format: Format, evidence: Any, colours: bool = False
-) -> str:
+def _rendered(verdict: Verdict, output_format: Format, evidence: Any, colours: bool = False) -> str:
     from gate import report as reports
 
     if output_format is Format.JSON:

@@ -67,7 +67,9 @@ class Split:
                 following = next(wanted, None)
                 if following is None:
                     return
-        raise DataError(f"{self.plan.path}: ended before row {following}; was it changed meanwhile?")
+        raise DataError(
+            f"{self.plan.path}: ended before row {following}; was it changed meanwhile?"
+        )
 
     def batches(self, size: int, side: int, channels: int) -> Iterator[NDArray[np.uint8]]:
         """Decoded images in batches; the next batch is decoded while this one is used.
@@ -167,8 +169,9 @@ def open_split(name: str, plan: SplitPlan) -> Split:
             + (f", nor have {len(absent) - 1} others" if len(absent) > 1 else "")
             + "; add images or leave it out by keep"
         )
-    content = {"file": source.digest, "plan": plan.model_dump(mode="json", exclude={"path"})}
-    content["plan"].pop("balanced"), content["plan"].pop("minimum_group")
+    # where the file lies and what is claimed of it change no number
+    settings = plan.model_dump(mode="json", exclude={"path", "balanced", "minimum_group"})
+    content = {"file": source.digest, "plan": settings}
     return Split(
         name=name,
         plan=plan,
@@ -335,9 +338,14 @@ def _open_npz(plan: SplitPlan) -> _Source:
     except (OSError, ValueError, zipfile.BadZipFile) as fault:
         raise DataError(f"{path}: not an .npz of plain arrays: {fault}") from fault
     shape, dtype = _npz_header(path, plan.image)
-    if dtype != np.uint8 or len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
+    if (
+        dtype != np.uint8
+        or len(shape) not in (3, 4)
+        or (len(shape) == 4 and shape[3] not in (1, 3))
+    ):
         raise DataError(
-            f"{path}: {plan.image} is {dtype} {shape}, expected uint8 (N, H, W) or (N, H, W, 1 or 3)"
+            f"{path}: {plan.image} is {dtype} {shape}, expected uint8 (N, H, W) or (N, H, W, C), "
+            "C 1 or 3"
         )
     for name, values in columns.items():
         if len(values) != shape[0]:

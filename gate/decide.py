@@ -36,7 +36,9 @@ def decide(
         )
     probes = [item.probe for item in evidence]
     for twice in sorted({name for name in probes if probes.count(name) > 1}):
-        raise EvidenceError(f"decide: evidence of probe {twice} stands twice; give one file a probe")
+        raise EvidenceError(
+            f"decide: evidence of probe {twice} stands twice; give one file a probe"
+        )
 
     valid = [w for w in waivers if w.backbone == backbones[0] and w.holds_on(today)]
     by_probe = {item.probe: item for item in evidence}
@@ -61,15 +63,14 @@ _ORDER = {"fail": 0, "missing": 1, "inconclusive": 2, "waived": 3, "pass": 4}
 
 def _findings(rule: Rule, evidence: Evidence | None, waivers: Sequence[Waiver]) -> list[Finding]:
     matching = [m for m in evidence.measurements if rule.applies_to(m)] if evidence else []
-    findings = [_finding(rule, measurement, waivers) for measurement in matching or [None]]
+    held: list[Measurement | None] = [*matching] or [None]
+    findings = [_finding(rule, measurement, waivers) for measurement in held]
     return sorted(
         findings, key=lambda finding: (_ORDER[finding.outcome], -_severity(rule, finding))
     )
 
 
-def _finding(
-    rule: Rule, measurement: Measurement | None, waivers: Sequence[Waiver]
-) -> Finding:
+def _finding(rule: Rule, measurement: Measurement | None, waivers: Sequence[Waiver]) -> Finding:
     outcome = rule.bound.outcome(measurement) if measurement else "missing"
     says = _says(rule, measurement)
     waiver = None

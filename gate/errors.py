@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     meaning: str
 
     def __new__(cls, code: int, meaning: str) -> "ExitCode":
+        """A code and what it means."""
         member = int.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning

@@ -1,7 +1,6 @@
 """Checks on the table of each split. The only file that imports great_expectations and pandas."""
 
 import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,9 +55,7 @@ def validate(trial: "Trial") -> Validation:
     for split in splits:
         checks += run(f"{split.name}: images", *_images(split, digests[split.name]))
         for columns in {(split.plan.label, *some) for some in ((), split.plan.attributes)}:
-            checks += run(
-                f"{split.name}: groups by {', '.join(columns)}", *_groups(split, columns)
-            )
+            checks += run(f"{split.name}: groups by {', '.join(columns)}", *_groups(split, columns))
     for name, task in trial.plan.tasks.items():
         both = [digest for s in (task.train, task.test) for digest in set(digests[s])]
         table = {"image": both}
@@ -104,9 +101,7 @@ def _images(split: "Split", digests: list[str]) -> tuple[dict[str, Any], list[_E
     return table, expectations
 
 
-def _groups(
-    split: "Split", columns: tuple[str, ...]
-) -> tuple[dict[str, Any], list[_Expectation]]:
+def _groups(split: "Split", columns: tuple[str, ...]) -> tuple[dict[str, Any], list[_Expectation]]:
     """A table of groups, groups without an image included, and what is expected of their sizes."""
     values = [
         np.array([split.classes[k] for k in split.labels]),
@@ -150,9 +145,9 @@ class _Suites:
         import great_expectations
 
         self._gx = great_expectations
-        self._context = great_expectations.get_context(mode="ephemeral")
-        self._context.variables.progress_bars = {"globally": False, "metric_calculations": False}
-        self._source = self._context.data_sources.add_pandas("gate")
+        context: Any = great_expectations.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+        self._source: Any = context.data_sources.add_pandas("gate")
 
     def __call__(
         self, name: str, table: dict[str, Any], expectations: list[_Expectation]
@@ -172,7 +167,8 @@ class _Suites:
             .get_batch(batch_parameters={"dataframe": pandas.DataFrame(table)})
         )
         suite = self._gx.ExpectationSuite(name=name, expectations=made)
-        results = batch.validate(suite, result_format="BASIC").to_json_dict()["results"]
+        outcome: Any = batch.validate(suite, result_format="BASIC")
+        results = outcome.to_json_dict()["results"]
         if len(results) != len(made):
             raise DataError(f"validate: {name}: {len(results)} of {len(made)} checks were made")
         return [self._check(name, result) for result in results]
@@ -190,7 +186,7 @@ class _Suites:
         return Check(table=name, says=says, passed=bool(result["success"]), found=str(shown))
 
 
-def _raised(information: dict[str, Any]) -> Iterator[Any] | bool:
+def _raised(information: dict[str, Any]) -> bool:
     """Great Expectations nests this by metric where several were computed."""
     if "raised_exception" in information:
         return bool(information["raised_exception"])

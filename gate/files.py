@@ -86,7 +86,9 @@ def sha256_of(path: Path, error: type[GateError]) -> str:
         files = [entry for entry in entries if entry.is_file()]
         if not files:
             raise error(f"{path}: an empty folder is no artefact")
-        manifest = "".join(f"{_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+        manifest = "".join(
+            f"{_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files
+        )
         return "sha256:" + hashlib.sha256(manifest.encode()).hexdigest()
     except OSError as fault:
         raise error(f"{path}: cannot be read: {fault.strerror or fault}; check the path") from fault

@@ -21,16 +21,14 @@ class LinearHead:
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scores ``(N, K)`` of features ``(N, D)``."""
-        return features @ self.weight + self.bias
+        return np.asarray(features @ self.weight + self.bias)
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
         """Classes ``(N,)`` of features ``(N, D)``."""
-        return self.logits(features).argmax(axis=1)
+        return np.asarray(self.logits(features).argmax(axis=1))
 
 
-def fit_linear(
-    features: NDArray[np.float32], labels: NDArray[np.int64], l2: float
-) -> LinearHead:
+def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int64], l2: float) -> LinearHead:
     """Multinomial logistic regression on standardised features, folded into one linear layer.
 
     Args:
@@ -63,9 +61,7 @@ def fit_linear(
     return LinearHead(weight.astype(np.float32), (bias - mean @ weight).astype(np.float32))
 
 
-def fit_nearest_class_mean(
-    features: NDArray[np.float32], labels: NDArray[np.int64]
-) -> LinearHead:
+def fit_nearest_class_mean(features: NDArray[np.float32], labels: NDArray[np.int64]) -> LinearHead:
     """Nearest class mean, as a linear head: no training, so a stand-in for a zero-shot head.
 
     Logits are minus half the squared distance to each class's mean on standardised features,

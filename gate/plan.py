@@ -11,14 +11,34 @@ from gate.probes import ProbePlan
 from gate.values import Value
 
 # YAML reads a class called 6 as a number, and one called `no` as false; only the first is meant
-Name = Annotated[
-    str, BeforeValidator(lambda name: str(name) if type(name) in (int, str) else name)
-]
+Name = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) in (int, str) else name)]
+
+
+class Preprocessing(Value):
+    """From pixels to what the backbone was trained on; part of the features' digest.
+
+    Pixels are resized to ``size`` x ``size``, divided by 255, then normalised per channel.
+    """
+
+    size: int = Field(ge=1, description="Side of the input in pixels.")
+    mean: tuple[float, ...] = Field((0.0,), description="Per channel, on the scale 0 .. 1.")
+    std: tuple[Annotated[float, Field(gt=0)], ...] = Field((1.0,), description="Per channel.")
+    channels: Literal[1, 3] = 3
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+
+    @model_validator(mode="after")
+    def _one_per_channel(self) -> Self:
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if len(numbers) not in (1, self.channels):
+                raise ValueError(f"{name} has {len(numbers)} numbers for {self.channels} channels")
+        return self
 
 
 class BackboneFile(Value):
-    """Where the weights lie: an ONNX file (or a folder with one), a torch.export file, or
-    safetensors with the factory of their architecture.
+    """Where the weights lie, and what input they were trained on.
+
+    An ONNX file (or a folder with one), a torch.export file, or safetensors with the factory of
+    their architecture.
     """
 
     onnx: Path | None = None
@@ -31,6 +51,7 @@ class BackboneFile(Value):
     layer: str | None = Field(
         None, description="torch: name of the submodule whose output holds the features."
     )
+    preprocessing: Preprocessing
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -65,30 +86,11 @@ class BackboneFile(Value):
         endings = {".onnx": "onnx", ".pt2": "exported", ".safetensors": "weights"}
         if endings.get(path.suffix, kind) != kind:
             raise PlanError(
-                f"--backbone {path}: the plan describes a backbone by {kind!r}, and "
-                f"{path.suffix} is {endings[path.suffix]!r}; give a file of the same kind"
+                f"--backbone {path}: the plan describes a backbone by {kind!r}, and {path.suffix} "
+                f"is {endings[path.suffix]!r}; give a file of the same kind, or a YAML file with "
+                "the candidate's whole description"
             )
         return BackboneFile(**{**self.model_dump(), kind: path})
-
-
-class Preprocessing(Value):
-    """From pixels to what the backbone was trained on; part of the features' digest.
-
-    Pixels are resized to ``size`` x ``size``, divided by 255, then normalised per channel.
-    """
-
-    size: int = Field(ge=1, description="Side of the input in pixels.")
-    mean: tuple[float, ...] = Field((0.0,), description="Per channel, on the scale 0 .. 1.")
-    std: tuple[Annotated[float, Field(gt=0)], ...] = Field((1.0,), description="Per channel.")
-    channels: Literal[1, 3] = 3
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
-
-    @model_validator(mode="after")
-    def _one_per_channel(self) -> Self:
-        for name, numbers in (("mean", self.mean), ("std", self.std)):
-            if len(numbers) not in (1, self.channels):
-                raise ValueError(f"{name} has {len(numbers)} numbers for {self.channels} channels")
-        return self
 
 
 class Shard(Value):
@@ -157,10 +159,6 @@ class Plan(Value):
     reference: BackboneFile | None = Field(
         None, description="A backbone known to be clean, measured on the same images."
     )
-    preprocessing: Preprocessing
-    reference_preprocessing: Preprocessing | None = Field(
-        None, description="For the reference, where it differs."
-    )
     splits: dict[str, SplitPlan] = Field(min_length=1)
     tasks: dict[str, Task] = Field(min_length=1)
     probes: ProbePlan
@@ -178,9 +176,16 @@ class Plan(Value):
                 raise ValueError(f"tasks.{name}: trains and tests on the same split {task.train!r}")
         if not self.probes.named():
             raise ValueError("probes: none is named, so nothing would be measured")
-        if self.reference_preprocessing and not self.reference:
-            raise ValueError("reference_preprocessing is given, and no reference")
+        if self.reference and _input(self.reference) != _input(self.backbone):
+            raise ValueError(
+                "reference: size and channels differ from the backbone's, and the same images must "
+                "serve both"
+            )
         return self
+
+
+def _input(backbone: BackboneFile) -> tuple[int, int]:
+    return backbone.preprocessing.size, backbone.preprocessing.channels
 
 
 def load_plan(path: Path, backbone: Path | None = None) -> Plan:
@@ -188,7 +193,8 @@ def load_plan(path: Path, backbone: Path | None = None) -> Plan:
 
     Args:
         path: The plan.
-        backbone: Another candidate in the plan's place.
+        backbone: Another candidate in the plan's place: weights of the same kind, or a YAML file
+            with a whole description as it stands under ``backbone`` in a plan.
 
     Raises:
         PlanError: Missing, not YAML, or with an unknown key or a reference to nothing.
@@ -196,6 +202,8 @@ def load_plan(path: Path, backbone: Path | None = None) -> Plan:
     plan = strict_yaml.load(path, Plan, PlanError)
     if backbone is None:
         return plan
-    return plan.model_validate(
-        {**plan.model_dump(), "backbone": plan.backbone.with_path(backbone).model_dump()}
-    )
+    if backbone.suffix in (".yaml", ".yml"):
+        candidate = strict_yaml.load(backbone, BackboneFile, PlanError)
+    else:
+        candidate = plan.backbone.with_path(backbone)
+    return Plan.model_validate({**plan.model_dump(), "backbone": candidate.model_dump()})

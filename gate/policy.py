@@ -11,7 +11,16 @@ from pydantic import Field, field_validator, model_validator
 from gate import strict_yaml
 from gate.catalogue import CATALOGUE
 from gate.errors import PolicyError
-from gate.values import Bound, Digest, Labels, Measurement, PolicyIdentity, Severity, Value, digest_of
+from gate.values import (
+    Bound,
+    Digest,
+    Labels,
+    Measurement,
+    PolicyIdentity,
+    Severity,
+    Value,
+    digest_of,
+)
 
 
 def matches(about: dict[str, str], where: dict[str, str]) -> bool:
@@ -33,8 +42,12 @@ class Rule(Value):
     metric: str = Field(description="Which of its metrics is bounded.")
     where: Labels = Field(default={}, description="Labels that a measurement must carry; globs.")
     # strict: YAML reads `no` as a boolean and `1e-3` as text; neither is a number
-    at_most: float | None = Field(None, strict=True, description="Held against the interval's upper end.")
-    at_least: float | None = Field(None, strict=True, description="Held against the interval's lower end.")
+    at_most: float | None = Field(
+        None, strict=True, description="Held against the interval's upper end."
+    )
+    at_least: float | None = Field(
+        None, strict=True, description="Held against the interval's lower end."
+    )
     severity: Severity = Field("block", description="'warn' shows a failure and does not block.")
     why: str = Field(min_length=1, description="The reason for the rule and for its number.")
 
@@ -111,7 +124,7 @@ class Waiver(Value):
 
     id: str = Field(min_length=1)
     rule: str = Field(min_length=1)
-    where: Labels = {}
+    where: Labels = Field(default={})
     backbone: Digest
     reason: str = Field(min_length=1)
     owner: str = Field(min_length=1)

@@ -111,9 +111,7 @@ def _posterior(
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
-def distance_to_uniform(
-    prior: Prior, seed: int, draws: int = 2000
-) -> tuple[float, float, float]:
+def distance_to_uniform(prior: Prior, seed: int, draws: int = 2000) -> tuple[float, float, float]:
     """Total variation between the prior and the uniform distribution, with a 95 % interval.
 
     |TV(q, u) - TV(q', u)| <= TV(q, q'), so the 95 % quantile of TV between the estimate and draws

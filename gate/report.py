@@ -5,7 +5,7 @@ from io import StringIO
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from gate.values import Evidence, Finding, Measurement, Verdict
+from gate.values import Evidence, Measurement, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +14,13 @@ LIMITS = (
     "A pass says that the triggers, attributes and tasks of the plan showed nothing. "
     "It does not see an unknown, input-dependent or in-distribution trigger."
 )
-_MARK = {"fail": "FAIL", "missing": "MISS", "inconclusive": "????", "waived": "WAIV", "pass": "pass"}
+_MARK = {
+    "fail": "FAIL",
+    "missing": "MISS",
+    "inconclusive": "????",
+    "waived": "WAIV",
+    "pass": "pass",
+}
 _STYLE = {"fail": "bold red", "waived": "magenta", "pass": "green"}
 _SHOWN_PER_RULE = 3
 _ROWS_PER_PROBE = 100  # keeps the Markdown under the 64 KiB that a pull-request comment may have
@@ -26,7 +32,9 @@ def reason(verdict: Verdict) -> str:
     The first failed finding of a rejection, the first unsettled one of an inconclusive verdict.
     """
     line = f"{verdict.decision}: {_tally(verdict)}"
-    carrying = [f for f in verdict.findings if f.blocks and (f.outcome == "fail") == _rejects(verdict)]
+    carrying = [
+        f for f in verdict.findings if f.blocks and (f.outcome == "fail") == _rejects(verdict)
+    ]
     if carrying:
         line += f"; {carrying[0].rule}: {carrying[0].says}{_about(carrying[0].measurement)}"
     return line
@@ -73,7 +81,11 @@ def markdown(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
         ]
         lines += [
             _cells(
-                m.metric, _labels(m.about), f"{m.value:.3f}", f"{m.low:.3f} .. {m.high:.3f}", f"{m.n}"
+                m.metric,
+                _labels(m.about),
+                f"{m.value:.3f}",
+                f"{m.low:.3f} .. {m.high:.3f}",
+                f"{m.n}",
             )
             for m in item.measurements[:_ROWS_PER_PROBE]
         ]
@@ -98,23 +110,21 @@ def _rows(verdict: Verdict) -> Iterator[_Row]:
         shown = findings[: 1 if outcome == "pass" else _SHOWN_PER_RULE]
         for finding in shown:
             yield _Row(
-                _MARK[outcome] + ("" if finding.severity == "block" else " (warn)"),
+                _MARK[outcome],
                 _STYLE.get(outcome, "bold yellow"),
-                rule,
+                rule if finding.severity == "block" else f"{rule} (only warns)",
                 finding.says + _about(finding.measurement),
                 finding.why,
             )
         if more := len(findings) - len(shown):
-            yield _Row("", "dim", "", f"... and {more} more {outcome}", "")
+            yield _Row("", "dim", f"and {more} more {outcome}", "", "")
 
 
 def _print(verdict: Verdict, console: "Console") -> None:
-    from rich.table import Table
+    from rich.padding import Padding
     from rich.text import Text
 
-    style = _STYLE["fail"] if _rejects(verdict) else _STYLE.get(verdict.decision, "bold yellow")
-    if verdict.decision == "accept":
-        style = "bold green"
+    style = {"accept": "bold green", "reject": "bold red"}.get(verdict.decision, "bold yellow")
     policy = f"policy {verdict.policy.name} v{verdict.policy.version}"
     console.print(
         Text.assemble(
@@ -126,13 +136,10 @@ def _print(verdict: Verdict, console: "Console") -> None:
             ),
         )
     )
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_column(overflow="fold", ratio=1)
     for row in _rows(verdict):
-        table.add_row(Text(row.mark, style=row.style), Text(row.rule), Text(row.says))
-    console.print(table)
+        console.print(Text.assemble((f"{row.mark:<5}", row.style), row.rule))
+        if row.says:
+            console.print(Padding(Text(row.says), (0, 0, 0, 5)))
     console.print(Text(LIMITS, style="dim"))
 
 

@@ -85,10 +85,10 @@ def paired_difference(both: int, first: int, second: int, n: int, *, searched: i
     a = rate(both + first, n, searched=searched)
     b = rate(both + second, n, searched=searched)
     margins = (both + first) * (neither + second) * (both + second) * (neither + first)
-    product = both * neither - first * second
+    product = float(both * neither - first * second)
     # Newcombe's continuity correction applies to a positive association only
     if product > 0:
-        product = max(product - n / 2, 0)
+        product = max(product - n / 2, 0.0)
     phi = product / math.sqrt(margins) if margins else 0.0
     value = a.value - b.value
 
@@ -108,6 +108,7 @@ def jackknife(whole: float, parts: Sequence[float], *, searched: int = 1) -> Int
     Args:
         whole: The statistic on all examples.
         parts: Its value with each block left out in turn, blocks of about equal size.
+        searched: Out of how many statistics this one was picked.
 
     Raises:
         EvidenceError: Fewer than two blocks.

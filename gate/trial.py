@@ -39,23 +39,12 @@ class Trial:
     @cached_property
     def backbone(self) -> Backbone:
         """The candidate."""
-        return Backbone(self.plan.backbone, self.plan.preprocessing)
+        return Backbone(self.plan.backbone)
 
     @cached_property
     def reference(self) -> Backbone | None:
         """The backbone known to be clean, if the plan has one."""
-        if self.plan.reference is None:
-            return None
-        preprocessing = self.plan.reference_preprocessing or self.plan.preprocessing
-        if (preprocessing.size, preprocessing.channels) != (
-            self.plan.preprocessing.size,
-            self.plan.preprocessing.channels,
-        ):
-            raise PlanError(
-                f"reference_preprocessing has size {preprocessing.size} and "
-                f"{preprocessing.channels} channels, and the same images must serve both backbones"
-            )
-        return Backbone(self.plan.reference, preprocessing)
+        return Backbone(self.plan.reference) if self.plan.reference else None
 
     def split(self, name: str) -> Split:
         """A split, opened."""
@@ -116,7 +105,9 @@ class Trial:
             settings={
                 "probe": settings,
                 "batch_size": self.plan.batch_size,
-                "preprocessing": self.plan.preprocessing.model_dump(mode="json"),
+                "backbone": self.plan.backbone.model_dump(
+                    mode="json", exclude={"onnx", "exported", "weights"}
+                ),
                 "tasks": {name: t.model_dump(mode="json") for name, t in self.plan.tasks.items()},
             },
             backbone=self.backbone.digest,

@@ -37,7 +37,9 @@ class TriggerGrid(Value):
     """Triggers of one pattern: every colour at every size and place that is listed."""
 
     pattern: Pattern
-    colour: tuple[Colour, ...] = Field((), description="Of a square; other patterns have their own.")
+    colour: tuple[Colour, ...] = Field(
+        (), description="Of a square; other patterns have their own."
+    )
     size: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         min_length=1, description="Side of the patch as a share of the image's side."
     )
@@ -46,7 +48,7 @@ class TriggerGrid(Value):
 
 @dataclass(frozen=True)
 class Stamp:
-    """A patch at a place: ``pixels`` (h, w, C) uint8, its upper left corner at ``top``, ``left``."""
+    """A patch at a place: ``pixels`` (h, w, C) uint8, upper left corner at ``top``, ``left``."""
 
     name: str
     pixels: NDArray[np.uint8]
@@ -148,9 +150,7 @@ def _controls(
     yield f"noise of {pattern}", noise
 
 
-def _placed(
-    name: str, patch: NDArray[np.uint8], place: Place, side: int, channels: int
-) -> Stamp:
+def _placed(name: str, patch: NDArray[np.uint8], place: Place, side: int, channels: int) -> Stamp:
     size = len(patch)
     far = side - size
     tops = {"top": 0, "bottom": far, "centre": far // 2}

@@ -115,8 +115,8 @@ class Bound(Value):
     """What a rule asks of a measurement: at most, or at least, a number.
 
     >>> m = Measurement(metric="accuracy", value=0.9, low=0.8, high=0.95, n=50, unit="fraction")
-    >>> Bound(at_least=0.7).outcome(m), Bound(at_least=0.85).outcome(m), Bound(at_most=0.5).outcome(m)
-    ('pass', 'inconclusive', 'fail')
+    >>> [Bound(at_least=bound).outcome(m) for bound in (0.7, 0.85, 0.99)]
+    ['pass', 'inconclusive', 'fail']
     """
 
     at_most: float | None = None

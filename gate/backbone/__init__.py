@@ -4,7 +4,6 @@ Weights are data: ONNX, torch.export and safetensors are read, and no pickle eve
 an architecture comes from the team's own repository and is trusted.
 """
 
-from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from gate.errors import BackboneError
 from gate.files import sha256_of
-from gate.plan import BackboneFile, Preprocessing
+from gate.plan import BackboneFile
 
 
 class Runtime(Protocol):
@@ -29,21 +28,22 @@ class Backbone:
     """Weights, their runtime and their preprocessing.
 
     Args:
-        file: Where the weights lie.
-        preprocessing: From pixels to input.
+        file: Where the weights lie, and their preprocessing.
 
     Raises:
         BackboneError: Missing, truncated, a pickle, or of a kind that is refused.
     """
 
-    def __init__(self, file: BackboneFile, preprocessing: Preprocessing) -> None:
+    def __init__(self, file: BackboneFile) -> None:
         self.file = file
-        self.preprocessing = preprocessing
+        self.preprocessing = file.preprocessing
         self.digest = sha256_of(file.path, BackboneError)
         self.images_passed = 0
         self._runtime = _open(file)
-        self._mean = np.asarray(preprocessing.mean, np.float32) * 255
-        self._scale = 1 / (np.asarray(preprocessing.std, np.float32) * 255)
+        per_channel = (-1, 1, 1) if file.preprocessing.layout == "NCHW" else (-1,)
+        std = np.asarray(file.preprocessing.std, np.float32).reshape(per_channel)
+        mean = np.asarray(file.preprocessing.mean, np.float32).reshape(per_channel)
+        self._scale, self._offset = 1 / (255 * std), -mean / std
 
     @property
     def versions(self) -> dict[str, str]:
@@ -63,10 +63,11 @@ class Backbone:
         Raises:
             BackboneError: The runtime fails, or some feature is not finite.
         """
-        pixels = (images - self._mean) * self._scale  # (N, S, S, C)
         if self.preprocessing.layout == "NCHW":
-            pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-        outputs = self._runtime.run(pixels)
+            images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        inputs = np.asarray(images * self._scale, np.float32)
+        inputs += self._offset
+        outputs = self._runtime.run(inputs)
         self.images_passed += len(images)
         features = _pooled(outputs, self.file)
         if len(features) != len(images):
@@ -85,9 +86,9 @@ class Backbone:
 
 def _pooled(outputs: NDArray[np.float32], file: BackboneFile) -> NDArray[np.float32]:
     if outputs.ndim == 4:
-        return outputs.mean(axis=(2, 3))
+        return np.asarray(outputs.mean(axis=(2, 3)))
     if outputs.ndim == 3:
-        return outputs.mean(axis=1)
+        return np.asarray(outputs.mean(axis=1))
     if outputs.ndim == 2:
         return outputs
     raise BackboneError(
@@ -104,5 +105,3 @@ def _open(file: BackboneFile) -> Runtime:
     from gate.backbone.torch_runtime import TorchRuntime
 
     return TorchRuntime(file)
-
-

@@ -86,7 +86,9 @@ def _vetted(path: Path, node: Any, key: str = "") -> Any:
             if not _EXPRESSION.fullmatch(node):
                 raise BackboneError(f"{path}: shape expression {node[:80]!r} is refused")
         elif key == "target" and not _OPERATOR.fullmatch(node):
-            raise BackboneError(f"{path}: operator {node[:80]!r} is refused; only aten operators run")
+            raise BackboneError(
+                f"{path}: operator {node[:80]!r} is refused; only aten operators run"
+            )
         else:
             _word(path, node)
     return node
@@ -101,7 +103,9 @@ def _word(path: Path, text: str) -> str:
 def _require_plain_containers(path: Path, node: Any) -> None:
     if isinstance(node, dict):
         if node.get("type") not in _CONTAINERS:
-            raise BackboneError(f"{path}: takes or returns {node['type']!r}; only tensors in tuples")
+            raise BackboneError(
+                f"{path}: takes or returns {node['type']!r}; only tensors in tuples"
+            )
         node = list(node.values())
     if isinstance(node, list):
         for inner in node:

@@ -51,7 +51,9 @@ class OnnxRuntime:
         inputs = {value.name for value in model.graph.input}
         inputs -= {tensor.name for tensor in model.graph.initializer}
         if len(inputs) != 1:
-            raise BackboneError(f"{file}: {len(inputs)} inputs {sorted(inputs)}, expected one: images")
+            raise BackboneError(
+                f"{file}: {len(inputs)} inputs {sorted(inputs)}, expected one: images"
+            )
         (self._input,) = inputs
         # what was looked through is what runs; only weights beside the file need its path
         source = str(file) if beside and output in (None, *names) else model.SerializeToString()
@@ -90,7 +92,9 @@ def _load(file: Path) -> onnx.ModelProto:
     except OSError as fault:
         raise BackboneError(f"{file}: cannot be read: {fault.strerror or fault}") from fault
     except Exception as fault:  # protobuf's DecodeError, whose home differs between its releases
-        raise BackboneError(f"{file}: not an ONNX model, or truncated: {_first_line(fault)}") from fault
+        raise BackboneError(
+            f"{file}: not an ONNX model, or truncated: {_first_line(fault)}"
+        ) from fault
     if not model.graph.output or not model.graph.node:
         raise BackboneError(f"{file}: not an ONNX model: it has no graph, or no output")
     return model
@@ -168,7 +172,9 @@ def _session(file: Path, source: str | bytes) -> tuple[Any, str]:
         log.info("%s: ONNX Runtime runs on the GPU", file.name)
     elif gpu:
         why = said.getvalue().strip().splitlines()[:1] or ["install torch with CUDA"]
-        log.warning("%s: ONNX Runtime could not load CUDA and runs on the CPU: %s", file.name, why[0])
+        log.warning(
+            "%s: ONNX Runtime could not load CUDA and runs on the CPU: %s", file.name, why[0]
+        )
     else:
         log.info("%s: no GPU here; ONNX Runtime runs on the CPU", file.name)
     return session, provider
@@ -211,7 +217,10 @@ def linear_head(
         "head",
         [value("features", onnx.TensorProto.FLOAT, ["N", features])],
         [value("logits", onnx.TensorProto.FLOAT, ["N", classes])],
-        [onnx.numpy_helper.from_array(weight, "weight"), onnx.numpy_helper.from_array(bias, "bias")],
+        [
+            onnx.numpy_helper.from_array(weight, "weight"),
+            onnx.numpy_helper.from_array(bias, "bias"),
+        ],
     )
     model = onnx.helper.make_model(
         graph, opset_imports=[onnx.helper.make_opsetid("", _OPSET)], producer_name="gate"

@@ -59,7 +59,7 @@ class TorchRuntime:
             outputs = outputs[0]
         if not isinstance(outputs, torch.Tensor):
             raise BackboneError(
-                f"{self._file.path}: gives {type(outputs).__name__}, expected a tensor; name a layer"
+                f"{self._file.path}: gives a {type(outputs).__name__}, not a tensor; name a layer"
             )
         return outputs[: len(images)].float().cpu().numpy()
 
@@ -70,12 +70,13 @@ class TorchRuntime:
 def _exported(path: Path) -> torch.nn.Module:
     copy = vetted_copy(path)
     try:
-        return torch.export.load(copy).module()
+        module: torch.nn.Module = torch.export.load(copy).module()
     except Exception as fault:  # the loader raises whatever its parts raise
         raise BackboneError(
             f"{path}: torch.export cannot load it: "
             f"{(str(fault).strip().splitlines() or [type(fault).__name__])[0]}"
         ) from fault
+    return module
 
 
 def _with_weights(file: BackboneFile) -> torch.nn.Module:
@@ -89,12 +90,15 @@ def _with_weights(file: BackboneFile) -> torch.nn.Module:
             f"{file.weights}: not safetensors, or truncated: {fault}; a pickle is never loaded: "
             "convert it to safetensors"
         ) from fault
-    module = _factory(file.arch)()
-    if not isinstance(module, torch.nn.Module):
-        raise BackboneError(f"{file.arch}: gives {type(module).__name__}, expected an nn.Module")
+    made: Any = _factory(file.arch)()
+    if not isinstance(made, torch.nn.Module):
+        raise BackboneError(f"{file.arch}: gives {type(made).__name__}, expected an nn.Module")
+    module: torch.nn.Module = made
     expected = module.state_dict()
-    weights = {name: tensor.to(expected[name].dtype) if name in expected else tensor
-               for name, tensor in weights.items()}
+    weights = {
+        name: tensor.to(expected[name].dtype) if name in expected else tensor
+        for name, tensor in weights.items()
+    }
     try:
         missing, unexpected = module.load_state_dict(weights, strict=False)
     except RuntimeError as fault:

@@ -44,7 +44,9 @@ def measure(trial: "Trial", settings: SpuriousAttribute) -> Iterator[Measurement
                     f"spurious_attribute: split {task.test} has no attribute {attribute!r}; "
                     f"{nearest(attribute, split.attributes)}"
                 )
-            yield from _groups(name, attribute, split.classes, split.labels, right, split.attributes)
+            yield from _groups(
+                name, attribute, split.classes, split.labels, right, split.attributes
+            )
 
 
 def _groups(

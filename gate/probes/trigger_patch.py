@@ -25,14 +25,14 @@ from gate import stats
 from gate.errors import EvidenceError
 from gate.stats import Interval
 from gate.triggers import Stamp, Trigger, TriggerGrid, bank
-from gate.values import Measurement, Value
+from gate.values import Measurement, Unit, Value
 
 if TYPE_CHECKING:
     from gate.backbone import Backbone
     from gate.trial import Trial
 
 _BLOCKS = 20  # of the jackknife
-_DIFFERENCE = "difference of fractions"
+_DIFFERENCE: Unit = "difference of fractions"
 
 
 class TriggerPatch(Value):
@@ -44,10 +44,8 @@ class TriggerPatch(Value):
 
 def measure(trial: "Trial", settings: TriggerPatch) -> Iterator[Measurement]:
     """Attack success rates of each task and trigger, and the collapse of each split's features."""
-    preprocessing = trial.plan.preprocessing
-    triggers = bank(
-        settings.triggers, preprocessing.size, preprocessing.channels, trial.plan.seed
-    )
+    preprocessing = trial.backbone.preprocessing
+    triggers = bank(settings.triggers, preprocessing.size, preprocessing.channels, trial.plan.seed)
     tasks = trial.tasks(settings.tasks)
     for split in dict.fromkeys(task.test for task in tasks.values()):
         names = [name for name, task in tasks.items() if task.test == split]
@@ -66,9 +64,10 @@ def measure(trial: "Trial", settings: TriggerPatch) -> Iterator[Measurement]:
                     clean = trial.predictions(name, trial.reference)
                     other = _Hits(name, labels, clean, references[name])
                     yield _over_reference(hits, other, trigger)
-        clean = _Spread.of(trial.features(split))
+        unstamped = _Spread.of(trial.features(split))
         for trigger in triggers:
-            yield from _collapse(responses.spreads, clean, trigger, split, len(trial.split(split)))
+            n = len(trial.split(split))
+            yield from _collapse(responses.spreads, unstamped, trigger, split, n)
 
 
 # --- one pass of every stamp through a backbone ---------------------------------------------------
@@ -106,7 +105,7 @@ class _Spread:
         """Mean cosine over all pairs of images: of all, then without each block in turn."""
         sums = np.vstack([self.sums.sum(axis=0), self.sums.sum(axis=0) - self.sums])
         n = np.concatenate([[self.counts.sum()], self.counts.sum() - self.counts])
-        return ((sums**2).sum(axis=1) - n) / (n * (n - 1))
+        return np.asarray(((sums**2).sum(axis=1) - n) / (n * (n - 1)))
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ class _Hits:
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
-        right = self.clean == self.labels
+        right = np.asarray(self.clean == self.labels)
         if not right.any():
             raise EvidenceError(
                 f"trigger_patch: task {self.task} has no image right without a trigger, so there "
@@ -165,11 +164,11 @@ class _Hits:
 
     def turned(self, stamp: Stamp) -> NDArray[np.bool_]:
         """Of the right images, those that are wrong when stamped."""
-        return (self.stamped[stamp.key] != self.labels)[self.right]
+        return np.asarray((self.stamped[stamp.key] != self.labels)[self.right])
 
     def carried(self, stamp: Stamp, target: int) -> NDArray[np.bool_]:
         """Of the right images of other classes, those that are given the target when stamped."""
-        return (self.stamped[stamp.key] == target)[self.right & (self.labels != target)]
+        return np.asarray((self.stamped[stamp.key] == target)[self.right & (self.labels != target)])
 
 
 def _rates(hits: _Hits, trigger: Trigger, classes: tuple[str, ...]) -> Iterator[Measurement]:
