@@ -450,16 +450,16 @@ def main() -> None:
 
 def _exit_code() -> int:
     try:
-        return int(app(standalone_mode=False) or 0)
+        code = int(app(standalone_mode=False) or 0)
+        if code == ExitCode.INTERRUPTED:  # typer turns Ctrl-C into this code, and says nothing
+            _say("interrupted; run again to complete")
+        return code
     except GateError as fault:
         _say(str(fault))
         return fault.exit_code
     except typer.TyperException as fault:
         _say(f"{fault.format_message()} Try --help.")
         return ExitCode.USAGE
-    except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted; run again to complete")
-        return ExitCode.INTERRUPTED
     except SystemExit:  # typer's answer to a closed pipe is 1, and 1 means rejected
         return ExitCode.ERROR
     except Exception as fault:  # a traceback exits 1, and 1 means rejected

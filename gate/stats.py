@@ -41,7 +41,7 @@ def rate(hits: int, n: int, *, searched: int = 1) -> Interval:
         Wilson 1927; computed by ``scipy.stats.binomtest``.
 
     >>> rate(0, 100)
-    Interval(value=0.0, low=0.0, high=0.03699350...)
+    Interval(value=0.0, low=0.0, high=0.03699)
     """
     from scipy.stats import binomtest
 
@@ -73,8 +73,8 @@ def paired_difference(both: int, first: int, second: int, n: int, *, searched: i
         Newcombe 1998, "Improved confidence intervals for the difference between binomial
         proportions based on paired data", method 10 (square-and-add on Wilson limits).
 
-    >>> paired_difference(both=40, first=9, second=1, n=50)  # doctest: +NUMBER
-    Interval(value=0.16, low=0.03, high=0.27)
+    >>> paired_difference(both=36, first=12, second=2, n=50)
+    Interval(value=0.2, low=0.0569, high=0.3404)
     """
     neither = n - both - first - second
     if n < 1 or min(both, first, second, neither) < 0:
@@ -148,17 +148,18 @@ def smallest(candidates: Sequence[Interval]) -> Interval:
 def examples_to_settle(n: int, value: float, low: float, high: float, bound: float) -> int | None:
     """About how many *more* examples would move the whole interval to one side of the bound.
 
-    An interval shrinks with the square root of ``n``; None where the estimate sits on the bound.
+    An interval shrinks with the square root of ``n``; None where the estimate all but sits on the
+    bound, so that no number of examples one would collect settles it.
 
     >>> examples_to_settle(100, value=0.10, low=0.04, high=0.16, bound=0.13)
     300
     """
     side = high - value if bound > value else value - low
     distance = abs(bound - value)
-    if distance == 0 or side == 0:
+    if distance <= side / 100:
         return None
     needed = n * (side / distance) ** 2
-    return max(1, math.ceil(needed - n - 1e-9)) if math.isfinite(needed) else None
+    return max(1, math.ceil(needed - n - 1e-9))
 
 
 def _level(searched: int) -> float:

@@ -126,7 +126,7 @@ def _factory(arch: str) -> Any:
 
 
 def _layer(module: torch.nn.Module, file: BackboneFile) -> torch.nn.Module:
-    layers = dict(module.named_modules())
+    layers: dict[str, torch.nn.Module] = dict(module.named_modules())
     if file.layer not in layers:
         raise BackboneError(
             f"{file.arch}: no layer {file.layer!r}; {nearest(file.layer or '', layers)}"

@@ -1,0 +1,57 @@
+"""Small values for tests."""
+
+from gate.policy import Policy, Rule
+from gate.values import Evidence, Measurement
+
+BACKBONE = "sha256:" + "ab" * 32
+OTHER_BACKBONE = "sha256:" + "cd" * 32
+
+
+def measurement(
+    low: float = 0.85,
+    value: float = 0.9,
+    high: float = 0.95,
+    *,
+    metric: str = "accuracy",
+    n: int = 100,
+    **about: str,
+) -> Measurement:
+    return Measurement(
+        metric=metric,
+        about=about or {"task": "digits"},
+        value=value,
+        low=low,
+        high=high,
+        n=n,
+        unit="fraction",
+    )
+
+
+def evidence(
+    *measurements: Measurement, probe: str = "clean_accuracy", backbone: str = BACKBONE
+) -> Evidence:
+    return Evidence(
+        probe=probe,
+        settings={},
+        backbone=backbone,
+        data={"test": "sha256:" + "01" * 32},
+        seed=0,
+        versions={"gate": "0"},
+        measurements=measurements or (measurement(),),
+    )
+
+
+def rule(**changes: object) -> Rule:
+    given = {
+        "probe": "clean_accuracy",
+        "metric": "accuracy",
+        **({} if "at_most" in changes else {"at_least": 0.8}),
+        **changes,
+    }
+    return Rule.model_validate({"why": "because", **given})
+
+
+def policy(*rules: Rule, **changes: object) -> Policy:
+    return Policy.model_validate(
+        {"name": "test", "version": 1, "rules": rules or (rule(),), **changes}
+    )

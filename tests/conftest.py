@@ -1,0 +1,91 @@
+"""What many tests stand on."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import settings
+
+from gate.plan import Plan
+from gate.trial import Trial
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+settings.register_profile("gate", deadline=None)  # a first call may import scipy
+settings.load_profile("gate")
+
+needs_shared = pytest.mark.skipif(
+    not SHARED.is_dir(), reason="../shared/data is absent: real images and backbones"
+)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths in plans are relative to the project's root."""
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture(scope="session")
+def example(pytestconfig: pytest.Config) -> Path:
+    """The bundled example's data and backbones, built once for each version of its code."""
+    sources = sorted((ROOT / "pipelines" / "digits").glob("*.py"))
+    content = b"".join(path.read_bytes() for path in sources if path.stem != "margins")
+    folder = pytestconfig.cache.mkdir("digits") / hashlib.sha256(content).hexdigest()[:16]
+    if not (folder / "backbones" / "shortcut.onnx").exists():  # the last file of a build
+        command = [sys.executable, "-m", "pipelines.digits.build", "--out", str(folder)]
+        subprocess.run(command, cwd=ROOT, check=True)
+    return folder
+
+
+PlanMaker = Callable[..., Path]
+
+
+@pytest.fixture
+def digits_plan(example: Path, tmp_path: Path) -> PlanMaker:
+    """Writes the digits plan with the built example in it, and with changes at its top level."""
+
+    def make(**changes: Any) -> Path:
+        plan = yaml.safe_load((ROOT / "pipelines" / "digits.yaml").read_text())
+        text = yaml.safe_dump({**plan, **changes}).replace("out/digits/example", str(example))
+        path = tmp_path / "plan.yaml"
+        path.write_text(text)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def features_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features that several tests share; their names hold all that they depend on."""
+    return tmp_path_factory.mktemp("features")
+
+
+@pytest.fixture(scope="session")
+def digits_trial(example: Path, features_folder: Path) -> Callable[[str], Trial]:
+    """A trial of one of the example's backbones under the digits plan."""
+
+    def make(backbone: str) -> Trial:
+        text = (ROOT / "pipelines" / "digits.yaml").read_text()
+        plan = Plan.model_validate(
+            yaml.safe_load(
+                text.replace("out/digits/example", str(example)).replace(
+                    "clean.onnx", f"{backbone}.onnx"
+                )
+            )
+        )
+        return Trial(plan, features_folder)
+
+    return make
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    """Sixty random images of three classes, ``(60, 8, 8, 3)`` uint8."""
+    return np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)

@@ -1,0 +1,268 @@
+"""Exit codes, and the line on stderr that goes with them."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gate import Verdict, cli, files
+from gate.errors import ExitCode
+from gate.policy import load_policy
+from tests.builders import evidence, measurement
+
+POLICY = """\
+name: test
+version: 1
+allow_unsigned: true
+rules:
+  - {probe: clean_accuracy, metric: accuracy, at_least: 0.8, why: because}
+"""
+
+Gate = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Gate:
+    """Runs the command line in this process: exit code, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return call
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Callable[[float], list[object]]:
+    """Arguments of a decide on evidence whose interval starts at ``low``."""
+    (tmp_path / "policy.yaml").write_text(POLICY)
+
+    def make(low: float, high: float = 0.95) -> list[object]:
+        found = evidence(measurement(low, max(low, min(0.5, high)), high))
+        files.write(tmp_path / "evidence" / "clean_accuracy.json", found.to_json())
+        return [
+            "--policy",
+            tmp_path / "policy.yaml",
+            "--evidence",
+            tmp_path / "evidence",
+            "--out",
+            tmp_path / "verdict.json",
+        ]
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "code", "decision"),
+    [(0.85, 0.95, 0, "accept"), (0.1, 0.3, 1, "reject"), (0.5, 0.95, 4, "inconclusive")],
+)
+@pytest.mark.parametrize("shown", ["text", "json", "markdown", "html"])
+def test_decide_exits_with_the_verdicts_code_in_every_format(
+    gate: Gate, case: Callable[..., list[object]], tmp_path: Path,
+    low: float, high: float, code: int, decision: str, shown: str,
+) -> None:  # fmt: skip
+    found, out, err = gate("decide", *case(low, high), "--format", shown)
+
+    assert found == code
+    assert (
+        Verdict.model_validate_json((tmp_path / "verdict.json").read_bytes()).decision == decision
+    )
+    assert decision in out.lower()
+    assert bool(err) == (code != 0)
+    if code:
+        assert err.startswith(f"gate: {decision}: 1 findings")
+    if shown == "json":
+        assert json.loads(out)["decision"] == decision
+
+
+def test_only_reject_and_inconclusive_can_be_silenced(
+    gate: Gate, case: Callable[..., list[object]]
+) -> None:
+    assert gate("decide", *case(0.1, 0.3), "--exit-zero-on", "reject,inconclusive")[0] == 0
+    assert gate("decide", *case(0.1, 0.3), "--exit-zero-on", "inconclusive")[0] == 1
+
+    code, _, err = gate("decide", *case(0.1, 0.3), "--exit-zero-on", "error")
+
+    assert code == ExitCode.USAGE
+    assert "only reject and inconclusive can be silenced" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["decide"], "Missing option"),
+        (["polcy"], "No such command"),
+        (["decide", "--polcy", "x"], "No such option"),
+        (["policy", "lint", "absent.yaml"], "absent.yaml: no such file"),
+        (["validate", "absent.yaml"], "absent.yaml: no such file"),
+    ],
+)
+def test_a_wrong_call_exits_2_and_says_what_is_wrong(
+    gate: Gate, arguments: list[str], says: str
+) -> None:
+    code, out, err = gate(*arguments)
+
+    assert code == ExitCode.USAGE
+    assert says in err
+    assert not out
+
+
+def test_evidence_that_is_none_exits_3(
+    gate: Gate, case: Callable[..., list[object]], tmp_path: Path
+) -> None:
+    arguments = case(0.9)
+    (tmp_path / "evidence" / "clean_accuracy.json").write_text("{}")
+
+    code, _, err = gate("decide", *arguments)
+
+    assert code == ExitCode.ERROR
+    assert "clean_accuracy.json: probe: Field required" in err
+    assert not (tmp_path / "verdict.json").exists()
+
+
+def test_a_bug_exits_3_and_never_1(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("gate.policy.load_policy", broken)
+
+    code, _, err = gate("policy", "lint", "policies/digits.yaml")
+
+    assert code == 3
+    assert "unexpected ZeroDivisionError: division by zero; this is a bug in gate" in err
+
+
+def test_ctrl_c_exits_130(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gate.policy.load_policy", interrupted)
+
+    code, _, err = gate("policy", "lint", "policies/digits.yaml")
+
+    assert code == ExitCode.INTERRUPTED
+    assert "interrupted" in err
+
+
+def test_a_closed_pipe_is_no_rejection() -> None:
+    command = f"{sys.executable} -m gate policy schema | true; exit ${{PIPESTATUS[0]}}"
+
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
+
+    assert done.returncode in (0, 3)
+
+
+def test_exit_codes_are_printed_from_the_table(gate: Gate) -> None:
+    _, out, _ = gate("exit-codes")
+
+    assert [line.split()[:2] for line in out.splitlines()] == [
+        [str(code.value), code.name] for code in ExitCode
+    ]
+
+
+def test_the_schema_of_policies_describes_the_shipped_ones(gate: Gate) -> None:
+    import jsonschema
+    import yaml
+
+    schema = json.loads(gate("policy", "schema")[1])
+
+    for path in Path("policies").glob("*.yaml"):
+        jsonschema.validate(yaml.safe_load(path.read_text()), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"name": "x", "version": 1, "rules": []}, schema)
+
+
+def test_an_accepted_artefact_is_admitted_and_checked_and_a_changed_one_is_not(
+    gate: Gate, case: Callable[..., list[object]], tmp_path: Path
+) -> None:
+    artefact, admission = tmp_path / "model.onnx", tmp_path / "admission.json"
+    artefact.write_bytes(b"weights")
+    arguments = case(0.85)
+    from gate.errors import BackboneError
+
+    found = evidence(measurement(), backbone=files.sha256_of(artefact, BackboneError))
+    files.write(tmp_path / "evidence" / "clean_accuracy.json", found.to_json())
+    assert gate("decide", *arguments)[0] == 0
+    verdict, policy = tmp_path / "verdict.json", tmp_path / "policy.yaml"
+    admit = ["admit", verdict, "--artefact", artefact, "--policy", policy, "--out", admission]
+
+    assert gate(*admit)[0] == 0
+    check = ["check", artefact, "--admission", admission, "--policy", policy]
+    assert gate(*check)[0] == 0
+
+    artefact.write_bytes(b"other weights")
+    code, _, err = gate(*check)
+    assert code == ExitCode.ERROR
+    assert "changed or swapped" in err
+    assert gate(*admit)[0] == ExitCode.ERROR
+    assert not admission.exists()
+
+
+@pytest.mark.parametrize(("low", "high", "code"), [(0.1, 0.3, 1), (0.5, 0.95, 4)])
+def test_what_is_not_accepted_leaves_no_admission_not_even_an_old_one(
+    gate: Gate, case: Callable[..., list[object]], tmp_path: Path,
+    low: float, high: float, code: int,
+) -> None:  # fmt: skip
+    assert gate("decide", *case(low, high))[0] == code
+    admission = tmp_path / "admission.json"
+    admission.write_text("old")
+
+    found, _, err = gate(
+        "admit", tmp_path / "verdict.json", "--artefact", tmp_path / "policy.yaml",
+        "--policy", tmp_path / "policy.yaml", "--out", admission,
+    )  # fmt: skip
+
+    assert found == code
+    assert err
+    assert not admission.exists()
+
+
+def test_the_version_is_the_packages(gate: Gate) -> None:
+    from importlib.metadata import version
+
+    assert gate("--version")[1] == f"gate {version('gate')}\n"
+
+
+def test_waivers_can_be_left_out(
+    gate: Gate, case: Callable[..., list[object]], tmp_path: Path
+) -> None:
+    arguments = case(0.1, 0.3)
+    (tmp_path / "waivers.yaml").write_text(
+        f"waivers: [{{id: W, rule: clean_accuracy.accuracy, backbone: '{evidence().backbone}', "
+        "reason: known, owner: me, expires: 2026-12-31}]"
+    )
+    waived = [*arguments, "--waivers", tmp_path / "waivers.yaml", "--as-of", "2026-12-31"]
+
+    assert gate("decide", *waived)[0] == 0
+    assert gate("decide", *waived, "--no-waivers")[0] == 1
+    assert gate("decide", *waived[:-1], "2027-01-01")[0] == 1
+
+
+def test_the_shipped_policies_are_linted(gate: Gate) -> None:
+    paths = sorted(Path("policies").glob("*.yaml"))
+
+    code, out, _ = gate("policy", "lint", *paths)
+
+    assert code == 0
+    assert len(out.splitlines()) == len(paths)
+    assert str(len(load_policy(paths[0]).rules)) in out
+
+
+def test_nothing_is_written_where_the_command_runs(
+    gate: Gate, case: Callable[..., list[object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "here"
+    empty.mkdir()
+    arguments = case(0.9)
+    monkeypatch.chdir(empty)
+
+    gate("decide", *arguments)
+
+    assert not list(empty.iterdir())

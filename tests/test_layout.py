@@ -1,0 +1,159 @@
+"""The straight flow, held by the imports; and how fast the light commands start."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HEAVY = {
+    "torch",
+    "onnxruntime",
+    "great_expectations",
+    "pandas",
+    "datasets",
+    "dvc",
+    "sklearn",
+    "scipy",
+}
+# module -> what it may import of gate; deeper modules count as their package
+MAY_IMPORT = {
+    "errors": set(),
+    "stats": {"errors"},
+    "values": {"stats"},
+    "catalogue": {"values"},
+    "strict_yaml": {"errors"},
+    "files": {"errors", "strict_yaml"},
+    "policy": {"catalogue", "errors", "strict_yaml", "values"},
+    "decide": {"errors", "policy", "stats", "values"},
+    "report": {"values"},
+    "admission": {"errors", "policy", "values"},
+    "triggers": {"errors", "values"},
+    "plan": {"errors", "probes", "strict_yaml", "values"},
+    "data": {"errors", "files", "plan", "strict_yaml"},
+    "expectations": {"data", "errors", "trial", "values"},
+    "backbone": {"backbone", "errors", "files", "plan", "strict_yaml"},
+    "head": {"errors"},
+    "embed": {"backbone", "data", "errors", "files"},
+    "priors": {"errors", "head"},
+    "trial": {"backbone", "data", "embed", "errors", "head", "plan", "strict_yaml", "values"},
+    "probes": {
+        "backbone",
+        "errors",
+        "head",
+        "priors",
+        "probes",
+        "stats",
+        "strict_yaml",
+        "trial",
+        "triggers",
+        "values",
+    },
+    "calibrate": {"backbone", "files", "probes", "trial"},
+    "run": None,  # puts all together
+    "cli": None,
+    "__main__": None,
+    "__init__": {"decide", "policy", "values"},
+}
+KNOWS = {
+    "onnxruntime": {"backbone/onnx_runtime.py"},
+    "onnx": {"backbone/onnx_runtime.py"},
+    "torch": {"backbone/torch_runtime.py"},
+    "datasets": {"data.py"},
+    "great_expectations": {"expectations.py"},
+    "pandas": {"expectations.py"},
+    "sklearn": {"head.py"},
+    "securesystemslib": {"admission.py"},
+    "yaml": {"strict_yaml.py"},
+}
+FILES = sorted(Path("gate").rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of all that a file imports, wherever it does."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_imports_follow_the_direction_of_the_flow(path: Path) -> None:
+    module = path.relative_to("gate").parts[0].removesuffix(".py")
+    allowed = MAY_IMPORT[module]
+    if allowed is None:
+        return
+    found = {
+        name.split(".")[1] for name in imports(path) if name.startswith("gate.") and "." in name
+    }
+
+    assert found - {"__version__"} <= allowed
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_one_file_knows_each_heavy_library(path: Path) -> None:
+    inside = path.relative_to("gate").as_posix()
+    for name in imports(path):
+        library = name.split(".")[0]
+        assert inside in KNOWS.get(library, {inside}), f"{inside} imports {library}"
+
+
+def test_nobody_imports_the_command_line() -> None:
+    importing = {path.name for path in FILES if any("gate.cli" in name for name in imports(path))}
+
+    assert importing == {"__main__.py"}
+
+
+LIGHT = [
+    ["--help"],
+    ["exit-codes"],
+    ["policy", "--help"],
+    ["policy", "lint", "policies/digits.yaml"],
+    ["policy", "schema"],
+    ["decide", "--policy", "policies/digits.yaml", "--evidence", "{evidence}", "--out", "{out}"],
+    ["check", "LICENSE", "--admission", "README.md", "--policy", "policies/digits.yaml"],
+]
+
+
+@pytest.fixture
+def evidence_folder(tmp_path: Path) -> Path:
+    from gate import files
+    from tests.builders import evidence
+
+    files.write(tmp_path / "evidence" / "clean_accuracy.json", evidence().to_json())
+    return tmp_path / "evidence"
+
+
+@pytest.mark.parametrize("command", LIGHT, ids=" ".join)
+def test_a_light_command_imports_nothing_heavy(
+    command: list[str], evidence_folder: Path, tmp_path: Path
+) -> None:
+    arguments = [
+        part.format(evidence=evidence_folder, out=tmp_path / "verdict.json") for part in command
+    ]
+    code = (
+        "import sys; from gate import cli\n"
+        f"sys.argv = ['gate', *{arguments}]\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        f"print(sorted({HEAVY} & set(sys.modules)), file=sys.stderr)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_help_comes_at_once() -> None:
+    """Usually 0.3 s; the ceiling is for a busy machine."""
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "gate", "--help"], capture_output=True, check=True)
+        best = min(best, time.perf_counter() - start)
+    assert best < 2

@@ -1,0 +1,163 @@
+"""Policy files: what is refused, and how it is said."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from gate import load_policy
+from gate.catalogue import CATALOGUE
+from gate.errors import PolicyError
+from gate.policy import Waiver, Waivers, load_waivers, matches
+from gate.values import digest_of
+from tests.builders import BACKBONE, policy, rule
+
+GOOD = """\
+name: test
+version: 1
+rules:
+  - probe: clean_accuracy
+    metric: accuracy
+    where: {task: "*"}
+    at_least: 0.8
+    why: because
+"""
+
+
+def written(folder: Path, content: str) -> Path:
+    path = folder / "policy.yaml"
+    path.write_text(content)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(Path("policies").glob("*.yaml")), ids=str)
+def test_every_shipped_policy_loads_and_says_what_it_is_for(path: Path) -> None:
+    loaded = load_policy(path)
+
+    assert loaded.about
+    assert all(len(rule.why) > 20 for rule in loaded.rules)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("at_least", "at_lest", r"rules\.0\.at_lest: unknown key; did you mean 'at_least'\?"),
+        ("version", "versoin", r"versoin: unknown key; did you mean 'version'\?"),
+        ("clean_accuracy", "clean_acuracy", "unknown probe.*did you mean 'clean_accuracy'"),
+        ("metric: accuracy", "metric: acuracy", "unknown metric.*did you mean 'accuracy'"),
+        ("{task:", "{taks:", "unknown label.*did you mean 'task'"),
+        ("at_least: 0.8", "at_least: yes", r"rules\.0\.at_least: .*number.*found True"),
+        ("at_least: 0.8", "at_least: 1e-3", r"rules\.0\.at_least: .*number.*found '1e-3'"),
+        ("at_least: 0.8", "at_least: .nan", r"rules\.0\.at_least: .*finite"),
+        ("at_least: 0.8", "at_most: 0.8", "better when higher, so bound it by at_least"),
+        ("    at_least: 0.8\n", "", "exactly one of at_most and at_least"),
+        ("    why: because\n", "", r"rules\.0\.why: Field required"),
+        ("version: 1", "version: 1\nversion: 2", r"policy.yaml:3:1: .*'version' stands twice"),
+        ('where: {task: "*"}', "<<: {}", r"policy.yaml:6:5: .*merge keys"),
+        ("name: test", "name: [", "not valid YAML"),
+    ],
+)
+def test_a_faulty_policy_is_refused_with_its_place(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    assert old in GOOD
+    path = written(tmp_path, GOOD.replace(old, new))
+
+    with pytest.raises(PolicyError, match=says) as fault:
+        load_policy(path)
+
+    assert str(path) in str(fault.value)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "just text"])
+def test_a_file_without_keys_is_no_policy(tmp_path: Path, content: str) -> None:
+    with pytest.raises(PolicyError, match="expected keys such as name"):
+        load_policy(written(tmp_path, content))
+
+
+def test_a_policy_without_rules_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=r"rules: .*at least 1 item"):
+        load_policy(written(tmp_path, "name: test\nversion: 1\nrules: []\n"))
+
+
+def test_a_missing_policy_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=r"absent\.yaml: no such file"):
+        load_policy(tmp_path / "absent.yaml")
+
+
+def test_only_what_is_at_fault_is_told(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD.replace("at_least", "at_lest"))
+
+    with pytest.raises(PolicyError) as fault:
+        load_policy(path)
+
+    assert len(str(fault.value).splitlines()) == 1
+
+
+def test_two_rules_need_two_names() -> None:
+    with pytest.raises(ValidationError, match=r"called 'clean_accuracy\.accuracy'"):
+        policy(rule(), rule(at_least=0.7))
+
+    assert len(policy(rule(), rule(at_least=0.7, name="other")).rules) == 2
+
+
+def test_a_policy_that_only_warns_is_refused() -> None:
+    with pytest.raises(ValidationError, match="no rule blocks"):
+        policy(rule(severity="warn"))
+
+
+def test_comments_and_layout_do_not_change_the_digest(tmp_path: Path) -> None:
+    plain = digest_of(load_policy(written(tmp_path, GOOD)))
+    other = GOOD.replace("at_least: 0.8", "at_least: 0.80  # four of five")
+
+    assert digest_of(load_policy(written(tmp_path, other))) == plain
+    assert digest_of(load_policy(written(tmp_path, GOOD.replace("0.8", "0.81")))) != plain
+
+
+@pytest.mark.parametrize(("probe", "metric"), [(p, m) for p in CATALOGUE for m in CATALOGUE[p]])
+def test_every_metric_of_the_catalogue_can_be_bounded_one_way(probe: str, metric: str) -> None:
+    better = CATALOGUE[probe][metric].better
+    good, bad = ("at_most", "at_least") if better == "lower" else ("at_least", "at_most")
+
+    assert rule(probe=probe, metric=metric, **{good: 0.5}).bound.number == 0.5
+    with pytest.raises(ValidationError, match="would refuse good backbones"):
+        rule(probe=probe, metric=metric, **{bad: 0.5})
+
+
+def test_a_glob_matches_only_labels_that_are_there() -> None:
+    about = {"task": "digits", "trigger": "yellow square 5px top_left"}
+
+    assert matches(about, {"trigger": "yellow *"})
+    assert not matches(about, {"trigger": "white *"})
+    assert not matches(about, {"group": "*"})
+
+
+def test_a_waiver_file_is_as_strict_as_a_policy(tmp_path: Path) -> None:
+    content = f"""\
+waivers:
+  - id: W-1
+    rule: clean_accuracy.accuracy
+    backbone: {BACKBONE}
+    reason: known
+    owner: ml-team
+    expires: 2026-12-31
+"""
+    (waiver,) = load_waivers(written(tmp_path, content))
+    assert waiver.expires == date(2026, 12, 31)
+
+    with pytest.raises(PolicyError, match="did you mean 'expires'"):
+        load_waivers(written(tmp_path, content.replace("expires", "expire")))
+    with pytest.raises(PolicyError, match=r"waivers\.0\.owner"):
+        load_waivers(written(tmp_path, content.replace("    owner: ml-team\n", "")))
+    with pytest.raises(ValidationError, match="two waivers are called 'W-1'"):
+        Waivers(waivers=(waiver, waiver))
+
+
+def test_a_waiver_lasts_through_its_last_day() -> None:
+    waiver = Waiver(
+        id="W", rule="r", backbone=BACKBONE, reason="x", owner="y", expires=date(2026, 12, 31)
+    )
+
+    assert waiver.holds_on(date(2026, 12, 31))
+    assert not waiver.holds_on(date(2027, 1, 1))
