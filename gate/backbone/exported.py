@@ -28,7 +28,7 @@ _EXPRESSION = re.compile(
     r"(Symbol|Integer|Rational|Add|Mul|Pow|Max|Min|positive|integer|nonnegative|True|False"
     r"|[su]\d+|\d+|['\s(),=+*/-])*"
 )
-_WORD = re.compile(r"[\w.:/ -]*")
+_WORD = re.compile(r"[\w.:/+ -]*")
 _SPECIFICATIONS = ("in_spec", "out_spec")
 _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict")
 
@@ -74,7 +74,7 @@ def _vetted(path: Path, node: Any, key: str = "") -> Any:
         # text for debugging, from which the loader would resolve names, and code for checks
         dropped: dict[str, Any] = {"metadata": {}, "guards_code": []}
         return {
-            _word(path, name): dropped.get(name, _vetted(path, inner, name))
+            _word(path, name): dropped[name] if name in dropped else _vetted(path, inner, name)
             for name, inner in node.items()
         }
     if isinstance(node, list):
