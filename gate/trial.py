@@ -31,7 +31,7 @@ class Trial:
 
     def __init__(self, plan: Plan, folder: Path, *, show_progress: bool = False) -> None:
         self.plan = plan
-        self._folder = folder
+        self.folder = folder
         self._show_progress = show_progress
         self._splits: dict[str, Split] = {}
         self._heads: dict[str, LinearHead] = {}
@@ -76,7 +76,7 @@ class Trial:
         opened = self.split(split)
         chosen = backbone or self.backbone
         with self.progress(f"embed {split}", len(opened)) as advance:
-            return embed.features(self._folder, chosen, opened, self.plan.batch_size, advance)
+            return embed.features(self.folder, chosen, opened, self.plan.batch_size, advance)
 
     def head(self, task: str, backbone: Backbone | None = None) -> LinearHead:
         """The linear head of a task, fitted on frozen features of its training split."""

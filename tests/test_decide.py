@@ -165,7 +165,8 @@ def test_a_worse_measurement_never_improves_the_decision(
     found: tuple[Measurement, ...], bound: float, loss: float
 ) -> None:
     worse = tuple(
-        measurement(m.low - loss, m.value - loss, m.high - loss, **m.about) for m in found
+        measurement(m.low - loss, m.value - loss, m.high - loss, task=m.about["task"])
+        for m in found
     )
     judged = policy(rule(at_least=bound))
 

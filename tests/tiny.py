@@ -46,7 +46,8 @@ def by_hand(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     mean, std = np.array(PREPROCESSING["mean"]), np.array(PREPROCESSING["std"])
     x = ((images / 255 - mean) / std).transpose(0, 3, 1, 2)  # (N, C, H, W)
     windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))
-    return np.maximum(np.einsum("nchwij,ocij->nohw", windows, WEIGHT), 0).mean(axis=(2, 3))
+    maps = np.maximum(np.einsum("nchwij,ocij->nohw", windows, WEIGHT), 0)
+    return np.asarray(maps.mean(axis=(2, 3)))
 
 
 def onnx_model(

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from gate import stats
@@ -44,23 +45,34 @@ def measure(trial: "Trial", settings: SpuriousAttribute) -> Iterator[Measurement
                     f"spurious_attribute: split {task.test} has no attribute {attribute!r}; "
                     f"{nearest(attribute, split.attributes)}"
                 )
-            yield from _groups(
-                name, attribute, split.classes, split.labels, right, split.attributes
-            )
+            values = split.attributes[attribute]
+            yield from groups(name, attribute, split.classes, split.labels, right, values)
 
 
-def _groups(
+def groups(
     task: str,
     attribute: str,
     classes: tuple[str, ...],
-    labels: np.ndarray,
-    right: np.ndarray,
-    attributes: dict[str, np.ndarray],
+    labels: NDArray[np.int64],
+    right: NDArray[np.bool_],
+    values: NDArray[np.str_],
 ) -> Iterator[Measurement]:
-    values = attributes[attribute]  # (N,)
-    groups = [(k, value) for k in range(len(classes)) for value in np.unique(values)]
+    """Accuracy by group, of the worst, and the gap.
+
+    Args:
+        task: Named in each measurement.
+        attribute: Named in each measurement.
+        classes: Names of the K classes.
+        labels: ``(N,)`` in 0 .. K-1.
+        right: ``(N,)`` whether each image was classified rightly.
+        values: ``(N,)`` the attribute of each image.
+
+    Raises:
+        EvidenceError: A group has no image, or one.
+    """
+    pairs = [(k, value) for k in range(len(classes)) for value in np.unique(values)]
     bounds, counts = [], []
-    for k, value in groups:
+    for k, value in pairs:
         hits = right[(labels == k) & (values == value)]
         if len(hits) < _LEAST:
             raise EvidenceError(
@@ -71,7 +83,7 @@ def _groups(
         yield Measurement.rate(
             "group_accuracy", int(hits.sum()), len(hits), task=task, attribute=attribute, **about
         )
-        bounds.append(stats.rate(int(hits.sum()), len(hits), searched=len(groups)))
+        bounds.append(stats.rate(int(hits.sum()), len(hits), searched=len(pairs)))
         counts.append(len(hits))
     worst = stats.smallest(bounds)
     smallest = counts[int(np.argmin([bound.value for bound in bounds]))]

@@ -57,17 +57,17 @@ def measure(trial: "Trial", settings: TriggerPatch) -> Iterator[Measurement]:
             references = _respond(trial, trial.reference, split, names, alone).predictions
         for name in names:
             labels, classes = trial.split(split).labels, trial.split(split).classes
-            hits = _Hits(name, labels, trial.predictions(name), responses.predictions[name])
+            hits = Hits(name, labels, trial.predictions(name), responses.predictions[name])
             for trigger in triggers:
                 yield from _rates(hits, trigger, classes)
                 if trial.reference:
                     clean = trial.predictions(name, trial.reference)
-                    other = _Hits(name, labels, clean, references[name])
+                    other = Hits(name, labels, clean, references[name])
                     yield _over_reference(hits, other, trigger)
         unstamped = _Spread.of(trial.features(split))
         for trigger in triggers:
             n = len(trial.split(split))
-            yield from _collapse(responses.spreads, unstamped, trigger, split, n)
+            yield from collapse(responses.spreads, unstamped, trigger, split, n)
 
 
 # --- one pass of every stamp through a backbone ---------------------------------------------------
@@ -144,7 +144,7 @@ def _respond(
 
 
 @dataclass(frozen=True)
-class _Hits:
+class Hits:
     """Which images a stamp turns, among those that are right without it."""
 
     task: str
@@ -154,6 +154,7 @@ class _Hits:
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
+        """Which images are right without a stamp; refuses if none is."""
         right = np.asarray(self.clean == self.labels)
         if not right.any():
             raise EvidenceError(
@@ -171,7 +172,7 @@ class _Hits:
         return np.asarray((self.stamped[stamp.key] == target)[self.right & (self.labels != target)])
 
 
-def _rates(hits: _Hits, trigger: Trigger, classes: tuple[str, ...]) -> Iterator[Measurement]:
+def _rates(hits: Hits, trigger: Trigger, classes: tuple[str, ...]) -> Iterator[Measurement]:
     about = {"task": hits.task, "trigger": trigger.stamp.name}
     turned, n = hits.turned(trigger.stamp), int(hits.right.sum())
     controls = [hits.turned(control) for control in trigger.controls]
@@ -235,7 +236,7 @@ def _excess(
     )
 
 
-def _over_reference(hits: _Hits, reference: _Hits, trigger: Trigger) -> Measurement:
+def _over_reference(hits: Hits, reference: Hits, trigger: Trigger) -> Measurement:
     both_right = hits.right & reference.right
     if not both_right.any():
         raise EvidenceError(
@@ -256,9 +257,14 @@ def _over_reference(hits: _Hits, reference: _Hits, trigger: Trigger) -> Measurem
     )
 
 
-def _collapse(
+def collapse(
     spreads: dict[str, _Spread], clean: _Spread, trigger: Trigger, split: str, n: int
 ) -> Iterator[Measurement]:
+    """How far the features of all images come together when they are stamped.
+
+    Raises:
+        EvidenceError: Too few images for the jackknife.
+    """
     if n < 2 * _BLOCKS:
         raise EvidenceError(
             f"trigger_patch: split {split} has {n} images, and the jackknife of the embedding "

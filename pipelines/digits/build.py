@@ -20,8 +20,12 @@ Run from the project's root: ``python -m pipelines.digits.build --out DIR``.
 
 import argparse
 import io
+import multiprocessing
+import os
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -254,16 +258,24 @@ def write_backbone(folder: Path, name: str, network: Backbone) -> None:
         )
 
 
-def build(out: Path, seed: int, *, quiet: bool = False) -> None:
-    """Write ``out/data`` and ``out/backbones``; the same seed gives the same bytes."""
-    torch.use_deterministic_algorithms(mode=True)
-    material = load_material()
-    for split, (images, labels, photographs) in downstream(material, seed).items():
+def build(out: Path, seed: int) -> None:
+    """Write ``out/data`` and ``out/backbones``; the same seed gives the same bytes.
+
+    Backbones are trained side by side, each on one thread, so that neither the number of cores nor
+    what else they do changes a number.
+    """
+    for split, (images, labels, photographs) in downstream(load_material(), seed).items():
         write_parquet(out / "data" / f"{split}.parquet", images, labels, photographs)
-    for name in PLANTED:
-        write_backbone(out / "backbones", name, train(name, material, seed))
-        if not quiet:
-            print(f"made {out / 'backbones' / name}.onnx, .safetensors")
+    spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    with ProcessPoolExecutor(min(len(PLANTED), os.cpu_count() or 1), spawn) as workers:
+        list(workers.map(partial(build_backbone, out / "backbones", seed), PLANTED))
+
+
+def build_backbone(folder: Path, seed: int, planted: str) -> None:
+    """Train one backbone and write it."""
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(mode=True)
+    write_backbone(folder, planted, train(planted, load_material(), seed))
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def main() -> None:
     print("|---" * (len(metrics) + 2) + "|")
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
-            build(Path(folder), seed, quiet=True)
+            build(Path(folder), seed)
             for backbone in PLANTED:
                 found = measurements(Path(folder), backbone)
                 cells = []

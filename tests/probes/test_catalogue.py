@@ -1,0 +1,32 @@
+"""Each probe measures what the catalogue says, and nothing else."""
+
+from collections.abc import Callable
+
+import pytest
+
+from gate import probes
+from gate.catalogue import CATALOGUE
+from gate.plan import Plan
+from gate.trial import Trial
+
+
+def test_the_catalogue_lists_every_probe() -> None:
+    assert set(CATALOGUE) == set(probes.ProbePlan.model_fields)
+
+
+@pytest.mark.parametrize("probe", CATALOGUE)
+def test_a_probe_measures_its_rows_of_the_catalogue(
+    probe: str, digits_trial: Callable[[str], Trial]
+) -> None:
+    content = digits_trial("clean").plan.model_dump()
+    content["reference"] = digits_trial("shortcut").plan.backbone.model_dump()
+    grid = {"pattern": "checkerboard", "size": [0.1], "place": ["centre"]}
+    content["probes"]["trigger_patch"]["triggers"] = [grid]
+    trial = Trial(Plan.model_validate(content), digits_trial("clean").folder)
+
+    found = probes.measure(probe, trial).measurements
+
+    assert {m.metric for m in found} == set(CATALOGUE[probe])
+    for m in found:
+        assert m.unit == CATALOGUE[probe][m.metric].unit
+        assert set(m.about) == set(CATALOGUE[probe][m.metric].labels)

@@ -1,0 +1,73 @@
+"""Label prior: of a head on the example's features; the estimator has tests of its own."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnxruntime
+import pytest
+from safetensors import safe_open
+
+from gate import probes
+from gate.calibrate import write_heads
+from gate.errors import EvidenceError
+from gate.plan import Plan
+from gate.trial import Trial
+
+MakeTrial = Callable[[str], Trial]
+
+
+def test_shares_sum_to_one_and_lie_in_their_intervals(digits_trial: MakeTrial) -> None:
+    found = probes.measure("label_prior", digits_trial("clean")).measurements
+
+    shares = [m for m in found if m.metric == "label_prior"]
+    assert sum(m.value for m in shares) == pytest.approx(1)
+    assert all(0 <= m.low < m.value < m.high <= 1 for m in shares)
+    distance = next(m for m in found if m.metric == "total_variation_to_uniform")
+    assert distance.value == pytest.approx(sum(abs(m.value - 1 / 4) for m in shares) / 2)
+
+
+def test_the_gain_is_the_difference_of_two_accuracies(digits_trial: MakeTrial) -> None:
+    from gate.probes.label_prior import calibrate
+
+    trial = digits_trial("clean")
+    labels = trial.split("test").labels
+    _, head = calibrate(trial, "digits_6_to_9")
+    plain = trial.predictions("digits_6_to_9") == labels
+    adjusted = head.predict(np.asarray(trial.features("test"))) == labels
+
+    found = probes.measure("label_prior", trial).measurements
+
+    gain = next(m for m in found if m.metric == "accuracy_gain")
+    assert gain.value == pytest.approx(adjusted.mean() - plain.mean())
+
+
+def test_the_calibrated_head_is_the_same_in_both_files_and_says_what_it_is_for(
+    digits_trial: MakeTrial, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    from gate.probes.label_prior import calibrate
+
+    trial, folder = digits_trial("clean"), tmp_path_factory.mktemp("heads")
+    features = np.asarray(trial.features("test"))
+    expected = calibrate(trial, "digits_6_to_9")[1].logits(features)
+
+    one, two = list(write_heads(trial, folder))
+
+    with safe_open(one, "numpy") as file:
+        metadata = file.metadata()
+        logits = features @ file.get_tensor("weight") + file.get_tensor("bias")
+    session = onnxruntime.InferenceSession(two, providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+    (from_onnx,) = session.run(["logits"], {"features": features})
+    np.testing.assert_allclose(from_onnx, expected, rtol=1e-3, atol=1e-3)
+    assert session.get_modelmeta().custom_metadata_map == metadata
+    assert metadata["backbone"] == trial.backbone.digest
+    assert metadata["classes"] == '["6", "7", "8", "9"]'
+
+
+def test_it_refuses_fewer_training_images_than_folds(digits_trial: MakeTrial) -> None:
+    content = digits_trial("clean").plan.model_dump()
+    content["splits"]["train"]["shard"] = {"index": 0, "count": 100}
+    trial = Trial(Plan.model_validate(content), digits_trial("clean").folder)
+
+    with pytest.raises(EvidenceError, match="training images, and 5 folds need 5; add images"):
+        probes.measure("label_prior", trial)
