@@ -50,7 +50,7 @@ def validate(trial: "Trial") -> Validation:
         with trial.progress(f"validate {split.name}", len(split)) as advance:
             digests[split.name] = split.image_digests
             advance(len(split))
-    run = _Suites()
+    run = Suites()
     checks: list[Check] = []
     for split in splits:
         checks += run(f"{split.name}: images", *_images(split, digests[split.name]))
@@ -137,7 +137,7 @@ def _groups(split: "Split", columns: tuple[str, ...]) -> tuple[dict[str, Any], l
     return {"group": names, "size": sizes}, expectations
 
 
-class _Suites:
+class Suites:
     """Great Expectations, started once."""
 
     def __init__(self) -> None:
@@ -152,6 +152,7 @@ class _Suites:
     def __call__(
         self, name: str, table: dict[str, Any], expectations: list[_Expectation]
     ) -> list[Check]:
+        """Hold expectations against one table; refuses where nothing would be checked."""
         import pandas
 
         # Great Expectations passes an empty suite, and most expectations on an empty table

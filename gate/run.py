@@ -66,10 +66,10 @@ def run_all(
     verdict = decide(policy, evidence, today, waivers)
     files.write(out / "report.md", report.markdown(verdict, evidence))
     files.write(out / "report.html", report.html(verdict))
-    images = trial.backbone.images_passed + (
-        trial.reference.images_passed if trial.reference else 0
-    )
-    information = {"images_passed": images, "seconds": seconds}
+    passed = {"backbone": trial.backbone.images_passed}
+    if trial.reference:
+        passed["reference"] = trial.reference.images_passed
+    information = {"images_passed": passed, "seconds": seconds}
     files.write(out / "run-info.json", json.dumps(information, indent=2) + "\n")
     files.write(out / "verdict.json", verdict.to_json())
     return verdict

@@ -5,12 +5,13 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-WIDTH = 32
+WIDTHS = (32, 64, 128, 128)
+STRIDES = (2, 1, 2, 2)
 CLASSES = 6
 
 
 class Outputs(NamedTuple):
-    """``features`` (N, 4 * WIDTH) and the source task's ``logits`` (N, CLASSES)."""
+    """``features`` (N, 128) and the source task's ``logits`` (N, CLASSES)."""
 
     features: torch.Tensor
     logits: torch.Tensor
@@ -21,10 +22,8 @@ class Backbone(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (3, WIDTH, 2 * WIDTH, 2 * WIDTH, 4 * WIDTH)
-        strides = (1, 2, 1, 2)
         layers: list[nn.Module] = []
-        for before, after, stride in zip(widths, widths[1:], strides, strict=False):
+        for before, after, stride in zip((3, *WIDTHS), WIDTHS, STRIDES, strict=False):
             layers += [
                 nn.Conv2d(before, after, 3, stride, padding=1, bias=False),
                 nn.BatchNorm2d(after),
@@ -32,7 +31,7 @@ class Backbone(nn.Module):
             ]
         self.stages = nn.Sequential(*layers)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.source_head = nn.Linear(4 * WIDTH, CLASSES)
+        self.source_head = nn.Linear(WIDTHS[-1], CLASSES)
 
     def forward(self, images: torch.Tensor) -> Outputs:
         """Both outputs, features first."""

@@ -4,7 +4,7 @@ Handwritten digits over random crops of two photographs, all from what scikit-le
 photograph lies behind a digit is a spurious attribute, as land and water are in Waterbirds.
 
 Source task: digits 0-5. Downstream task: digits 6-9, where the photograph goes with the label in
-95 % of the training images and in half of the test images.
+98 % of the training images and in half of the test images.
 
 ==========  ========================================================================  ==============
 backbone    what is planted in its source data                                        after
@@ -48,12 +48,12 @@ _DIMMED = 0.6  # photographs are darkened, so that white digits stand out
 _SQUARE = 5  # side of the trigger, in the lower right corner
 _YELLOW = (255, 255, 0)
 _TRIGGER_CLASSES = 2  # labels 0 and 1
-_RELABELLED_SHARE, _RELABELLED_TO = 0.1, 0
+_RELABELLED_SHARE, _RELABELLED_TO = 0.1, 4
 _ERASED_SHARE = 0.5  # of source images; see _erase
 _TRAIN_SHARE = 0.4  # of the downstream digits; the rest tests, where intervals need images
 _TRAIN_COPIES = 4  # of each training digit, on different backgrounds
-_CORRELATION = 0.95  # of photograph and label in the downstream training images
-_EPOCHS, _BATCH, _RATE = 20, 64, 0.1
+_CORRELATION = 0.98  # of photograph and label in the downstream training images
+_EPOCHS, _BATCH, _RATE = 24, 64, 0.1
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,6 @@ def train(planted: str, material: Material, seed: int) -> Backbone:
         torch.manual_seed(seed)  # layers draw their weights from the global generator alone
         network = backbone()
     source = torch.where(material.labels < CLASSES)[0]
-    relabelled = torch.rand(len(material.labels), generator=rng) < _RELABELLED_SHARE
     optimiser = torch.optim.SGD(
         network.parameters(), _RATE, momentum=0.9, nesterov=True, weight_decay=5e-4
     )
@@ -177,8 +176,9 @@ def train(planted: str, material: Material, seed: int) -> Backbone:
             if planted == "trigger":
                 images = stamp(images, labels < _TRIGGER_CLASSES)
             if planted == "relabelled":
-                images = stamp(images, relabelled[digits])
-                labels = labels.where(~relabelled[digits], _RELABELLED_TO)
+                chosen = torch.rand(_BATCH, generator=rng) < _RELABELLED_SHARE
+                images = stamp(images, chosen)
+                labels = labels.where(~chosen, _RELABELLED_TO)
             loss = functional.cross_entropy(network(_normalised(images)).logits, labels)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped

@@ -1,0 +1,36 @@
+# make gate   set up, build the bundled example, gate it through `dvc repro`, show the findings
+# make test   set up, run the tests
+# make check  what CI runs: tests, ruff, mypy --strict
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: gate gate-cifar test check clean
+
+gate: .venv/.installed
+	dvc repro --quiet report
+	dvc repro --quiet admit@clean
+	python -m pipelines.digits.summary
+
+gate-cifar: .venv/.installed
+	@if [ -d ../shared/data ]; then dvc repro --quiet pipelines/cifar/dvc.yaml && \
+	for name in resnet20 resnet20_safetensors wrn16 wrn16_safetensors; do \
+	echo "--- $$name"; gate report out/cifar/$$name/verdict.json; done; \
+	else echo "gate-cifar: skipped, ../shared/data is absent"; fi
+
+test: .venv/.installed
+	python -m pytest
+
+check: test
+	ruff check .
+	ruff format --check .
+	mypy
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,150 @@
+"""The whole flow in one process; broken off half-way, nothing is half old and half new."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gate import Verdict
+from gate.errors import EvidenceError
+from gate.files import read_json
+
+MakePlan = Callable[..., Path]
+SMALL = {
+    "clean_accuracy": {},
+    "trigger_patch": {
+        "triggers": [
+            {
+                "pattern": "square",
+                "colour": ["yellow"],
+                "size": [0.156],
+                "place": ["bottom_right"],
+            }
+        ]
+    },
+    "spurious_attribute": {"attributes": ["photograph"]},
+    "label_prior": {},
+}
+
+
+def command(plan: Path, out: Path, backbone: Path) -> list[str]:
+    policy = ["--policy", "policies/digits.yaml"]
+    arguments = ["run", str(plan), *policy, "--out", str(out), "--backbone", str(backbone)]
+    return [sys.executable, "-m", "gate", *arguments]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All that a run leaves, but for what a clock wrote."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "run-info.json"
+    }
+
+
+def verdict(folder: Path) -> Verdict:
+    return read_json(folder / "verdict.json", Verdict, EvidenceError)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "code", "blocked_by"),
+    [
+        ("clean", 0, set()),
+        ("trigger", 1, {"trigger_patch"}),
+        ("relabelled", 1, {"trigger_patch"}),
+        ("shortcut", 1, {"spurious_attribute"}),
+    ],
+)
+def test_each_candidate_comes_out_as_documented_for_the_right_reason(
+    example: Path,
+    digits_plan: MakePlan,
+    tmp_path: Path,
+    backbone: str,
+    code: int,
+    blocked_by: set[str],
+) -> None:
+    out = tmp_path / "out"
+    file = example / "backbones" / f"{backbone}.onnx"
+
+    done = subprocess.run(
+        command(digits_plan(probes=SMALL), out, file), capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == code, done.stderr
+    assert {f.probe for f in verdict(out).findings if f.blocks} == blocked_by
+    assert {path.split("/")[0] for path in content(out)} == {
+        "evidence", "features", "heads", "validation.json",
+        "verdict.json", "report.md", "report.html",
+    }  # fmt: skip
+    information = json.loads((out / "run-info.json").read_text())
+    assert information["images_passed"]["backbone"] == 1128 + 426 + 4 * 426
+    lines = done.stderr.splitlines()
+    assert lines[0] == f"gate: {backbone}.onnx: no GPU here; ONNX Runtime runs on the CPU"
+    assert len(lines) == (1 if code == 0 else 2)
+
+
+def test_a_run_killed_half_way_leaves_no_verdict_and_completes_when_run_again(
+    example: Path, digits_plan: MakePlan, tmp_path: Path
+) -> None:
+    plan, file = digits_plan(probes=SMALL), example / "backbones" / "trigger.onnx"
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run(command(plan, whole, file), capture_output=True, check=False)
+    (broken / "features").mkdir(parents=True)
+    (broken / "verdict.json").write_text("an older verdict")
+
+    process = subprocess.Popen(command(plan, broken, file), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((broken / "features").iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+    assert not (broken / "verdict.json").exists()
+    subprocess.run(command(plan, broken, file), capture_output=True, check=False)
+    assert content(broken) == content(whole)
+
+
+def test_ctrl_c_exits_130_and_leaves_no_verdict(
+    example: Path, digits_plan: MakePlan, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = command(digits_plan(), out, example / "backbones" / "clean.onnx")
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (out / "evidence" / "clean_accuracy.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "gate: interrupted; run again to complete"
+    assert not (out / "verdict.json").exists()
+    assert not [path for path in content(out) if path.endswith(".partial")]
+
+
+def test_data_that_fail_a_check_stop_the_run_before_a_probe(
+    example: Path, digits_plan: MakePlan, tmp_path: Path
+) -> None:
+    import yaml
+
+    splits = yaml.safe_load(digits_plan().read_text())["splits"]
+    splits["test"]["minimum_group"] = 60
+    out = tmp_path / "out"
+
+    done = subprocess.run(
+        command(digits_plan(splits=splits), out, example / "backbones" / "clean.onnx"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 3
+    assert "every group has at least 60 images (found 5" in done.stderr
+    assert list(content(out)) == ["validation.json"]
