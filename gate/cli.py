@@ -3,16 +3,21 @@
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gate import __version__
 from gate.errors import AdmissionError, EvidenceError, ExitCode, GateError, PlanError
 from gate.values import Decision, Evidence, Verdict
+
+if TYPE_CHECKING:
+    from gate.trial import Trial
 
 app = typer.Typer(
     name="gate",
@@ -140,12 +145,13 @@ def embed(
     backbone: Candidate = None,
 ) -> int:
     """Compute the features of every split that a task uses, once."""
-    trial = _trial(plan, backbone, features)
-    for split in dict.fromkeys(s for t in trial.plan.tasks.values() for s in (t.train, t.test)):
-        rows, width = trial.features(split).shape
-        if trial.reference:
-            trial.features(split, trial.reference)
-        print(f"{split}: {rows} images, {width} features")
+    with _trial(plan, backbone, features) as trial:
+        tasks = trial.plan.tasks.values()
+        for split in dict.fromkeys(s for task in tasks for s in (task.train, task.test)):
+            rows, width = trial.features(split).shape
+            if trial.reference:
+                trial.features(split, trial.reference)
+            print(f"{split}: {rows} images, {width} features")
     return ExitCode.ACCEPT
 
 
@@ -161,11 +167,11 @@ def probe(
     from gate import probes
     from gate.strict_yaml import nearest
 
-    trial = _trial(plan, backbone, features)
-    named = trial.plan.probes.named()
-    if name not in named:
-        raise PlanError(f"{plan}: no probe {name!r}; {nearest(name, named)}")
-    evidence = probes.measure(name, trial)
+    with _trial(plan, backbone, features) as trial:
+        named = trial.plan.probes.named()
+        if name not in named:
+            raise PlanError(f"{plan}: no probe {name!r}; {nearest(name, named)}")
+        evidence = probes.measure(name, trial)
     _write(out, evidence.to_json())
     print(f"{name}: {len(evidence.measurements)} measurements in {out}")
     return ExitCode.ACCEPT
@@ -181,8 +187,9 @@ def calibrate(
     """Write each task's head, calibrated by GLA, as safetensors and as ONNX."""
     from gate.calibrate import write_heads
 
-    for path in write_heads(_trial(plan, backbone, features), out):
-        print(path)
+    with _trial(plan, backbone, features) as trial:
+        for path in write_heads(trial, out):
+            print(path)
     return ExitCode.ACCEPT
 
 
@@ -349,15 +356,17 @@ def _options(
 # --- what the commands share ----------------------------------------------------------------------
 
 
-def _trial(plan: Path, backbone: Path | None, features: Path | None) -> Any:
+@contextmanager
+def _trial(plan: Path, backbone: Path | None, features: Path | None) -> "Iterator[Trial]":
     import tempfile
 
     from gate.plan import load_plan
     from gate.trial import Trial
 
+    loaded = load_plan(plan, backbone)
     # where nobody keeps features, they last as long as the command
-    folder = features or Path(tempfile.mkdtemp(prefix="gate-"))
-    return Trial(load_plan(plan, backbone), folder, show_progress=sys.stderr.isatty())
+    with tempfile.TemporaryDirectory(prefix="gate-") as folder:
+        yield Trial(loaded, features or Path(folder), show_progress=sys.stderr.isatty())
 
 
 def _evidence(folder: Path) -> list[Evidence]:

@@ -288,9 +288,6 @@ def _open_table(plan: SplitPlan, builder: str, arguments: dict[str, Any]) -> _So
     try:
         table = datasets.load_dataset(builder, split="train", streaming=True, **arguments)
         features = table.features
-        if features is None:
-            table = table._resolve_features()
-            features = table.features
         _require_columns(plan, list(features))
         table = table.cast_column(plan.image, datasets.Image(decode=False))
         wanted = [plan.label, *plan.attributes]
@@ -301,7 +298,8 @@ def _open_table(plan: SplitPlan, builder: str, arguments: dict[str, Any]) -> _So
     except DataError:
         raise
     except Exception as fault:  # datasets raises whatever its readers raise
-        raise DataError(f"{plan.path}: cannot be read as {builder}: {fault}") from fault
+        says = (str(fault).splitlines() or [type(fault).__name__])[0]
+        raise DataError(f"{plan.path}: cannot be read as {builder}: {says}") from fault
     label = features[plan.label]
 
     def rows() -> Iterator[Row]:

@@ -26,6 +26,22 @@ def test_a_rate_agrees_with_wilsons_formula(counts: tuple[int, int]) -> None:
     assert found.high == pytest.approx(centre + reach, abs=1e-12)
 
 
+def test_a_rate_agrees_with_a_published_interval() -> None:
+    # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method 3
+    assert stats.rate(81, 263) == pytest.approx((0.3080, 0.2553, 0.3662), abs=5e-5)
+    assert stats.rate(0, 20) == pytest.approx((0, 0, 0.1611), abs=5e-5)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (0, 3), (3, 3), (0, 10**6)])
+def test_an_estimate_at_the_edge_is_inside_its_interval_and_inside_0_to_1(
+    hits: int, n: int
+) -> None:
+    found = stats.rate(hits, n)
+
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert found.low < found.high
+
+
 def test_a_rate_covers_the_truth_in_about_95_of_100_samples() -> None:
     rng = np.random.default_rng(0)
     for truth in (0.03, 0.3, 0.9):
@@ -47,12 +63,30 @@ def test_no_interval_without_examples(hits: int, n: int) -> None:
         stats.rate(hits, n)
 
 
-def test_a_paired_difference_agrees_with_newcombes_published_example() -> None:
-    # Newcombe 1998, table II: (36, 12, 2, 0) gives 0.0569 to 0.3404 by method 10
-    found = stats.paired_difference(both=36, first=12, second=2, n=50)
+@pytest.mark.parametrize(
+    ("counts", "limits"),
+    [  # a negative, a weak and a strong positive association; no pair of the second kind
+        ((36, 12, 2, 0), (0.0569, 0.3404)),
+        ((20, 12, 2, 16), (0.0562, 0.3292)),
+        ((18, 12, 2, 18), (0.0562, 0.3290)),
+        ((36, 14, 0, 0), (0.1528, 0.4167)),
+        ((35, 14, 0, 1), (0.1461, 0.4175)),
+        ((18, 14, 0, 18), (0.1441, 0.3963)),
+        ((2, 97, 1, 0), (0.8721, 0.9854)),
+        ((0, 29, 1, 0), (0.6666, 0.9882)),
+    ],
+)
+def test_a_paired_difference_agrees_with_newcombes_published_examples(
+    counts: tuple[int, int, int, int], limits: tuple[float, float]
+) -> None:
+    # Newcombe 1998, table III, method 10
+    both, first, second, neither = counts
 
-    assert found.value == pytest.approx(0.2)
-    assert (found.low, found.high) == pytest.approx((0.0569, 0.3404), abs=5e-5)
+    found = stats.paired_difference(both, first, second, sum(counts))
+
+    assert neither == sum(counts) - both - first - second
+    assert found.value == pytest.approx((first - second) / sum(counts))
+    assert (found.low, found.high) == pytest.approx(limits, abs=5.1e-5)
 
 
 @given(st.lists(st.integers(0, 40), min_size=4, max_size=4).filter(lambda c: sum(c) > 0))
@@ -77,6 +111,36 @@ def test_a_paired_difference_covers_the_truth_in_about_95_of_100_samples() -> No
     assert 930 <= covered <= 985
 
 
+def test_a_difference_picked_from_many_has_a_wider_interval() -> None:
+    alone = stats.paired_difference(20, 10, 5, 50)
+    picked = stats.paired_difference(20, 10, 5, 50, searched=10)
+
+    assert picked.low < alone.low < alone.value < alone.high < picked.high
+
+
+@pytest.mark.parametrize(
+    "counts", [(0, 0, 0, 0), (-1, 2, 2, 5), (2, -1, 2, 5), (2, 2, -1, 5), (2, 2, 2, 5)]
+)
+def test_no_paired_interval_for_counts_that_cannot_be(counts: tuple[int, int, int, int]) -> None:
+    with pytest.raises(EvidenceError, match="no paired interval for counts"):
+        stats.paired_difference(*counts)
+
+
+@pytest.mark.parametrize("counts", [(5, 0, 0, 5), (0, 5, 0, 5), (0, 0, 0, 5), (0, 0, 5, 5)])
+def test_a_difference_of_all_or_nothing_has_an_interval(counts: tuple[int, int, int, int]) -> None:
+    found = stats.paired_difference(*counts)
+
+    assert -1 <= found.low < found.high <= 1
+    assert found.low <= found.value <= found.high
+
+
+def test_a_difference_of_nothing_on_no_table_margin_ignores_the_association() -> None:
+    # every example hits both times: both Wilson intervals are [low, 1], and nothing correlates
+    low = stats.rate(50, 50).low
+
+    assert stats.paired_difference(50, 0, 0, 50) == pytest.approx((0, low - 1, 1 - low))
+
+
 def test_pairing_narrows_the_interval_of_rates_that_go_together() -> None:
     together = stats.paired_difference(both=40, first=5, second=0, n=100)
     apart = stats.paired_difference(both=18, first=27, second=22, n=100)
@@ -97,9 +161,16 @@ def test_the_jackknife_of_a_mean_agrees_with_the_t_interval() -> None:
     assert found.value - found.low == pytest.approx(t.ppf(0.975, 19) * error)
 
 
+def test_the_jackknife_of_one_picked_from_many_is_wider() -> None:
+    alone, picked = stats.jackknife(1, [0.9, 1.1, 1]), stats.jackknife(1, [0.9, 1.1, 1], searched=5)
+
+    assert picked.low < alone.low < 1 < alone.high < picked.high
+
+
 def test_the_jackknife_needs_two_blocks() -> None:
     with pytest.raises(EvidenceError, match="at least 2"):
         stats.jackknife(1.0, [1.0])
+    assert stats.jackknife(1.0, [1.0, 1.0]) == (1, 1, 1)
 
 
 def test_the_smallest_of_many_is_covered_when_each_interval_holds_for_all() -> None:
@@ -120,6 +191,29 @@ def test_enough_examples_settle_a_question() -> None:
     before, after = 0.06, 0.06 * math.sqrt(100 / (100 + more))
 
     assert before > 0.03 >= after - 1e-9
+
+
+@given(
+    st.integers(1, 1000), st.floats(0.01, 1), st.floats(0.01, 1), st.floats(0.02, 0.99), st.booleans()
+)
+def test_what_is_told_to_settle_it_does_and_one_less_does_not(
+    n: int, below: float, above: float, share: float, upper: bool
+) -> None:
+    # the interval reaches `below` and `above` 0; the bound lies inside it, at `share` of one side
+    bound = above * share if upper else -below * share
+    side = above if upper else below
+
+    more = stats.examples_to_settle(n, 0.0, -below, above, bound)
+
+    assert more is not None
+    assert side * math.sqrt(n / (n + more)) <= abs(bound) * (1 + 1e-6)
+    assert more == 1 or side * math.sqrt(n / (n + more - 1)) > abs(bound) * (1 - 1e-6)
+
+
+def test_an_estimate_a_hundredth_of_its_interval_off_the_bound_counts_as_on_it() -> None:
+    assert stats.examples_to_settle(100, 0.0, -1.0, 1.0, 0.009) is None
+    assert stats.examples_to_settle(100, 0.0, -1.0, 1.0, -0.009) is None
+    assert stats.examples_to_settle(100, 0.0, -1.0, 1.0, 0.0101) is not None
 
 
 def test_no_number_of_examples_settles_an_estimate_on_the_bound() -> None:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gate import Evidence, Measurement, Verdict, decide
-from gate.values import Bound, Finding, digest_of
-from tests.builders import evidence, measurement, policy
+from gate.policy import Waiver
+from gate.values import Bound, Finding, Value, decision, digest_of
+from tests.builders import BACKBONE, evidence, measurement, policy, rule
 
 _finite = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -122,3 +123,140 @@ def test_a_failure_that_only_warns_does_not_block() -> None:
     )
 
     assert not failed.blocks
+
+
+@given(st.lists(st.lists(_finite, min_size=3, max_size=3).map(sorted), min_size=1, max_size=4))
+def test_every_verdict_and_its_evidence_survive_json_to_the_last_bit(
+    intervals: list[list[float]],
+) -> None:
+    found = evidence(*(measurement(*ends, task=str(i)) for i, ends in enumerate(intervals)))
+    verdict = decide(policy(), [found], date(2026, 1, 1))
+
+    assert Verdict.model_validate_json(verdict.to_json()) == verdict
+    assert Verdict.model_validate_json(verdict.to_json()).to_json() == verdict.to_json()
+    assert digest_of(Evidence.model_validate_json(found.to_json())) == digest_of(found)
+
+
+def _waived() -> Verdict:
+    waiver = Waiver(
+        id="W-1",
+        rule="clean_accuracy.accuracy",
+        backbone=BACKBONE,
+        reason="known",
+        owner="ml-team",
+        expires=date(2026, 12, 31),
+    )
+    bad = evidence(measurement(0.1, 0.2, 0.3))
+    return decide(policy(), [bad], date(2026, 1, 1), [waiver])
+
+
+def test_a_waived_verdict_survives_a_round_trip_with_its_last_day() -> None:
+    verdict = _waived()
+
+    again = Verdict.model_validate_json(verdict.to_json())
+
+    assert again == verdict
+    assert again.valid_until == date(2026, 12, 31)
+
+
+# a verdict that leans on a waiver and has no last day admits for ever: gate/values.py, Verdict
+@pytest.mark.xfail(strict=True, reason="bug: valid_until is not held against the findings")
+def test_a_waived_verdict_without_a_last_day_does_not_load() -> None:
+    content = {**json.loads(_waived().to_json()), "valid_until": None}
+
+    with pytest.raises(ValidationError, match="valid_until"):
+        Verdict.model_validate_json(json.dumps(content))
+
+
+# the day stands in the finding's sentence only, so nothing notices: gate/values.py, Verdict
+@pytest.mark.xfail(strict=True, reason="bug: valid_until is not held against the findings")
+def test_a_waived_verdict_with_a_later_last_day_does_not_load() -> None:
+    content = {**json.loads(_waived().to_json()), "valid_until": "2099-12-31"}
+
+    with pytest.raises(ValidationError, match="valid_until"):
+        Verdict.model_validate_json(json.dumps(content))
+
+
+def test_a_finding_that_passes_cannot_be_turned_into_a_waived_one() -> None:
+    content = json.loads(decide(policy(), [evidence()], date(2026, 1, 1)).to_json())
+    content["findings"][0].update(outcome="waived", waiver="W-1")
+
+    with pytest.raises(ValidationError, match="which says 'pass'"):
+        Verdict.model_validate_json(json.dumps(content))
+
+
+@pytest.mark.parametrize("value", [measurement(), evidence(), policy(), _waived()])
+def test_values_are_frozen(value: Value) -> None:
+    name = next(iter(type(value).model_fields))
+
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(value, name, None)
+
+
+def test_an_unknown_key_is_refused_in_a_verdict() -> None:
+    content = {**json.loads(_waived().to_json()), "override": True}
+
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        Verdict.model_validate_json(json.dumps(content))
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_nan_is_refused_in_settings_too(number: float) -> None:
+    with pytest.raises(ValidationError, match="finite number"):
+        Evidence.model_validate({**evidence().model_dump(by_alias=True), "settings": {"x": number}})
+
+
+@pytest.mark.parametrize(
+    "digest", ["ab" * 32, "sha256:" + "AB" * 32, "sha256:" + "ab" * 33, "sha1:" + "ab" * 20]
+)
+def test_a_digest_is_a_whole_sha256_in_lower_case(digest: str) -> None:
+    with pytest.raises(ValidationError, match="backbone"):
+        evidence(backbone=digest)
+
+
+def test_evidence_on_no_data_is_refused() -> None:
+    with pytest.raises(ValidationError, match="data"):
+        Evidence.model_validate({**evidence().model_dump(by_alias=True), "data": {}})
+
+
+@pytest.mark.parametrize(("severity", "outcome"), [("warn", "missing"), ("warn", "inconclusive")])
+def test_nothing_blocks_where_a_rule_only_warns(severity: str, outcome: str) -> None:
+    judged = policy(rule(), rule(at_least=0.9, where={"task": outcome}, severity=severity, name="w"))
+    weak = measurement(task="inconclusive") if outcome == "inconclusive" else measurement()
+
+    verdict = decide(judged, [evidence(weak)], date(2026, 1, 1))
+
+    assert verdict.findings[1].outcome == outcome
+    assert verdict.decision == "accept"
+
+
+def test_findings_that_only_warn_decide_nothing() -> None:
+    warns = decide(policy(rule(), rule(name="w", severity="warn")), [evidence()], date(2026, 1, 1))
+
+    assert decision(warns.findings) == "accept"
+    assert decision(warns.findings[1:]) == "inconclusive"
+    assert decision([]) == "inconclusive"
+
+
+def test_a_bound_of_zero_is_a_bound() -> None:
+    assert Bound(at_most=0.0).outcome(measurement(0.0, 0.0, 0.1)) == "inconclusive"
+    assert Bound(at_least=0.0).outcome(measurement(0.0, 0.0, 0.1)) == "pass"
+    assert str(Bound(at_most=0.0)) == "at most 0"
+    assert str(Bound(at_least=0.25)) == "at least 0.25"
+
+
+def test_a_label_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"about\.task"):
+        Measurement.model_validate({**measurement().model_dump(), "about": {"task": 5}})
+
+
+def test_a_metric_about_two_things_may_stand_twice() -> None:
+    assert len(evidence(measurement(task="a"), measurement(task="b")).measurements) == 2
+
+
+def test_a_rate_carries_its_wilson_interval_and_labels() -> None:
+    found = Measurement.rate("accuracy", 45, 50, task="digits")
+
+    assert (found.value, found.n, found.unit) == (0.9, 50, "fraction")
+    assert (found.low, found.high) == pytest.approx((0.7864, 0.9565), abs=5e-5)
+    assert found.about == {"task": "digits"}
