@@ -17,7 +17,8 @@ def write_heads(trial: Trial, folder: Path) -> Iterator[Path]:
     """Write each task's head with both priors removed (GLA); gives each file's path.
 
     A head is one linear layer on the backbone's features: ``weight`` (D, K), ``bias`` (K,). Its
-    metadata say which backbone and classes it is for, and how it was made.
+    metadata, JSON under the key ``gate``, say which backbone and classes it is for and how it was
+    made.
 
     Raises:
         GateError: A prior cannot be estimated, or a file cannot be written.
@@ -25,19 +26,21 @@ def write_heads(trial: Trial, folder: Path) -> Iterator[Path]:
     for name, task in trial.tasks(None).items():
         prior, head = calibrate(trial, name)
         train = trial.split(task.train)
-        metadata = {
+        about = {
             "backbone": trial.backbone.digest,
-            "classes": json.dumps(train.classes),
-            "label_prior": json.dumps([round(float(share), 6) for share in prior.shares]),
+            "classes": train.classes,
+            "label_prior": [round(float(share), 6) for share in prior.shares],
             "method": "generalized logit adjustment (arXiv 2310.08106), nearest class mean as "
             "zero-shot head",
             "task": name,
-            "temperature_scale": repr(prior.scale),
+            "temperature_scale": prior.scale,
             "train_data": train.digest,
-            "train_frequencies": json.dumps(
-                [round(float(p), 6) for p in np.bincount(train.labels) / len(train)]
-            ),
+            "train_frequencies": [
+                round(float(p), 6) for p in np.bincount(train.labels) / len(train)
+            ],
         }
+        # under one key, because safetensors writes several in an order of its own each time
+        metadata = {"gate": json.dumps(about, sort_keys=True)}
         tensors = {"weight": np.ascontiguousarray(head.weight), "bias": head.bias}
         for path, content in (
             (folder / f"{name}.safetensors", save(tensors, metadata)),

@@ -6,7 +6,7 @@ from datetime import date
 from gate import stats
 from gate.errors import EvidenceError
 from gate.policy import Policy, Rule, Waiver, matches
-from gate.values import Evidence, Finding, Measurement, Verdict, decision, digest_of
+from gate.values import Evidence, Finding, Measurement, Verdict, decision, digest_of, last_day
 
 
 def decide(
@@ -47,14 +47,13 @@ def decide(
         for rule in policy.rules
         for finding in _findings(rule, by_probe.get(rule.probe), valid)
     ]
-    used = {finding.waiver for finding in findings if finding.outcome == "waived"}
     return Verdict(
         decision=decision(findings),
         backbone=backbones[0],
         policy=policy.identity,
         evidence={name: digest_of(by_probe[name]) for name in sorted(by_probe)},
         findings=tuple(findings),
-        valid_until=min((w.expires for w in valid if w.id in used), default=None),
+        valid_until=last_day(findings),
     )
 
 
@@ -88,6 +87,7 @@ def _finding(rule: Rule, measurement: Measurement | None, waivers: Sequence[Waiv
         measurement=measurement,
         outcome="waived" if waiver else outcome,
         waiver=waiver.id if waiver else None,
+        waived_until=waiver.expires if waiver else None,
         says=says,
         why=rule.why,
     )

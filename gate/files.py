@@ -38,7 +38,8 @@ def replacing(path: Path) -> Iterator[Path]:
             "free space or choose another folder, and run again"
         ) from fault
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -83,6 +84,8 @@ def sha256_of(path: Path, error: type[GateError]) -> str:
         for entry in entries:
             if entry.is_symlink():
                 raise error(f"{entry}: a link inside an artefact is refused; copy the file instead")
+            if not entry.name.isprintable():  # a line break would pass for another file's line
+                raise error(f"{str(entry)!a}: a name that is no plain text is refused; rename it")
         files = [entry for entry in entries if entry.is_file()]
         if not files:
             raise error(f"{path}: an empty folder is no artefact")

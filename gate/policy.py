@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from gate import strict_yaml
 from gate.catalogue import CATALOGUE
@@ -34,6 +34,9 @@ def matches(about: dict[str, str], where: dict[str, str]) -> bool:
     return all(name in about and fnmatchcase(about[name], glob) for name, glob in where.items())
 
 
+Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
 class Rule(Value):
     """A bound on one metric; every matching measurement must hold it."""
 
@@ -49,7 +52,7 @@ class Rule(Value):
         None, strict=True, description="Held against the interval's lower end."
     )
     severity: Severity = Field("block", description="'warn' shows a failure and does not block.")
-    why: str = Field(min_length=1, description="The reason for the rule and for its number.")
+    why: Sentence = Field(description="The reason for the rule and for its number.")
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -90,10 +93,10 @@ class Policy(Value):
     """Rules under a name and a version. A policy without rules is refused."""
 
     name: str = Field(min_length=1)
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, strict=True)
     about: str = Field("", description="The intended use, in a sentence or two.")
     allow_unsigned: bool = Field(
-        False, description="Whether an admission without a signature is good enough."
+        False, strict=True, description="Whether an admission without a signature is good enough."
     )
     rules: tuple[Rule, ...] = Field(min_length=1)
 
@@ -126,8 +129,8 @@ class Waiver(Value):
     rule: str = Field(min_length=1)
     where: Labels = Field(default={})
     backbone: Digest
-    reason: str = Field(min_length=1)
-    owner: str = Field(min_length=1)
+    reason: Sentence
+    owner: Sentence
     expires: date = Field(description="The last day on which it holds.")
 
     def holds_on(self, day: date) -> bool:

@@ -1,6 +1,7 @@
 """Verdict and evidence for people: the terminal, Markdown, HTML."""
 
 from collections.abc import Iterator, Sequence
+from html import escape
 from io import StringIO
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
@@ -162,7 +163,7 @@ def _labels(about: dict[str, str]) -> str:
 
 
 def _cells(*cells: str) -> str:
-    escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+    escaped = (escape(cell, quote=False).replace("|", "\\|").replace("\n", " ") for cell in cells)
     return f"| {' | '.join(escaped)} |"
 
 

@@ -27,6 +27,10 @@ class _Loader(yaml.SafeLoader):
                     problem_mark=key_node.start_mark,
                 )
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.MarkedYAMLError(
+                    problem="a list or mapping is no key", problem_mark=key_node.start_mark
+                )
             if key in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark
@@ -57,7 +61,7 @@ def load(path: Path, model: type[Model], error: type[GateError]) -> Model:
         mark = fault.problem_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise error(f"{path}{place}: not valid YAML: {fault.problem}") from fault
-    except yaml.YAMLError as fault:
+    except (yaml.YAMLError, ValueError, RecursionError) as fault:  # such as a day of no calendar
         raise error(f"{path}: not valid YAML: {fault}") from fault
     if not isinstance(content, dict):
         raise error(

@@ -156,6 +156,7 @@ class Finding(Value):
     measurement: Measurement | None
     outcome: Outcome
     waiver: str | None = None
+    waived_until: date | None = None
     says: str
     why: str
 
@@ -168,6 +169,8 @@ class Finding(Value):
                 f"{self.rule}: outcome {self.outcome!r} does not follow from its measurement, "
                 f"which says {expected!r}"
             )
+        if (self.outcome == "waived") != (self.waived_until is not None):
+            raise ValueError(f"{self.rule}: waived and its last day go together")
         return self
 
     @property
@@ -202,7 +205,18 @@ class Verdict(Value):
                 f"decision {self.decision!r} does not follow from the findings, "
                 f"which say {expected!r}"
             )
+        if self.valid_until != (until := last_day(self.findings)):
+            raise ValueError(
+                f"valid_until {self.valid_until} does not follow from the findings, "
+                f"whose waivers end on {until}"
+            )
         return self
+
+
+def last_day(findings: Iterable[Finding]) -> date | None:
+    """Until when a decision stands: the first last day of the waivers that it leans on."""
+    days = [f.waived_until for f in findings if f.waived_until and f.severity == "block"]
+    return min(days, default=None)
 
 
 def decision(findings: Iterable[Finding]) -> Decision:

@@ -36,7 +36,9 @@ def _in_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 def example(pytestconfig: pytest.Config) -> Path:
     """The bundled example's data and backbones, built once for each version of its code."""
     sources = sorted((ROOT / "pipelines" / "digits").glob("*.py"))
-    content = b"".join(path.read_bytes() for path in sources if path.stem in ("architecture", "build"))
+    content = b"".join(
+        path.read_bytes() for path in sources if path.stem in ("architecture", "build")
+    )
     folder = pytestconfig.cache.mkdir("digits") / hashlib.sha256(content).hexdigest()[:16]
     if not (folder / "backbones" / "shortcut.onnx").exists():  # the last file of a build
         command = [sys.executable, "-m", "pipelines.digits.build", "--out", str(folder)]

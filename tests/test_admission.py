@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gate import decide
@@ -57,6 +57,18 @@ def edited(admission: bytes, edit: Callable[[Any], Any]) -> bytes:
     return json.dumps(envelope).encode()
 
 
+def decoded(admission: bytes) -> tuple[bytes, str, str, bytes]:
+    """What an envelope says: the signed bytes and their type, the key and its signature."""
+    envelope = json.loads(admission)
+    (signature,) = envelope["signatures"]
+    return (
+        base64.b64decode(envelope["payload"]),
+        envelope["payloadType"],
+        signature["keyid"],
+        base64.b64decode(signature["sig"]),
+    )
+
+
 @pytest.mark.parametrize(
     "private", [ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())]
 )
@@ -66,6 +78,47 @@ def test_what_was_admitted_is_let_through(private: Any) -> None:
     found = check(issued(key=key), BACKBONE, TODAY, STRICT, public)
 
     assert found == verdict()
+    assert check(issued(key=key), BACKBONE, TODAY, None, public) == found
+
+
+def test_an_admission_names_its_artefact_its_policy_and_its_evidence() -> None:
+    statement = json.loads(decoded(issued())[0])
+    hexadecimal = {name: of.removeprefix("sha256:") for name, of in verdict().evidence.items()}
+
+    assert statement["_type"] == "https://in-toto.io/Statement/v1"
+    assert statement["subject"] == [{"name": "model.onnx", "digest": {"sha256": "ab" * 32}}]
+    predicate = statement["predicate"]
+    assert predicate["result"] == "PASSED"
+    assert predicate["passedTests"] == ["clean_accuracy.accuracy"]
+    assert predicate["configuration"] == [
+        {
+            "name": "policy test",
+            "digest": {"sha256": STRICT.identity.digest.removeprefix("sha256:")},
+        },
+        {
+            "name": "evidence clean_accuracy",
+            "digest": {"sha256": hexadecimal["clean_accuracy"]},
+        },
+    ]
+
+
+def test_the_signature_is_over_the_pre_authentication_encoding_of_dsse() -> None:
+    # https://github.com/secure-systems-lab/dsse/blob/master/protocol.md
+    payload, kind, _, signature = decoded(issued())
+    signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
+
+    ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32))).public_key().verify(
+        signature, signed
+    )
+
+
+# a rule that failed and only warns is no passed test; in-toto has warnedTests: gate/admission.py
+def test_a_failed_warning_is_not_listed_as_passed() -> None:
+    judged = policy(rule(), rule(at_least=0.99, severity="warn", name="warns"))
+
+    statement = json.loads(decoded(issued(judged))[0])
+
+    assert statement["predicate"]["passedTests"] == ["clean_accuracy.accuracy"]
 
 
 def test_an_unsigned_admission_is_let_through_only_where_the_policy_allows_it() -> None:
@@ -88,6 +141,27 @@ def test_1_what_is_no_envelope_is_refused(content: bytes) -> None:
         check(content, BACKBONE, TODAY, LAX, None)
 
 
+def test_1_an_envelope_of_another_payload_type_is_refused() -> None:
+    envelope = {**json.loads(issued(LAX, None)), "payloadType": "application/json"}
+
+    with pytest.raises(AdmissionError, match="the envelope holds 'application/json'"):
+        check(json.dumps(envelope).encode(), BACKBONE, TODAY, LAX, None)
+
+
+# a statement by another tool of the same key, or one that is unsigned: gate/admission.py, check
+def test_1_a_digest_that_is_no_text_is_refused() -> None:
+    forged = edited(issued(LAX, None), lambda s: s["subject"][0]["digest"].update(sha256=5))
+
+    with pytest.raises(AdmissionError, match="statement"):
+        check(forged, BACKBONE, TODAY, LAX, None)
+
+
+# json.loads raises RecursionError, which is no ValueError: gate/admission.py, _envelope
+def test_1_json_nested_without_end_is_no_envelope() -> None:
+    with pytest.raises(AdmissionError, match="not a DSSE envelope"):
+        check(b"[" * 100_000, BACKBONE, TODAY, LAX, None)
+
+
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
@@ -95,6 +169,11 @@ def test_1_what_is_no_envelope_is_refused(content: bytes) -> None:
         (lambda s: s["subject"].append(s["subject"][0]), "2 subjects"),
         (lambda s: s["predicate"].update(result="FAILED"), "result 'FAILED'"),
         (lambda s: s.update(predicateType="https://other"), "https://other"),
+        (lambda s: s.update(_type="https://other"), "https://other"),
+        (lambda s: s["subject"].clear(), "0 subjects"),
+        (lambda s: s["predicate"].pop("verdict"), "no in-toto statement"),
+        (lambda s: s["predicate"].pop("result"), "no in-toto statement"),
+        (lambda s: s.update(predicate=[]), "no in-toto statement"),
     ],
 )
 def test_1_what_is_no_admission_statement_is_refused(edit: Any, says: str) -> None:
@@ -114,6 +193,39 @@ def test_2_a_changed_statement_is_refused() -> None:
 
     with pytest.raises(AdmissionError, match="it was changed, or signed by somebody else"):
         check(forged, BACKBONE, TODAY, STRICT, PUBLIC)
+
+
+def test_2_a_signature_taken_off_is_refused() -> None:
+    stripped = json.dumps({**json.loads(issued()), "signatures": []}).encode()
+
+    with pytest.raises(AdmissionError, match="no valid signature by the given public key"):
+        check(stripped, BACKBONE, TODAY, STRICT, PUBLIC)
+    with pytest.raises(AdmissionError, match="is not signed, and nothing says whom to trust"):
+        check(stripped, BACKBONE, TODAY, STRICT, None)
+
+
+def test_2_a_signature_of_another_statement_is_refused() -> None:
+    other = json.loads(issued(policy(rule(at_least=0.5))))
+    mixed = {**json.loads(issued()), "signatures": other["signatures"]}
+
+    with pytest.raises(AdmissionError, match="no valid signature by the given public key"):
+        check(json.dumps(mixed).encode(), BACKBONE, TODAY, STRICT, PUBLIC)
+
+
+def test_2_a_stranger_who_takes_the_key_id_of_another_is_refused() -> None:
+    private, _ = key_pair(ed25519.Ed25519PrivateKey.generate())
+    forged = json.loads(issued(key=private))
+    forged["signatures"][0]["keyid"] = decoded(issued())[2]
+
+    with pytest.raises(AdmissionError, match="no valid signature by the given public key"):
+        check(json.dumps(forged).encode(), BACKBONE, TODAY, STRICT, PUBLIC)
+
+
+def test_2_the_signature_is_judged_before_anything_in_the_statement() -> None:
+    forged = edited(issued(), lambda s: s.clear())
+
+    with pytest.raises(AdmissionError, match="no valid signature"):
+        check(forged, OTHER_BACKBONE, TODAY, STRICT, PUBLIC)
 
 
 def test_2_a_signed_admission_without_a_key_to_trust_is_refused() -> None:
@@ -147,6 +259,13 @@ def test_4_a_verdict_on_another_backbone_is_refused() -> None:
 
     with pytest.raises(AdmissionError, match="give the file that was judged"):
         check(forged, BACKBONE, TODAY, LAX, None)
+    with pytest.raises(AdmissionError, match="give the file that was judged"):
+        admit(verdict(), STRICT, Path("model.onnx"), OTHER_BACKBONE, TODAY, KEY)
+
+
+def test_4_an_inconclusive_verdict_is_never_admitted() -> None:
+    with pytest.raises(AdmissionError, match="'inconclusive', and only accept admits"):
+        admit(verdict(low=0.5), STRICT, Path("model.onnx"), BACKBONE, TODAY, KEY)
 
 
 def test_4_a_rejection_is_never_admitted() -> None:
@@ -171,6 +290,11 @@ def test_5_an_older_policy_is_refused() -> None:
         admit(verdict(), tightened, Path("model.onnx"), BACKBONE, TODAY, KEY)
 
 
+def test_5_a_policy_that_differs_in_a_word_is_another() -> None:
+    with pytest.raises(AdmissionError, match="not under the given test v2"):
+        check(issued(), BACKBONE, TODAY, policy(version=2), PUBLIC)
+
+
 def test_6_an_admission_ends_with_the_waiver_that_it_leans_on() -> None:
     waiver = Waiver(
         id="W",
@@ -193,6 +317,31 @@ def test_6_an_admission_ends_with_the_waiver_that_it_leans_on() -> None:
 SIGNED = json.dumps(json.loads(issued())).encode()
 
 
+@given(st.integers(0), st.integers(1, 255), st.sampled_from(["payload", "sig"]))
+def test_every_changed_byte_of_the_statement_or_its_signature_is_refused(
+    place: int, flip: int, part: str
+) -> None:
+    envelope = json.loads(SIGNED)
+    holder = envelope if part == "payload" else envelope["signatures"][0]
+    content = bytearray(base64.b64decode(holder[part]))
+    content[place % len(content)] ^= flip
+    holder[part] = base64.b64encode(content).decode()
+
+    with pytest.raises(AdmissionError, match="no valid signature"):
+        check(json.dumps(envelope).encode(), BACKBONE, TODAY, STRICT, PUBLIC)
+
+
+@given(st.integers(0, 63), st.sampled_from("0123456789abcdef"))
+def test_every_other_artefact_digest_is_refused(place: int, letter: str) -> None:
+    letters = list(BACKBONE.removeprefix("sha256:"))
+    letters[place] = letter
+    digest = "sha256:" + "".join(letters)
+    assume(digest != BACKBONE)
+
+    with pytest.raises(AdmissionError, match="changed or swapped after it was admitted"):
+        check(SIGNED, digest, TODAY, STRICT, PUBLIC)
+
+
 @given(st.integers(0, len(SIGNED) - 1), st.integers(1, 255))
 def test_an_admission_with_one_changed_byte_admits_nothing_else(place: int, flip: int) -> None:
     changed = bytearray(SIGNED)
@@ -201,8 +350,9 @@ def test_an_admission_with_one_changed_byte_admits_nothing_else(place: int, flip
         found = check(bytes(changed), BACKBONE, TODAY, STRICT, PUBLIC)
     except AdmissionError:
         return
-    # base64 has letters whose last bits say nothing, and JSON has blanks: the same statement
+    # the last letter of base64 has bits that say nothing; the bytes that were signed are the same
     assert found == verdict()
+    assert decoded(bytes(changed)) == decoded(SIGNED)
 
 
 @pytest.mark.parametrize("key", [b"", b"-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n"])

@@ -1,6 +1,7 @@
 """Deciding is pure; nothing missing, weak or worse gets through."""
 
-from datetime import date
+from datetime import date, timedelta
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from gate import Evidence, Measurement, decide
 from gate.errors import EvidenceError
-from gate.policy import Waiver
+from gate.policy import Rule, Waiver
+from gate.values import digest_of
 from tests.builders import BACKBONE, OTHER_BACKBONE, evidence, measurement, policy, rule
 
 TODAY = date(2026, 11, 21)
@@ -96,6 +98,132 @@ def test_a_warning_is_shown_and_does_not_block() -> None:
     assert verdict.findings[1].outcome == "fail"
 
 
+@pytest.mark.parametrize(
+    ("ends", "decision", "outcome"),
+    [
+        ((0.0, 0.01, 0.05), "accept", "pass"),
+        ((0.0, 0.01, 0.051), "inconclusive", "inconclusive"),
+        ((0.05, 0.06, 0.07), "inconclusive", "inconclusive"),
+        ((0.051, 0.06, 0.07), "reject", "fail"),
+    ],
+)
+def test_at_most_is_held_against_the_upper_end(
+    ends: tuple[float, float, float], decision: str, outcome: str
+) -> None:
+    name = "excess_attack_success_rate"
+    judged = policy(rule(probe="trigger_patch", metric=name, at_most=0.05))
+    found = evidence(measurement(*ends, metric=name), probe="trigger_patch")
+
+    verdict = decide(judged, [found], TODAY)
+
+    assert verdict.decision == decision
+    assert verdict.findings[0].outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("better", "worst"), [("lower", ["0.9", "0.7", "0.8"]), ("higher", ["0.7", "0.9", "0.8"])]
+)
+def test_among_failures_the_furthest_off_comes_first(better: str, worst: list[str]) -> None:
+    ends = {"0.7": (0.1, 0.2, 0.7), "0.8": (0.3, 0.4, 0.5), "0.9": (0.2, 0.3, 0.9)}
+    metric, probe = ("accuracy", "clean_accuracy")
+    bound: dict[str, object] = {"at_least": 0.95}
+    if better == "lower":
+        metric, probe, bound = "attack_success_rate", "trigger_patch", {"at_most": 0.01}
+    found = evidence(
+        *(measurement(*ends[task], metric=metric, task=task) for task in ends), probe=probe
+    )
+
+    verdict = decide(policy(rule(probe=probe, metric=metric, **bound)), [found], TODAY)
+
+    assert [f.measurement.about["task"] for f in verdict.findings if f.measurement] == worst
+
+
+def test_within_a_rule_what_fails_comes_first_and_what_passes_last() -> None:
+    found = evidence(
+        measurement(0.80, 0.9, 0.95, task="passes"),
+        measurement(0.01, 0.1, 0.20, task="waived"),
+        measurement(0.79, 0.9, 0.95, task="weak"),
+        measurement(0.50, 0.6, 0.70, task="fails"),
+    )
+
+    verdict = decide(policy(), [found], TODAY, [waiver(where={"task": "waived"})])
+
+    assert [f.measurement.about["task"] for f in verdict.findings if f.measurement] == [
+        "fails",
+        "weak",
+        "waived",
+        "passes",
+    ]
+
+
+def test_findings_are_in_the_order_of_the_rules_whatever_their_outcome() -> None:
+    judged = policy(rule(name="z"), rule(at_least=0.99, name="a"))
+
+    assert [f.rule for f in decide(judged, [evidence()], TODAY).findings] == ["z", "a"]
+
+
+def test_an_estimate_on_the_bound_is_not_sent_for_more_examples() -> None:
+    verdict = decide(policy(), [evidence(measurement(0.7, 0.8, 0.9))], TODAY)
+
+    assert "the estimate sits on the bound" in verdict.findings[0].says
+
+
+def test_what_is_settled_asks_for_no_more_examples() -> None:
+    verdict = decide(policy(), [evidence()], TODAY)
+
+    assert verdict.findings[0].says == "0.900 [0.850, 0.950], n = 100, wanted at least 0.8"
+
+
+def test_a_verdict_names_its_policy_its_backbone_and_the_digest_of_all_its_evidence() -> None:
+    other = evidence(measurement(metric="label_prior"), probe="label_prior")
+
+    verdict = decide(policy(), [other, evidence()], TODAY)
+
+    assert verdict.backbone == BACKBONE
+    assert verdict.policy == policy().identity
+    assert verdict.evidence == {
+        "clean_accuracy": digest_of(evidence()),
+        "label_prior": digest_of(other),
+    }
+    assert list(verdict.evidence) == ["clean_accuracy", "label_prior"]
+    assert (verdict.findings[0].rule, verdict.findings[0].why) == (
+        "clean_accuracy.accuracy",
+        "because",
+    )
+
+
+def test_a_metric_of_another_probe_does_not_stand_in() -> None:
+    found = evidence(measurement(), probe="label_prior")
+
+    verdict = decide(policy(), [found], TODAY)
+
+    assert [f.outcome for f in verdict.findings] == ["missing"]
+    assert verdict.decision == "inconclusive"
+
+
+def test_a_missing_finding_names_the_labels_that_were_looked_for() -> None:
+    verdict = decide(policy(rule(where={"task": "other*"})), [evidence()], TODAY)
+
+    assert verdict.findings[0].says.startswith("accuracy was not measured for task other*; ")
+
+
+def test_a_failure_rejects_even_where_something_is_missing() -> None:
+    missing = rule(where={"task": "other"}, name="missing")
+
+    verdict = decide(policy(missing, rule()), [evidence(measurement(0.1, 0.2, 0.3))], TODAY)
+
+    assert verdict.decision == "reject"
+
+
+def test_a_missing_warning_does_not_block() -> None:
+    warns = rule(where={"task": "other"}, severity="warn", name="warns")
+
+    verdict = decide(policy(rule(), warns), [evidence()], TODAY)
+
+    assert verdict.findings[1].outcome == "missing"
+    assert verdict.decision == "accept"
+
+
 def test_evidence_of_two_backbones_is_refused() -> None:
     other = evidence(probe="label_prior", backbone=OTHER_BACKBONE)
 
@@ -136,6 +264,65 @@ def test_a_waiver_of_something_else_changes_nothing(changes: dict[str, object]) 
 
     assert with_waiver == decide(policy(), bad, TODAY)
     assert with_waiver.decision == "reject"
+
+
+def test_an_expired_waiver_changes_nothing_not_even_the_sentence() -> None:
+    bad = [evidence(measurement(0.1, 0.2, 0.3))]
+    late = date(2027, 1, 1)
+
+    assert decide(policy(), bad, late, [waiver()]) == decide(policy(), bad, late)
+
+
+@pytest.mark.parametrize("low", [0.1, 0.7])
+def test_a_waiver_for_some_labels_leaves_the_others_blocking(low: float) -> None:
+    bad = evidence(
+        measurement(low, 0.75, 0.9, task="known"), measurement(low, 0.75, 0.9, task="new")
+    )
+
+    verdict = decide(policy(), [bad], TODAY, [waiver(where={"task": "known"})])
+
+    outcomes = {f.measurement.about["task"]: f.outcome for f in verdict.findings if f.measurement}
+    assert outcomes == {"known": "waived", "new": "inconclusive"}
+    assert verdict.decision == "inconclusive"
+
+
+def test_what_was_not_measured_is_waived_only_by_a_waiver_of_the_whole_rule() -> None:
+    missing = policy(rule(where={"task": "other"}))
+
+    whole = decide(missing, [evidence()], TODAY, [waiver()])
+    labelled = decide(missing, [evidence()], TODAY, [waiver(where={"task": "*"})])
+
+    assert (whole.decision, whole.valid_until) == ("accept", date(2026, 12, 31))
+    assert (labelled.decision, labelled.valid_until) == ("inconclusive", None)
+
+
+def test_a_valid_waiver_counts_beside_an_expired_one_of_the_same_rule() -> None:
+    bad = [evidence(measurement(0.1, 0.2, 0.3))]
+    waivers = [waiver(id="old", expires="2026-01-01"), waiver(id="new")]
+
+    verdict = decide(policy(), bad, TODAY, waivers)
+
+    assert verdict.findings[0].waiver == "new"
+    assert verdict.valid_until == date(2026, 12, 31)
+
+
+def test_two_rules_on_one_metric_are_waived_one_by_one() -> None:
+    judged = policy(rule(), rule(at_least=0.7, name="lax"))
+
+    verdict = decide(judged, [evidence(measurement(0.1, 0.2, 0.3))], TODAY, [waiver()])
+
+    assert [f.outcome for f in verdict.findings] == ["waived", "fail"]
+    assert verdict.decision == "reject"
+
+
+# the waived warning never blocked, so nothing leans on its waiver: gate/decide.py, `used`
+def test_a_waiver_of_a_warning_does_not_limit_the_verdict() -> None:
+    judged = policy(rule(), rule(at_least=0.99, severity="warn", name="warns"))
+
+    verdict = decide(judged, [evidence()], TODAY, [waiver(rule="warns")])
+
+    assert verdict.decision == "accept"
+    assert verdict.valid_until is None
 
 
 def test_a_waiver_that_was_not_needed_does_not_limit_the_verdict() -> None:
@@ -214,3 +401,117 @@ def test_a_further_rule_never_improves_the_decision(
     ).decision
 
     assert ORDER[both] <= ORDER[alone]
+
+
+_bounds = st.tuples(st.floats(0, 1), st.booleans(), st.sampled_from(["block", "warn"]))
+
+
+def _rules(bounds: list[tuple[float, bool, str]]) -> list[Rule]:
+    """Rules of both directions; the first blocks, since a policy needs one that does."""
+    return [
+        rule(
+            name=f"rule {i}",
+            severity=severity if i else "block",
+            **(
+                {"probe": "trigger_patch", "metric": "attack_success_rate", "at_most": number}
+                if upper
+                else {"at_least": number}
+            ),
+        )
+        for i, (number, upper, severity) in enumerate(bounds)
+    ]
+
+
+def _both(found: tuple[Measurement, ...]) -> list[Evidence]:
+    attacked = [
+        measurement(m.low, m.value, m.high, metric="attack_success_rate", task=m.about["task"])
+        for m in found
+    ]
+    return [evidence(*found), evidence(*attacked, probe="trigger_patch")]
+
+
+@given(_measurements, st.lists(_bounds, min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_the_order_of_rules_evidence_and_waivers_does_not_change_the_decision(
+    found: tuple[Measurement, ...], bounds: list[tuple[float, bool, str]], random: Random
+) -> None:
+    rules, given_evidence = _rules(bounds), _both(found)
+    waivers = [waiver(id=f"W-{i}", rule=f"rule {i}") for i in range(0, len(rules), 2)]
+    before = decide(policy(*rules), given_evidence, TODAY, waivers)
+    for some in (rules, given_evidence, waivers):
+        random.shuffle(some)
+
+    after = decide(policy(*rules), given_evidence, TODAY, waivers)
+
+    assert after.decision == before.decision
+    assert after.valid_until == before.valid_until
+    assert sorted(after.findings, key=str) == sorted(before.findings, key=str)
+
+
+@given(_measurements, st.lists(_bounds, min_size=1, max_size=4))
+def test_a_verdict_accepts_only_if_every_blocking_rule_holds_at_both_ends(
+    found: tuple[Measurement, ...], bounds: list[tuple[float, bool, str]]
+) -> None:
+    rules = _rules(bounds)
+
+    verdict = decide(policy(*rules), _both(found), TODAY)
+
+    holds = [
+        end <= r.at_most if r.at_most is not None else end >= (r.at_least or 0)
+        for r in rules
+        if r.severity == "block"
+        for m in found
+        for end in (m.low, m.high)
+    ]
+    assert (verdict.decision == "accept") == all(holds)
+
+
+@given(_measurements, st.floats(0, 1), st.floats(0, 0.5), st.floats(0, 0.5))
+def test_neither_more_attack_success_nor_a_tighter_at_most_improves_the_decision(
+    found: tuple[Measurement, ...], bound: float, rise: float, tighter: float
+) -> None:
+    def judged(number: float, more: float) -> str:
+        attacked = [
+            measurement(
+                m.low + more, m.value + more, m.high + more,
+                metric="attack_success_rate", task=m.about["task"],
+            )
+            for m in found
+        ]  # fmt: skip
+        limit = rule(probe="trigger_patch", metric="attack_success_rate", at_most=number)
+        return decide(policy(limit), [evidence(*attacked, probe="trigger_patch")], TODAY).decision
+
+    before = ORDER[judged(bound, 0)]
+
+    assert ORDER[judged(bound, rise)] <= before
+    assert ORDER[judged(bound - tighter, 0)] <= before
+
+
+@given(_measurements, st.floats(0, 1), st.floats(0, 0.3))
+def test_a_wider_interval_never_turns_into_an_acceptance(
+    found: tuple[Measurement, ...], bound: float, wider: float
+) -> None:
+    weaker = [
+        measurement(m.low - wider, m.value, m.high + wider, task=m.about["task"]) for m in found
+    ]
+    judged = policy(rule(at_least=bound))
+
+    after = decide(judged, [evidence(*weaker)], TODAY).decision
+
+    assert after != "accept" or decide(judged, [evidence(*found)], TODAY).decision == "accept"
+
+
+@given(_measurements, st.floats(0, 1), st.integers(-400, 400))
+def test_a_waiver_never_accepts_after_its_last_day(
+    found: tuple[Measurement, ...], bound: float, days: int
+) -> None:
+    judged = policy(rule(at_least=bound))
+    given_waiver = waiver(expires=TODAY + timedelta(days=days))
+
+    alone = decide(judged, [evidence(*found)], TODAY)
+    waived = decide(judged, [evidence(*found)], TODAY, [given_waiver])
+
+    if days < 0:
+        assert waived == alone
+    else:
+        assert waived.decision == "accept"
+        assert (waived.valid_until is None) == (alone.decision == "accept")

@@ -1,10 +1,11 @@
 """Reports show what blocks, what is waived, and what a pass does not say."""
 
+from collections.abc import Callable
 from datetime import date
 
 import pytest
 
-from gate import Verdict, decide
+from gate import Measurement, Verdict, decide
 from gate.policy import Waiver
 from gate.report import LIMITS, html, markdown, reason, text
 from tests.builders import BACKBONE, evidence, measurement, policy, rule
@@ -33,10 +34,9 @@ def verdict() -> Verdict:
 
 @pytest.mark.parametrize("render", [text, markdown, html])
 def test_every_format_shows_what_blocks_what_is_waived_and_the_limits(
-    verdict: Verdict, render: object
+    verdict: Verdict, render: Callable[[Verdict], str]
 ) -> None:
-    shown = render(verdict).replace("\n", " ")  # type: ignore[operator]  # one of the three
-    shown = " ".join(shown.split())
+    shown = " ".join(render(verdict).split())
 
     assert "REJECT" in shown
     assert "FAIL" in shown
@@ -45,10 +45,17 @@ def test_every_format_shows_what_blocks_what_is_waived_and_the_limits(
     assert "and 4 more pass" in shown
     assert "only warns" in shown
     assert LIMITS[:40] in shown
+    assert "14 findings: 8 fail, 1 waived, 5 pass" in shown
+    assert "and 4 more fail" in shown
 
 
 def test_markdown_keeps_a_pipe_inside_its_cell(verdict: Verdict) -> None:
-    assert "bad\\|task" in markdown(verdict)
+    cells = "clean_accuracy.accuracy | 0.200 [0.100, 0.300], n = 100, wanted at least 0.8 (task"
+
+    shown = markdown(verdict)
+
+    assert f"| FAIL | {cells} bad\\|task) | because |" in shown
+    assert "bad|task" not in shown
 
 
 def test_markdown_lists_measurements_and_stays_under_the_limit_of_a_comment(
@@ -58,9 +65,10 @@ def test_markdown_lists_measurements_and_stays_under_the_limit_of_a_comment(
 
     shown = markdown(verdict, [many])
 
-    assert "| task task 7 |" in shown.replace("accuracy | ", "accuracy |").replace(
-        "|task", "| task"
-    )
+    assert "| accuracy | task task 7 | 0.900 | 0.850 .. 0.950 | 100 |" in shown
+    assert "| accuracy | task task 99 |" in shown
+    assert "task task 100 " not in shown
+    assert "<summary>clean_accuracy: 500 measurements</summary>" in shown
     assert "and 400 more in the evidence file" in shown
     assert len(shown.encode()) < 65_536
 
@@ -80,3 +88,86 @@ def test_the_reason_is_one_line_and_names_the_finding_that_carries_the_decision(
     )
     assert said.endswith("(task bad|task)")
     assert "\n" not in said
+
+
+def test_the_reason_of_an_inconclusive_verdict_is_what_is_unsettled_and_blocks() -> None:
+    warns = rule(at_least=0.99, severity="warn", name="warns")
+    judged = policy(warns, rule(), rule(at_least=0.9, name="weak"), rule(at_least=0.91, name="w2"))
+
+    said = reason(decide(judged, [evidence()], date(2026, 1, 1)))
+
+    assert said.startswith("inconclusive: 4 findings: 1 fail, 2 inconclusive, 1 pass; weak: ")
+    assert "more examples" in said
+
+
+def test_the_reason_of_a_rejection_is_a_failure_and_not_what_is_missing() -> None:
+    judged = policy(rule(where={"task": "other"}, name="missing"), rule(at_least=0.99))
+
+    said = reason(decide(judged, [evidence()], date(2026, 1, 1)))
+
+    assert said.startswith("reject: 2 findings: 1 fail, 1 missing; clean_accuracy.accuracy: 0.900")
+
+
+def test_the_reason_of_an_acceptance_names_no_finding() -> None:
+    warns = rule(at_least=0.99, severity="warn", name="warns")
+
+    said = reason(decide(policy(rule(), warns), [evidence()], date(2026, 1, 1)))
+
+    assert said == "accept: 2 findings: 1 fail, 1 pass"
+
+
+@pytest.mark.parametrize("many", [3, 4])
+def test_the_worst_three_failures_of_a_rule_are_shown_and_the_rest_counted(many: int) -> None:
+    bad = evidence(*(measurement(0.1, 0.2, 0.3 + i / 100, task=f"t{i}") for i in range(many)))
+
+    shown = text(decide(policy(), [bad], date(2026, 1, 1)))
+
+    assert [f"(task t{i})" in shown for i in range(many)] == [True, True, True, False][:many]
+    assert ("and 1 more fail" in shown) == (many == 4)
+
+
+@pytest.mark.parametrize("many", [100, 101])
+def test_a_hundred_measurements_are_listed_and_the_rest_counted(many: int) -> None:
+    found = evidence(*(measurement(task=f"t{i}") for i in range(many)))
+    judged = decide(policy(), [found], date(2026, 1, 1))
+
+    shown = markdown(judged, [found])
+
+    assert "| accuracy | task t99 |" in shown
+    assert ("and 1 more in the evidence file" in shown) == (many == 101)
+
+
+@pytest.mark.parametrize("render", [text, html])
+def test_words_in_brackets_are_words_and_no_markup(render: Callable[[Verdict], str]) -> None:
+    found = evidence(measurement(task="[bold]x[/bold] <script>"))
+
+    shown = render(decide(policy(), [found], date(2026, 1, 1)))
+
+    assert "[bold]x[/bold]" in shown
+    assert ("<script>" in shown) == (render is text)
+
+
+# a pull request renders HTML; task and trigger names come from a plan: gate/report.py, _cells
+def test_html_in_a_label_stays_text_in_markdown() -> None:
+    found = evidence(measurement(task="<img src=x>"))
+
+    assert "<img" not in markdown(decide(policy(), [found], date(2026, 1, 1)), [found])
+
+
+def test_a_finding_without_labels_has_no_brackets() -> None:
+    found = measurement().model_dump() | {"about": {}}
+    judged = decide(policy(), [evidence(Measurement.model_validate(found))], date(2026, 1, 1))
+
+    assert "wanted at least 0.8\n" in text(judged)
+
+
+def test_every_outcome_has_a_mark_of_its_own() -> None:
+    judged = policy(rule(), rule(at_least=0.9, name="b"), rule(where={"task": "x"}, name="c"))
+
+    shown = text(decide(judged, [evidence()], date(2026, 1, 1)))
+
+    assert [line[:5] for line in shown.splitlines() if line[:1].strip()][2:5] == [
+        "pass ",
+        "???? ",
+        "MISS ",
+    ]

@@ -134,8 +134,8 @@ def test_a_difference_of_all_or_nothing_has_an_interval(counts: tuple[int, int, 
     assert found.low <= found.value <= found.high
 
 
-def test_a_difference_of_nothing_on_no_table_margin_ignores_the_association() -> None:
-    # every example hits both times: both Wilson intervals are [low, 1], and nothing correlates
+def test_where_every_example_hits_both_times_nothing_correlates() -> None:
+    # an empty margin leaves the correlation undefined; Newcombe takes it as 0
     low = stats.rate(50, 50).low
 
     assert stats.paired_difference(50, 0, 0, 50) == pytest.approx((0, low - 1, 1 - low))
@@ -194,7 +194,11 @@ def test_enough_examples_settle_a_question() -> None:
 
 
 @given(
-    st.integers(1, 1000), st.floats(0.01, 1), st.floats(0.01, 1), st.floats(0.02, 0.99), st.booleans()
+    st.integers(1, 1000),
+    st.floats(0.01, 1),
+    st.floats(0.01, 1),
+    st.floats(0.02, 0.99),
+    st.booleans(),
 )
 def test_what_is_told_to_settle_it_does_and_one_less_does_not(
     n: int, below: float, above: float, share: float, upper: bool

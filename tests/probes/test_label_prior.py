@@ -1,5 +1,6 @@
 """Label prior: of a head on the example's features; the estimator has tests of its own."""
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -60,8 +61,10 @@ def test_the_calibrated_head_is_the_same_in_both_files_and_says_what_it_is_for(
     (from_onnx,) = session.run(["logits"], {"features": features})
     np.testing.assert_allclose(from_onnx, expected, rtol=1e-3, atol=1e-3)
     assert session.get_modelmeta().custom_metadata_map == metadata
-    assert metadata["backbone"] == trial.backbone.digest
-    assert metadata["classes"] == '["6", "7", "8", "9"]'
+    about = json.loads(metadata["gate"])
+    assert about["backbone"] == trial.backbone.digest
+    assert about["classes"] == ["6", "7", "8", "9"]
+    assert sum(about["label_prior"]) == pytest.approx(1, abs=1e-5)
 
 
 def test_it_refuses_fewer_training_images_than_folds(digits_trial: MakeTrial) -> None:
