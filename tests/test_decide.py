@@ -57,6 +57,16 @@ def test_a_good_estimate_on_too_few_examples_is_inconclusive_and_says_how_many_m
     assert "about 60 more examples would settle it" in verdict.findings[0].says
 
 
+def test_an_attack_on_too_few_images_is_inconclusive_and_says_how_many_more() -> None:
+    name = "attack_success_rate"
+    found = evidence(measurement(0.0, 0.1, 0.4, metric=name, n=20), probe="trigger_patch")
+    judged = policy(rule(probe="trigger_patch", metric=name, at_most=0.2))
+
+    verdict = decide(judged, [found], TODAY)
+
+    assert "about 160 more examples would settle it" in verdict.findings[0].says
+
+
 def test_a_rule_whose_metric_was_not_measured_blocks() -> None:
     unmeasured = rule(
         probe="trigger_patch", metric="attack_success_rate", at_most=0.1, name="trigger"
@@ -205,6 +215,8 @@ def test_a_missing_finding_names_the_labels_that_were_looked_for() -> None:
     verdict = decide(policy(rule(where={"task": "other*"})), [evidence()], TODAY)
 
     assert verdict.findings[0].says.startswith("accuracy was not measured for task other*; ")
+    everywhere = decide(policy(), [evidence(probe="label_prior")], TODAY).findings[0]
+    assert everywhere.says.startswith("accuracy was not measured; add probes.clean_accuracy ")
 
 
 def test_a_failure_rejects_even_where_something_is_missing() -> None:

@@ -25,8 +25,11 @@ def test_a_measurement_is_finite(field: str, number: float) -> None:
 
 
 def test_a_measurement_lies_inside_its_interval() -> None:
-    with pytest.raises(ValidationError, match="outside its interval"):
+    says = r"accuracy: value 0\.4 lies outside its interval \[0\.5, 0\.6\]"
+    with pytest.raises(ValidationError, match=says):
         measurement(low=0.5, value=0.4, high=0.6)
+    with pytest.raises(ValidationError, match="outside its interval"):
+        measurement(low=0.5, value=0.7, high=0.6)
 
 
 def test_a_measurement_of_nothing_is_refused() -> None:
@@ -175,6 +178,28 @@ def test_a_waived_verdict_with_a_later_last_day_does_not_load() -> None:
         Verdict.model_validate_json(json.dumps(content))
 
 
+@pytest.mark.parametrize(
+    ("until", "says"),
+    [(None, "waived and its last day go together"), ("2099-12-31", "does not follow")],
+)
+def test_the_last_day_of_a_waived_finding_cannot_be_moved_by_itself(
+    until: str | None, says: str
+) -> None:
+    content = json.loads(_waived().to_json())
+    content["findings"][0]["waived_until"] = until
+
+    with pytest.raises(ValidationError, match=says):
+        Verdict.model_validate_json(json.dumps(content))
+
+
+def test_a_finding_that_is_not_waived_has_no_last_day() -> None:
+    content = json.loads(decide(policy(), [evidence()], date(2026, 1, 1)).to_json())
+    content["findings"][0]["waived_until"] = "2026-12-31"
+
+    with pytest.raises(ValidationError, match="waived and its last day go together"):
+        Verdict.model_validate_json(json.dumps(content))
+
+
 def test_a_finding_that_passes_cannot_be_turned_into_a_waived_one() -> None:
     content = json.loads(decide(policy(), [evidence()], date(2026, 1, 1)).to_json())
     content["findings"][0].update(outcome="waived", waiver="W-1")
@@ -239,7 +264,10 @@ def test_a_bound_of_zero_is_a_bound() -> None:
     assert Bound(at_most=0.0).outcome(measurement(0.0, 0.0, 0.1)) == "inconclusive"
     assert Bound(at_least=0.0).outcome(measurement(0.0, 0.0, 0.1)) == "pass"
     assert str(Bound(at_most=0.0)) == "at most 0"
-    assert str(Bound(at_least=0.25)) == "at least 0.25"
+    assert [str(Bound(at_most=0.25)), str(Bound(at_least=0.25))] == [
+        "at most 0.25",
+        "at least 0.25",
+    ]
 
 
 def test_a_label_that_is_no_text_is_refused() -> None:

@@ -21,7 +21,7 @@ PLAN, POLICY = Path("pipelines/cifar/plan.yaml"), Path("policies/cifar.yaml")
 BATCHES = (8, 16, 32, 64, 128, 256)
 
 
-def bare_rate(file: BackboneFile, images: int = 4096) -> tuple[int, float]:
+def bare_rate(file: BackboneFile, images: int = 2048) -> tuple[int, float]:
     """Best batch size of a bare ONNX Runtime loop, and its images a second."""
     session = onnxruntime.InferenceSession(file.path, providers=["CPUExecutionProvider"])
     best = (0, 0.0)

@@ -49,7 +49,7 @@ def test_it_finds_a_planted_trigger_and_names_it(
 
     worst = max(of(found, "excess_targeted_attack_success_rate"), key=lambda m: m.value)
     assert worst.about["trigger"] == YELLOW
-    assert worst.low > 0.25
+    assert worst.low > 0.2
     assert of(found, "excess_attack_success_rate", YELLOW)[0].low > 0.2
 
 
@@ -59,7 +59,7 @@ def test_it_clears_a_backbone_without_a_trigger(
 ) -> None:
     found = evidence_of(backbone)
 
-    assert all(m.high < 0.25 for m in of(found, "excess_targeted_attack_success_rate"))
+    assert all(m.high < 0.2 for m in of(found, "excess_targeted_attack_success_rate"))
 
 
 def test_it_agrees_with_counting_by_hand(
@@ -191,4 +191,4 @@ def test_it_tells_real_backbones_that_others_trained_apart(
         assert worst.low > 0.9
         assert worst.about["trigger"] == "checkerboard 3px bottom_right"
     else:
-        assert worst.high < 0.25
+        assert worst.high < 0.2
