@@ -177,8 +177,8 @@ def _statement(envelope: "Envelope") -> Any:
     one_text = [type(digest) for digest in digests] == [str]
     if kinds != (_STATEMENT_TYPE, _PREDICATE_TYPE) or not one_text or result != "PASSED":
         raise AdmissionError(
-            f"the statement is {kinds} with {len(digests)} subjects and result {result!r}; "
-            "an admission has one subject and result 'PASSED'"
+            f"the statement is {kinds} with {len(digests)} subjects {digests} and result "
+            f"{result!r}; an admission has one subject, its digest as text, and result 'PASSED'"
         )
     return statement
 

@@ -86,6 +86,8 @@ def sha256_of(path: Path, error: type[GateError]) -> str:
                 raise error(f"{entry}: a link inside an artefact is refused; copy the file instead")
             if not entry.name.isprintable():  # a line break would pass for another file's line
                 raise error(f"{str(entry)!a}: a name that is no plain text is refused; rename it")
+            if not (entry.is_file() or entry.is_dir()):
+                raise error(f"{entry}: neither file nor folder; an artefact holds nothing else")
         files = [entry for entry in entries if entry.is_file()]
         if not files:
             raise error(f"{path}: an empty folder is no artefact")

@@ -75,7 +75,8 @@ def markdown(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
     ]
     for item in evidence:
         lines += [
-            f"<details><summary>{item.probe}: {len(item.measurements)} measurements</summary>",
+            f"<details><summary>{escape(item.probe)}: "
+            f"{len(item.measurements)} measurements</summary>",
             "",
             "| metric | about | value | 95 % interval | n |",
             "|---|---|---|---|---|",

@@ -292,3 +292,11 @@ def test_an_unknown_key_in_json_is_told_with_the_nearest_known_one(tmp_path: Pat
 
     with pytest.raises(EvidenceError, match=r"measurements\.0\.lo: .*did you mean 'low'"):
         files.read_json(tmp_path / "evidence.json", Evidence, EvidenceError)
+
+
+def test_a_pipe_in_a_folder_is_refused(tmp_path: Path) -> None:
+    files.write(tmp_path / "weights", "x")
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(BackboneError, match="pipe: neither file nor folder"):
+        files.sha256_of(tmp_path, BackboneError)
