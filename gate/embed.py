@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
 from gate.backbone import Backbone
@@ -55,26 +55,25 @@ def _compute(
     path: Path, backbone: Backbone, split: Split, batch_size: int, advance: Advance
 ) -> None:
     side, channels = backbone.preprocessing.size, backbone.preprocessing.channels
-    with replacing(path) as partial:
-        rows: NDArray[np.float32] | None = None
-        first: NDArray[np.float32] | None = None
-        constant = True
-        start = 0
+    first: NDArray[np.float32] | None = None
+    constant = True
+    # written as a stream: a full disk is then an error, where a memory map would be killed
+    with replacing(path) as partial, partial.open("wb") as file:
         for images in split.batches(batch_size, side, channels):
             batch = backbone.features(images)  # (n, D)
-            if rows is None or first is None:
+            if first is None:
+                first = batch[:1]
                 shape = (len(split), batch.shape[1])
-                rows, first = open_memmap(partial, "w+", np.float32, shape), batch[:1]
-            rows[start : start + len(batch)] = batch
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                write_array_header_1_0(file, header)
+            file.write(batch.astype("<f4").tobytes())
             constant = constant and bool((batch == first).all())
-            start += len(batch)
             advance(len(batch))
         if constant and len(split) > 1:
             raise BackboneError(
                 f"{backbone.file.path}: features are the same for all {len(split)} images of "
                 f"{split.name}; check the preprocessing in the plan and the weights"
             )
-        del rows  # written and closed before it gets its name
 
 
 def _key(backbone: Backbone, split: Split, batch_size: int) -> str:

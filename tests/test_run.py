@@ -129,6 +129,30 @@ def test_ctrl_c_exits_130_and_leaves_no_verdict(
     assert not [path for path in content(out) if path.endswith(".partial")]
 
 
+def test_a_disk_that_is_full_is_said_in_a_line_and_leaves_no_features(
+    example: Path, digits_plan: MakePlan, tmp_path: Path
+) -> None:
+    import resource
+
+    def small_files_only() -> None:  # what a test can set; the kernel fails the write likewise
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    features, file = tmp_path / "features", example / "backbones" / "clean.onnx"
+    arguments = [str(digits_plan()), "--backbone", str(file), "--features", str(features)]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "gate", "embed", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=small_files_only,  # nothing runs in threads here
+    )
+
+    assert done.returncode == 3
+    assert "cannot be written: File too large; nothing was changed" in done.stderr
+    assert not list(features.iterdir())
+
+
 def test_data_that_fail_a_check_stop_the_run_before_a_probe(
     example: Path, digits_plan: MakePlan, tmp_path: Path
 ) -> None:
