@@ -454,7 +454,13 @@ def main() -> None:
     log = logging.getLogger("gate")
     log.addHandler(handler)
     log.setLevel(logging.INFO)
-    sys.exit(_exit_code())
+    code = _exit_code()
+    if code == ExitCode.INTERRUPTED:
+        # native threads may be at work still, and Python's own way out can abort under them;
+        # every file is whole or absent by now
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _exit_code() -> int:
@@ -462,6 +468,7 @@ def _exit_code() -> int:
         code = int(app(standalone_mode=False) or 0)
         if code == ExitCode.INTERRUPTED:  # typer turns Ctrl-C into this code, and says nothing
             _say("interrupted; run again to complete")
+        sys.stdout.flush()
         return code
     except GateError as fault:
         _say(str(fault))
@@ -469,7 +476,9 @@ def _exit_code() -> int:
     except typer.TyperException as fault:
         _say(f"{fault.format_message()} Try --help.")
         return ExitCode.USAGE
-    except SystemExit:  # typer's answer to a closed pipe is 1, and 1 means rejected
+    except (SystemExit, BrokenPipeError):  # typer's answer to a closed pipe is 1: rejected
+        # nobody reads on; without this, the flush at exit would fail once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitCode.ERROR
     except Exception as fault:  # a traceback exits 1, and 1 means rejected
         if "GATE_TRACEBACK" in os.environ:

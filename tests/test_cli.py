@@ -1,6 +1,7 @@
 """Exit codes, and the line on stderr that goes with them."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -139,24 +140,19 @@ def test_a_bug_exits_3_and_never_1(gate: Gate, monkeypatch: pytest.MonkeyPatch) 
     assert "unexpected ZeroDivisionError: division by zero; this is a bug in gate" in err
 
 
-def test_ctrl_c_exits_130(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("gate.policy.load_policy", interrupted)
-
-    code, _, err = gate("policy", "lint", "policies/digits.yaml")
-
-    assert code == ExitCode.INTERRUPTED
-    assert "interrupted" in err
-
-
 def test_a_closed_pipe_is_no_rejection() -> None:
-    command = f"{sys.executable} -m gate policy schema | true; exit ${{PIPESTATUS[0]}}"
+    read, write = os.pipe()
+    os.close(read)
 
-    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "gate", "policy", "schema"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write)
 
-    assert done.returncode in (0, 3)
+    assert (done.returncode, done.stderr) == (ExitCode.ERROR, b"")
 
 
 def test_exit_codes_are_printed_from_the_table(gate: Gate) -> None:

@@ -115,7 +115,13 @@ def test_ctrl_c_exits_130_and_leaves_no_verdict(
 ) -> None:
     out = tmp_path / "out"
     arguments = command(digits_plan(), out, example / "backbones" / "clean.onnx")
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        arguments,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a job in the background of a shell ignores Ctrl-C, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 120
     while not (out / "evidence" / "clean_accuracy.json").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -123,7 +129,7 @@ def test_ctrl_c_exits_130_and_leaves_no_verdict(
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
 
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert said.splitlines()[-1] == "gate: interrupted; run again to complete"
     assert not (out / "verdict.json").exists()
     assert not [path for path in content(out) if path.endswith(".partial")]
