@@ -79,13 +79,17 @@ def test_channels_last_is_a_matter_of_the_plan(tmp_path: Path, images: np.ndarra
     model.graph.node.insert(
         0, helper.make_node("Transpose", ["images"], ["moved"], perm=[0, 3, 1, 2])
     )
+    model.graph.node.append(
+        helper.make_node("Transpose", ["active"], ["map_last"], perm=[0, 2, 3, 1])
+    )
     path = tiny.write_onnx(tmp_path / "m.onnx", model)
 
-    backbone = opened(onnx=path, preprocessing={**tiny.PREPROCESSING, "layout": "NHWC"})
-
-    np.testing.assert_allclose(
-        backbone.features(images), tiny.by_hand(images), rtol=1e-4, atol=1e-5
-    )
+    for output in ("features", "map_last"):
+        backbone = opened(
+            onnx=path, output=output, preprocessing={**tiny.PREPROCESSING, "layout": "NHWC"}
+        )
+        found = backbone.features(images)
+        np.testing.assert_allclose(found, tiny.by_hand(images), rtol=1e-4, atol=1e-5)
 
 
 def test_where_there_is_no_gpu_it_is_said_in_one_line(

@@ -57,8 +57,8 @@ class Backbone:
             images: ``(N, S, S, C)`` uint8, S the side of the preprocessing.
 
         Returns:
-            ``(N, D)`` float32; maps ``(N, D, H, W)`` and token sequences ``(N, T, D)`` are averaged
-            over places.
+            ``(N, D)`` float32; maps in the layout of the input (``(N, D, H, W)`` or
+            ``(N, H, W, D)``) and token sequences ``(N, T, D)`` are averaged over places.
 
         Raises:
             BackboneError: The runtime fails, or some feature is not finite.
@@ -86,14 +86,15 @@ class Backbone:
 
 def _pooled(outputs: NDArray[np.float32], file: BackboneFile) -> NDArray[np.float32]:
     if outputs.ndim == 4:
-        return np.asarray(outputs.mean(axis=(2, 3)))
+        places = (2, 3) if file.preprocessing.layout == "NCHW" else (1, 2)
+        return np.asarray(outputs.mean(axis=places))
     if outputs.ndim == 3:
         return np.asarray(outputs.mean(axis=1))
     if outputs.ndim == 2:
         return outputs
     raise BackboneError(
-        f"{file.path}: features of shape {outputs.shape}, expected (N, D), (N, T, D) or "
-        "(N, D, H, W); name another output or layer"
+        f"{file.path}: features of shape {outputs.shape}, expected (N, D), (N, T, D) or maps; "
+        "name another output or layer"
     )
 
 
