@@ -54,7 +54,9 @@ def validate(trial: "Trial") -> Validation:
     checks: list[Check] = []
     for split in splits:
         checks += run(f"{split.name}: images", *_images(split, digests[split.name]))
-        for columns in {(split.plan.label, *some) for some in ((), split.plan.attributes)}:
+        for columns in dict.fromkeys(  # not a set: its order changes from run to run
+            (split.plan.label, *some) for some in ((), split.plan.attributes)
+        ):
             checks += run(f"{split.name}: groups by {', '.join(columns)}", *_groups(split, columns))
     for name, task in trial.plan.tasks.items():
         both = [digest for s in (task.train, task.test) for digest in set(digests[s])]
