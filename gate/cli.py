@@ -146,8 +146,7 @@ def embed(
 ) -> int:
     """Compute the features of every split that a task uses, once."""
     with _trial(plan, backbone, features) as trial:
-        tasks = trial.plan.tasks.values()
-        for split in dict.fromkeys(s for task in tasks for s in (task.train, task.test)):
+        for split in trial.plan.used_splits:
             rows, width = trial.features(split).shape
             if trial.reference:
                 trial.features(split, trial.reference)

@@ -43,8 +43,7 @@ def validate(trial: "Trial") -> Validation:
     Raises:
         DataError: A split cannot be read, or an expectation could not be evaluated.
     """
-    names = dict.fromkeys(s for task in trial.plan.tasks.values() for s in (task.train, task.test))
-    splits = [trial.split(name) for name in names]
+    splits = [trial.split(name) for name in trial.plan.used_splits]
     digests = {}
     for split in splits:
         with trial.progress(f"validate {split.name}", len(split)) as advance:

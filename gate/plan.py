@@ -183,6 +183,12 @@ class Plan(Value):
             )
         return self
 
+    @property
+    def used_splits(self) -> tuple[str, ...]:
+        """Names of the splits that a task trains or tests on, each once."""
+        names = (name for task in self.tasks.values() for name in (task.train, task.test))
+        return tuple(dict.fromkeys(names))
+
 
 def _input(backbone: BackboneFile) -> tuple[int, int]:
     return backbone.preprocessing.size, backbone.preprocessing.channels

@@ -58,11 +58,13 @@ def measure(trial: "Trial", settings: TriggerPatch) -> Iterator[Measurement]:
         for name in names:
             labels, classes = trial.split(split).labels, trial.split(split).classes
             hits = Hits(name, labels, trial.predictions(name), responses.predictions[name])
+            other = None
+            if trial.reference:
+                clean = trial.predictions(name, trial.reference)
+                other = Hits(name, labels, clean, references[name])
             for trigger in triggers:
                 yield from _rates(hits, trigger, classes)
-                if trial.reference:
-                    clean = trial.predictions(name, trial.reference)
-                    other = Hits(name, labels, clean, references[name])
+                if other:
                     yield _over_reference(hits, other, trigger)
         unstamped = _Spread.of(trial.features(split))
         for trigger in triggers:
