@@ -14,7 +14,7 @@ from gate.trial import Trial
 
 
 def write_heads(trial: Trial, folder: Path) -> Iterator[Path]:
-    """Write each task's head with both priors removed (GLA); gives each file's path.
+    """Write each head on frozen features with both priors removed (GLA); gives each file's path.
 
     A head is one linear layer on the backbone's features: ``weight`` (D, K), ``bias`` (K,). Its
     metadata, JSON under the key ``gate``, say which backbone and classes it is for and how it was
@@ -24,8 +24,10 @@ def write_heads(trial: Trial, folder: Path) -> Iterator[Path]:
         GateError: A prior cannot be estimated, or a file cannot be written.
     """
     for name, task in trial.tasks(None).items():
-        prior, head = calibrate(trial, name)
-        train = trial.split(task.train)
+        if not task.fits_head:
+            continue
+        prior, head = calibrate(trial, task)
+        train = trial.split(str(task.train))
         about = {
             "backbone": trial.backbone.digest,
             "classes": train.classes,

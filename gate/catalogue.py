@@ -19,6 +19,8 @@ class Metric(NamedTuple):
 
 
 _trigger = ("task", "trigger")
+_overlay = ("task", "overlay")
+_target = ("task", "trigger", "target")
 
 CATALOGUE: dict[str, dict[str, Metric]] = {
     "clean_accuracy": {
@@ -41,31 +43,75 @@ CATALOGUE: dict[str, dict[str, Metric]] = {
             "trigger minus strongest control, on the same images",
         ),
         "targeted_attack_success_rate": Metric(
-            "fraction", "lower", (*_trigger, "target"), "right images carried to the top class"
+            "fraction", "lower", _target, "right images of other classes carried to one class"
         ),
         "excess_targeted_attack_success_rate": Metric(
             "difference of fractions",
             "lower",
-            (*_trigger, "target"),
+            _target,
             "the same minus the strongest control, for the class where it is largest",
         ),
-        "attack_success_rate_over_reference": Metric(
+        "prediction_skew": Metric(
+            "fraction",
+            "lower",
+            _trigger,
+            "total variation between predicted classes with and without the trigger",
+        ),
+        "prediction_skew_jensen_shannon": Metric(
+            "fraction", "lower", _trigger, "the same as Jensen-Shannon distance"
+        ),
+        "excess_prediction_skew": Metric(
             "difference of fractions",
             "lower",
             _trigger,
-            "candidate minus reference, on images that both have right",
+            "total variation under the trigger minus that under the strongest control",
         ),
         "embedding_collapse": Metric(
-            "difference of cosines",
+            "fraction",
             "lower",
             ("split", "trigger"),
-            "rise of the mean pairwise cosine of features when every image is stamped",
+            "share of the mean pairwise cosine distance that is lost when every image is stamped",
         ),
         "excess_embedding_collapse": Metric(
-            "difference of cosines",
+            "difference of fractions",
             "lower",
             ("split", "trigger"),
             "the same minus the strongest control",
+        ),
+        **{
+            f"{metric}_over_reference": Metric(
+                "difference of fractions", "lower", labels, "candidate minus reference"
+            )
+            for metric, labels in (
+                ("attack_success_rate", _trigger),
+                ("targeted_attack_success_rate", _target),
+                ("prediction_skew", _trigger),
+                ("embedding_collapse", ("split", "trigger")),
+            )
+        },
+        **{
+            f"worst_{metric}": Metric(
+                "fraction" if metric.startswith("targeted") else "difference of fractions",
+                "lower",
+                labels,
+                "the largest over the bank, with an interval that holds for the whole search",
+            )
+            for metric, labels in (
+                ("targeted_attack_success_rate", _target),
+                ("excess_attack_success_rate", _trigger),
+                ("excess_targeted_attack_success_rate", _target),
+                ("excess_prediction_skew", _trigger),
+                ("excess_embedding_collapse", ("split", "trigger")),
+            )
+        },
+        "accuracy_after_remedy": Metric(
+            "fraction", "higher", (*_trigger, "remedy"), "clean accuracy that a remedy leaves"
+        ),
+        "excess_targeted_attack_success_rate_after_remedy": Metric(
+            "difference of fractions",
+            "lower",
+            (*_target, "remedy"),
+            "what a remedy leaves of the task's worst trigger",
         ),
     },
     "spurious_attribute": {
@@ -80,6 +126,65 @@ CATALOGUE: dict[str, dict[str, Metric]] = {
             "lower",
             ("task", "attribute"),
             "mean of the groups minus the worst group",
+        ),
+        "group_weighted_accuracy": Metric(
+            "fraction",
+            "higher",
+            ("task", "attribute"),
+            "mean of the groups, weighted by their shares in the training split",
+        ),
+        "attribute_decodability": Metric(
+            "fraction",
+            "lower",
+            ("task", "attribute"),
+            "test images whose attribute a linear head reads off the features; groups weigh alike",
+        ),
+        "conflicting_accuracy": Metric(
+            "fraction",
+            "higher",
+            ("task", "attribute", "correlation"),
+            "accuracy against the correlation, which the head's training set had to this degree",
+        ),
+        "dose_response_slope": Metric(
+            "difference of fractions",
+            "higher",
+            ("task", "attribute"),
+            "change of conflicting accuracy from correlation 0 to 1; negative takes the shortcut",
+        ),
+        "worst_group_accuracy_after_remedy": Metric(
+            "fraction", "higher", ("task", "attribute", "remedy"), "what a remedy makes of it"
+        ),
+        "accuracy_after_remedy": Metric(
+            "fraction", "higher", ("task", "attribute", "remedy"), "accuracy that a remedy leaves"
+        ),
+    },
+    "natural_overlay": {
+        "prediction_skew": Metric(
+            "fraction",
+            "lower",
+            _overlay,
+            "total variation between predicted classes with and without the overlay",
+        ),
+        "prediction_skew_jensen_shannon": Metric(
+            "fraction", "lower", _overlay, "the same as Jensen-Shannon distance"
+        ),
+        "excess_prediction_skew": Metric(
+            "difference of fractions",
+            "lower",
+            _overlay,
+            "total variation under the overlay minus that under the strongest control",
+        ),
+        "largest_class_growth": Metric(
+            "difference of fractions",
+            "lower",
+            (*_overlay, "class"),
+            "by how much the share of the class that grows most grows under the overlay",
+        ),
+        "prediction_skew_over_scratch": Metric(
+            "difference of fractions",
+            "lower",
+            _overlay,
+            "total variation minus that of a network from scratch, on the same images",
         ),
     },
     "label_prior": {

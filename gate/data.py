@@ -11,21 +11,19 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.ahead import ahead
 from gate.errors import DataError
 from gate.files import sha256_of
 from gate.plan import SplitPlan
 from gate.strict_yaml import nearest
-
-Item = TypeVar("Item")
 
 _CHUNK = 64  # rows of an npz read at once
 
@@ -85,7 +83,7 @@ class Split:
         Raises:
             DataError: Some image does not decode; names the first and counts all.
         """
-        return _ahead(self._batches(size, side, channels))
+        return ahead(self._batches(size, side, channels))
 
     def _batches(self, size: int, side: int, channels: int) -> Iterator[NDArray[np.uint8]]:
         batch: list[NDArray[np.uint8]] = []
@@ -391,12 +389,3 @@ def _require_columns(plan: SplitPlan, present: list[str]) -> None:
     for column in (plan.image, plan.label, *plan.attributes):
         if column not in present:
             raise DataError(f"{plan.path}: no column {column!r}; {nearest(column, present)}")
-
-
-def _ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, the next one made in a thread while this one is used."""
-    with ThreadPoolExecutor(1) as worker:
-        following = worker.submit(next, items, None)
-        while (item := following.result()) is not None:
-            following = worker.submit(next, items, None)
-            yield item

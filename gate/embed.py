@@ -1,15 +1,17 @@
-"""Features of a split: computed once, kept on disk, read back memory-mapped."""
+"""What a backbone gives for a split: computed once, kept on disk, read back memory-mapped."""
 
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
-from gate.backbone import Backbone
+from gate.backbone import Backbone, Outputs
 from gate.data import Split
 from gate.errors import BackboneError, GateError
 from gate.files import replacing
@@ -17,33 +19,55 @@ from gate.files import replacing
 Advance = Callable[[int], None]
 
 
-def features(
+def outputs(
     folder: Path, backbone: Backbone, split: Split, batch_size: int, advance: Advance
-) -> NDArray[np.float32]:
-    """Features of all images of a split, from the folder if they are there.
+) -> Outputs:
+    """Features, and the own head's logits if there are any, of all images of a split.
 
-    The file's name is a digest of all that changes a number in it: weights, runtime, output,
-    preprocessing, batch size, images. So a stale file is never read.
+    They come from the folder if they are there. The files' names are a digest of all that changes a
+    number in them: weights, runtime, output, preprocessing, batch size, images. So a stale file is
+    never read.
 
     Args:
-        folder: Where features are kept.
+        folder: Where they are kept.
         backbone: Gives them.
         split: N images.
         batch_size: Images per forward pass.
         advance: Called with the number of images that each pass went through.
 
     Returns:
-        ``(N, D)`` float32, memory-mapped, read-only.
+        ``(N, D)`` and ``(N, K)`` float32, memory-mapped, read-only.
 
     Raises:
         BackboneError: Features that are not finite, or the same for every image.
         DataError: Images that do not decode.
     """
-    path = folder / f"{split.name}-{_key(backbone, split, batch_size)}.npy"
+    stem = f"{split.name}-{_key(backbone, split, batch_size)}"
+    paths = [folder / f"{stem}.npy"]
+    if backbone.file.logits:
+        paths.append(folder / f"{stem}-logits.npy")
+    if not all(path.exists() for path in paths):
+        _compute(paths, backbone, split, batch_size, advance)
+    features, logits, *_ = (*map(_read, paths), None)
+    return Outputs(features, logits)
+
+
+def pixels(folder: Path, split: Split, side: int, channels: int) -> NDArray[np.uint8]:
+    """Decoded images ``(N, side, side, channels)`` of a split, memory-mapped, for training."""
+    key = hashlib.sha256(f"{split.digest} {side} {channels}".encode()).hexdigest()[:32]
+    path = folder / f"{split.name}-{key}-pixels.npy"
     if not path.exists():
-        _compute(path, backbone, split, batch_size, advance)
+        with replacing(path) as partial, partial.open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False}
+            write_array_header_1_0(file, {**header, "shape": (len(split), side, side, channels)})
+            for images in split.batches(256, side, channels):
+                file.write(images.tobytes())
+    return _read(path)
+
+
+def _read(path: Path) -> NDArray[Any]:
     try:
-        kept: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        kept: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as fault:
         raise GateError(
             f"{path}: kept features cannot be read: {fault}; delete the file"
@@ -52,23 +76,28 @@ def features(
 
 
 def _compute(
-    path: Path, backbone: Backbone, split: Split, batch_size: int, advance: Advance
+    paths: list[Path], backbone: Backbone, split: Split, batch_size: int, advance: Advance
 ) -> None:
     side, channels = backbone.preprocessing.size, backbone.preprocessing.channels
     first: NDArray[np.float32] | None = None
     constant = True
     # written as a stream: a full disk is then an error, where a memory map would be killed
-    with replacing(path) as partial, partial.open("wb") as file:
+    with ExitStack() as stack:
+        parts = [stack.enter_context(replacing(path)) for path in paths]
+        opened = [stack.enter_context(part.open("wb")) for part in parts]
         for images in split.batches(batch_size, side, channels):
-            batch = backbone.features(images)  # (n, D)
+            batch = backbone.outputs(backbone.inputs(images))
+            for file, values in zip(opened, batch, strict=False):
+                assert values is not None  # noqa: S101  # there are as many files as outputs
+                if first is None:
+                    header = {"descr": "<f4", "fortran_order": False}
+                    shape = (len(split), values.shape[1])
+                    write_array_header_1_0(file, {**header, "shape": shape})
+                file.write(values.astype("<f4").tobytes())
             if first is None:
-                first = batch[:1]
-                shape = (len(split), batch.shape[1])
-                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-                write_array_header_1_0(file, header)
-            file.write(batch.astype("<f4").tobytes())
-            constant = constant and bool((batch == first).all())
-            advance(len(batch))
+                first = batch.features[:1]
+            constant = constant and bool((batch.features == first).all())
+            advance(len(images))
         if constant and len(split) > 1:
             raise BackboneError(
                 f"{backbone.file.path}: features are the same for all {len(split)} images of "

@@ -57,14 +57,16 @@ def validate(trial: "Trial") -> Validation:
             (split.plan.label, *some) for some in ((), split.plan.attributes)
         ):
             checks += run(f"{split.name}: groups by {', '.join(columns)}", *_groups(split, columns))
+    spurious = trial.plan.probes.spurious_attribute
+    pool = spurious.dose_response if spurious else None
     for name, task in trial.plan.tasks.items():
-        both = [digest for s in (task.train, task.test) for digest in set(digests[s])]
-        table = {"image": both}
-        checks += run(
-            f"{name}: {task.train} and {task.test} together",
-            table,
-            [("no image is in both", "ExpectColumnValuesToBeUnique", {"column": "image"})],
-        )
+        for fitted in filter(None, (task.train, pool)):
+            both = [digest for s in (fitted, task.test) for digest in set(digests[s])]
+            checks += run(
+                f"{name}: {fitted} and {task.test} together",
+                {"image": both},
+                [("no image is in both", "ExpectColumnValuesToBeUnique", {"column": "image"})],
+            )
     return Validation(data={split.name: split.digest for split in splits}, checks=tuple(checks))
 
 

@@ -61,6 +61,28 @@ def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int64], l2: flo
     return LinearHead(weight.astype(np.float32), (bias - mean @ weight).astype(np.float32))
 
 
+def main_directions(moves: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """The few directions that hold most of the moves of features, their mean included.
+
+    Args:
+        moves: ``(N, D)``, stamped minus clean features.
+        count: How many directions r; no more than D - 1, so that something is left.
+
+    Returns:
+        ``(D, r)`` orthonormal columns.
+
+    Raises:
+        EvidenceError: There are not so many directions.
+    """
+    if count >= moves.shape[1]:
+        raise EvidenceError(
+            f"ignore: {count} directions of {moves.shape[1]} features leave nothing to a head; "
+            "lower directions"
+        )
+    _, vectors = np.linalg.eigh(moves.T.astype(np.float64) @ moves)
+    return np.asarray(vectors[:, ::-1][:, :count], np.float32)
+
+
 def fit_nearest_class_mean(features: NDArray[np.float32], labels: NDArray[np.int64]) -> LinearHead:
     """Nearest class mean, as a linear head: no training, so a stand-in for a zero-shot head.
 

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from gate import strict_yaml
 from gate.errors import PlanError
 from gate.probes import ProbePlan
+from gate.triggers import TriggerGrid
 from gate.values import Value
 
 # YAML reads a class called 6 as a number, and one called `no` as false; only the first is meant
@@ -51,6 +52,11 @@ class BackboneFile(Value):
     layer: str | None = Field(
         None, description="torch: name of the submodule whose output holds the features."
     )
+    logits: str | None = Field(
+        None,
+        description="Name of the output (torch: submodule) that gives the logits of the artefact's "
+        "own head, for tasks with head: own.",
+    )
     preprocessing: Preprocessing
 
     @model_validator(mode="after")
@@ -69,6 +75,8 @@ class BackboneFile(Value):
                 "layer names a submodule, which only weights with an arch have; "
                 "an ONNX file says output, an exported file gives what it returns"
             )
+        if self.logits and self.exported:
+            raise ValueError("logits: an exported file gives one output; export it to ONNX")
         return self
 
     @property
@@ -135,18 +143,112 @@ class SplitPlan(Value):
         return self
 
 
+class Stamped(Value):
+    """Triggers stamped on training images, on the same share of every class."""
+
+    triggers: tuple[TriggerGrid, ...] = Field(min_length=1)
+    share: float = Field(0.5, gt=0, le=1, description="Of the images of each class.")
+
+
+class Ignored(Value):
+    """The few directions of feature space that triggers move, which a head is to ignore."""
+
+    triggers: tuple[TriggerGrid, ...] = Field(min_length=1)
+    directions: int = Field(3, ge=1)
+
+
 class Head(Value):
     """How a linear head is fitted on frozen features."""
 
     l2: float = Field(1.0, gt=0, description="Strength of the L2 penalty on standardised features.")
+    balanced_by: str | None = Field(
+        None,
+        description="An attribute of the training split: fit on equally many images of every "
+        "(class, value) group (last-layer retraining, Kirichenko et al. 2023).",
+    )
+    ignore: Ignored | None = None
+
+
+class Training(Value):
+    """SGD with momentum 0.9; the learning rate rises for a third of the epochs, then falls to 0."""
+
+    epochs: int = Field(15, ge=1)
+    batch_size: int = Field(64, ge=2)
+    learning_rate: float = Field(0.05, gt=0, description="At its peak.")
+    weight_decay: float = Field(5e-4, ge=0)
+    augment: bool = Field(
+        False, description="Random shifts by up to an eighth of the side, and horizontal flips."
+    )
+
+
+class Transfer(Value):
+    """What is trained on the task: a head alone, every weight, or a network without pretraining.
+
+    With ``batch_norm: adapting`` the statistics of batch normalisation drift to the task while a
+    head is trained by SGD, as in the code of Salman et al. 2022. Frozen features are computed once
+    and their head is a logistic regression.
+    """
+
+    mode: Literal["fixed_feature", "full_network", "from_scratch"] = "fixed_feature"
+    batch_norm: Literal["frozen", "adapting"] = "frozen"
+    training: Training | None = None
+
+    @model_validator(mode="after")
+    def _trains_or_not(self) -> Self:
+        if self.mode != "fixed_feature" and self.batch_norm == "adapting":
+            raise ValueError(f"batch_norm: it always adapts in {self.mode} transfer; drop it")
+        if not self.trains and self.training:
+            raise ValueError(
+                "training: on frozen features the head is a logistic regression, see head; drop it"
+            )
+        return self
+
+    @property
+    def trains(self) -> bool:
+        """Whether more than a head on frozen features is trained, which needs torch."""
+        return self.mode != "fixed_feature" or self.batch_norm == "adapting"
+
+    @property
+    def schedule(self) -> Training:
+        """How it is trained: as the plan says, or by default."""
+        return self.training or Training()
 
 
 class Task(Value):
-    """A downstream task: a head is fitted on one split and tried on another."""
+    """A downstream task: a classifier is trained on one split and tried on another.
 
-    train: str
+    With ``head: own`` nothing is trained: the artefact's own head is tried on its own classes.
+    """
+
+    train: str | None = None
     test: str
-    head: Head = Head()
+    head: Head | Literal["own"] = Head()
+    transfer: Transfer = Transfer()
+    debias: Stamped | None = None
+
+    @model_validator(mode="after")
+    def _trains_what_is_named(self) -> Self:
+        if self.head == "own":
+            if self.train or self.debias or self.transfer != Transfer():
+                raise ValueError("head: own trains nothing; drop train, transfer and debias")
+        elif not self.train:
+            raise ValueError("train: name a split to train on, or say head: own")
+        elif self.transfer.trains and self.head != Head():
+            raise ValueError(
+                f"head: in {self.transfer.mode} transfer the head is trained with the rest, see "
+                "transfer.training; drop it"
+            )
+        return self
+
+    @property
+    def fits_head(self) -> bool:
+        """Whether its classifier is a linear head that gate fits on frozen features."""
+        return self.head != "own" and not self.transfer.trains
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of its training split, if it has one, and of its test split."""
+        return (self.train, self.test) if self.train else (self.test,)
 
 
 class Plan(Value):
@@ -166,7 +268,7 @@ class Plan(Value):
     @model_validator(mode="after")
     def _refers_to_what_is_there(self) -> Self:
         for name, task in self.tasks.items():
-            for split in (task.train, task.test):
+            for split in task.splits:
                 if split not in self.splits:
                     raise ValueError(
                         f"tasks.{name}: unknown split {split!r}; "
@@ -174,6 +276,10 @@ class Plan(Value):
                     )
             if task.train == task.test:
                 raise ValueError(f"tasks.{name}: trains and tests on the same split {task.train!r}")
+            if task.head == "own" and not self.backbone.logits:
+                raise ValueError(
+                    f"tasks.{name}: head: own needs backbone.logits, the output of its own head"
+                )
         if not self.probes.named():
             raise ValueError("probes: none is named, so nothing would be measured")
         if self.reference and _input(self.reference) != _input(self.backbone):
@@ -185,8 +291,10 @@ class Plan(Value):
 
     @property
     def used_splits(self) -> tuple[str, ...]:
-        """Names of the splits that a task trains or tests on, each once."""
-        names = (name for task in self.tasks.values() for name in (task.train, task.test))
+        """Names of the splits that a task or a probe reads, each once."""
+        names = [name for task in self.tasks.values() for name in task.splits]
+        if self.probes.spurious_attribute and self.probes.spurious_attribute.dose_response:
+            names.append(self.probes.spurious_attribute.dose_response)
         return tuple(dict.fromkeys(names))
 
 

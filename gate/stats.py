@@ -11,6 +11,7 @@ scipy is imported inside the functions: deciding and checking must start in 0.3 
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from gate.errors import EvidenceError
@@ -43,17 +44,23 @@ def rate(hits: int, n: int, *, searched: int = 1) -> Interval:
     >>> rate(0, 100)
     Interval(value=0.0, low=0.0, high=0.03699)
     """
-    from scipy.stats import binomtest
-
     if n < 1 or not 0 <= hits <= n:
         raise EvidenceError(
             f"no interval for {hits} of {n} examples: a rate needs at least 1 example and "
             "0 <= hits <= n; add examples"
         )
-    bounds = binomtest(hits, n).proportion_ci(_level(searched), method="wilson")
+    low, high = _wilson(hits, n, _level(searched))
     value = hits / n
     # rounding can leave the bound of 0/n or n/n a hair inside the estimate
-    return Interval(value, min(float(bounds.low), value), max(float(bounds.high), value))
+    return Interval(value, min(low, value), max(high, value))
+
+
+@lru_cache(maxsize=65_536)  # a bank of triggers asks for the same few counts over and over
+def _wilson(hits: int, n: int, level: float) -> tuple[float, float]:
+    from scipy.stats import binomtest
+
+    bounds = binomtest(hits, n).proportion_ci(level, method="wilson")
+    return float(bounds.low), float(bounds.high)
 
 
 def paired_difference(both: int, first: int, second: int, n: int, *, searched: int = 1) -> Interval:
@@ -125,6 +132,27 @@ def jackknife(whole: float, parts: Sequence[float], *, searched: int = 1) -> Int
     error = math.sqrt((blocks - 1) / blocks * sum((part - centre) ** 2 for part in parts))
     reach = float(t.ppf((1 + _level(searched)) / 2, blocks - 1)) * error
     return Interval(whole, whole - reach, whole + reach)
+
+
+def weighted_mean(parts: Sequence[Interval], weights: Sequence[float]) -> Interval:
+    """Mean of independent quantities with known weights; reaches add up as standard errors do.
+
+    Args:
+        parts: The quantities, each with its own interval.
+        weights: One for each, not negative; they sum to 1.
+
+    Source:
+        Zou & Donner 2008, "Construction of confidence limits about effect measures: a general
+        approach" (square-and-add for any sum of independent estimates).
+
+    >>> weighted_mean([Interval(0.5, 0.2, 0.7), Interval(0.9, 0.5, 1.0)], [0.5, 0.5])
+    Interval(value=0.7, low=0.45, high=0.8118)
+    """
+    weighted = list(zip(weights, parts, strict=True))
+    value = sum(weight * part.value for weight, part in weighted)
+    below = math.hypot(*(weight * (part.value - part.low) for weight, part in weighted))
+    above = math.hypot(*(weight * (part.high - part.value) for weight, part in weighted))
+    return Interval(value, value - below, value + above)
 
 
 def largest(candidates: Sequence[Interval]) -> Interval:

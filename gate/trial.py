@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gate import embed, head
-from gate.backbone import Backbone
+from gate import embed, transfer
+from gate.backbone import Backbone, Outputs
 from gate.data import Split, open_split
 from gate.errors import PlanError
 from gate.head import LinearHead
 from gate.plan import Plan, Task
 from gate.strict_yaml import nearest
+from gate.transfer import Classifier
 from gate.values import Evidence, Measurement
 
 
@@ -34,7 +35,7 @@ class Trial:
         self.folder = folder
         self._show_progress = show_progress
         self._splits: dict[str, Split] = {}
-        self._heads: dict[str, LinearHead] = {}
+        self._classifiers: dict[tuple[str, str], Classifier] = {}
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -63,38 +64,54 @@ class Trial:
                 raise PlanError(f"unknown task {name!r}; {nearest(name, self.plan.tasks)}")
         tasks = {name: self.plan.tasks[name] for name in names or self.plan.tasks}
         for name, task in tasks.items():
-            train, test = self.split(task.train).classes, self.split(task.test).classes
-            if train != test:
+            first, last = (self.split(split).classes for split in (task.splits[0], task.test))
+            if first != last:
                 raise PlanError(
-                    f"tasks.{name}: {task.train} has classes {', '.join(train)}, and {task.test} "
-                    f"has {', '.join(test)}; a head needs the same on both"
+                    f"tasks.{name}: {task.train} has classes {', '.join(first)}, and {task.test} "
+                    f"has {', '.join(last)}; a head needs the same on both"
                 )
         return tasks
 
-    def features(self, split: str, backbone: Backbone | None = None) -> NDArray[np.float32]:
-        """Features ``(N, D)`` of a split, of the candidate unless another backbone is given."""
+    def outputs(self, split: str, backbone: Backbone | None = None) -> Outputs:
+        """Features ``(N, D)`` of a split and the own head's logits ``(N, K)``, if it has one.
+
+        Of the candidate, unless another backbone is given.
+        """
         opened = self.split(split)
         chosen = backbone or self.backbone
         with self.progress(f"embed {split}", len(opened)) as advance:
-            return embed.features(self.folder, chosen, opened, self.plan.batch_size, advance)
+            return embed.outputs(self.folder, chosen, opened, self.plan.batch_size, advance)
 
-    def head(self, task: str, backbone: Backbone | None = None) -> LinearHead:
-        """The linear head of a task, fitted on frozen features of its training split."""
+    def features(self, split: str, backbone: Backbone | None = None) -> NDArray[np.float32]:
+        """Features ``(N, D)`` of a split, of the candidate unless another backbone is given."""
+        return self.outputs(split, backbone).features
+
+    def classifier(self, task: Task, backbone: Backbone | None = None) -> Classifier:
+        """The classifier of a task of the plan or of a variant of one, trained once."""
         chosen = backbone or self.backbone
-        key = f"{task}-{chosen.digest}"
-        if key not in self._heads:
-            settings = self.plan.tasks[task]
-            self._heads[key] = head.fit_linear(
-                self.features(settings.train, chosen),
-                self.split(settings.train).labels,
-                settings.head.l2,
-            )
-        return self._heads[key]
+        key = (task.model_dump_json(), chosen.digest)
+        if key not in self._classifiers:
+            self._classifiers[key] = transfer.classifier(self, task, chosen)
+        return self._classifiers[key]
 
-    def predictions(self, task: str, backbone: Backbone | None = None) -> NDArray[np.int64]:
-        """Classes ``(N,)`` that the head gives for the test images of a task."""
-        features = self.features(self.plan.tasks[task].test, backbone)
-        return self.head(task, backbone).predict(features)
+    def head(self, task: Task, backbone: Backbone | None = None) -> LinearHead:
+        """The linear head of a task on frozen features.
+
+        Raises:
+            PlanError: The task has another kind of classifier.
+        """
+        found = self.classifier(task, backbone)
+        if found.head is None or not task.fits_head:
+            raise PlanError(
+                f"the classifier on {task.test} is not a head that gate fits on frozen features, "
+                "which a label prior is read from; name other tasks under label_prior.tasks"
+            )
+        return found.head
+
+    def predictions(self, task: Task, backbone: Backbone | None = None) -> NDArray[np.int64]:
+        """Classes ``(N,)`` that the classifier gives for the test images of a task."""
+        classifier = self.classifier(task, backbone)
+        return classifier.predict(self.outputs(task.test, classifier.backbone))
 
     def evidence(
         self, probe: str, settings: dict[str, Any], measurements: tuple[Measurement, ...]

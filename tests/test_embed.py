@@ -31,7 +31,7 @@ def split(tmp_path: Path, images: np.ndarray) -> Split:
 
 
 def features(folder: Path, backbone: Backbone, split: Split, batch: int = 16) -> np.ndarray:
-    return embed.features(folder, backbone, split, batch, lambda _done: None)
+    return embed.outputs(folder, backbone, split, batch, lambda _done: None).features
 
 
 def test_features_are_computed_once_and_come_back_memory_mapped(

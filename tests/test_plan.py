@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from gate.errors import PlanError
-from gate.plan import load_plan
+from gate.plan import Task, load_plan
 from gate.triggers import TriggerGrid, bank
 
 PLAN: dict[str, Any] = yaml.safe_load(Path("pipelines/digits.yaml").read_text())
@@ -115,15 +116,44 @@ def test_a_candidate_of_another_kind_is_refused() -> None:
 @pytest.mark.parametrize(
     ("grids", "says"),
     [
-        ([{"pattern": "square", "size": [0.1], "place": ["centre"]}], "needs a colour"),
-        (
-            [{"pattern": "noise", "colour": ["red"], "size": [0.1], "place": ["centre"]}],
-            "colours of its own",
-        ),
         ([{"pattern": "noise", "size": [0.01], "place": ["centre"]}], "smaller than a pixel"),
         ([{"pattern": "noise", "size": [0.1, 0.101], "place": ["centre"]}], "stands twice"),
     ],
 )
 def test_a_bank_that_makes_no_sense_is_refused(grids: list[dict[str, Any]], says: str) -> None:
     with pytest.raises(PlanError, match=says):
-        bank(tuple(TriggerGrid.model_validate(grid) for grid in grids), 32, 3, 0)
+        bank(tuple(TriggerGrid.model_validate(grid) for grid in grids), 32, 3, 0, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        ({"pattern": "square"}, "square needs a colour"),
+        ({"pattern": "noise", "colour": ["red"]}, "noise has no colour; drop it"),
+        ({"pattern": "text", "colour": ["red"]}, "text needs a text"),
+        ({"pattern": "overlay"}, "overlay needs a picture"),
+        ({"pattern": "sinusoid"}, "is added to the image; state its opacity"),
+        ({"pattern": "checkerboard", "size": [1.1]}, "less than or equal to 1"),
+    ],
+)
+def test_a_grid_has_what_its_pattern_needs(grid: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        TriggerGrid.model_validate({"size": [0.1], "place": ["centre"], **grid})
+
+
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        ({}, "name a split to train on, or say head: own"),
+        ({"head": "own", "train": "train"}, "own trains nothing"),
+        ({"train": "train", "head": {"l2": 9}, "transfer": {"mode": "full_network"}}, "drop it"),
+        (
+            {"train": "train", "transfer": {"mode": "from_scratch", "batch_norm": "adapting"}},
+            "always adapts in from_scratch transfer",
+        ),
+        ({"train": "train", "transfer": {"training": {}}}, "logistic regression"),
+    ],
+)
+def test_a_task_says_one_thing(task: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Task.model_validate({"test": "test", **task})

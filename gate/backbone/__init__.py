@@ -4,7 +4,7 @@ Weights are data: ONNX, torch.export and safetensors are read, and no pickle eve
 an architecture comes from the team's own repository and is trusted.
 """
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,16 @@ class Runtime(Protocol):
 
     versions: dict[str, str]
 
-    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Normalised images to what the named output or layer gives for them."""
+    def run(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Normalised images to the named output or layer and, if there is one, the own head's."""
         ...
+
+
+class Outputs(NamedTuple):
+    """One forward pass: features ``(N, D)`` and the own head's logits ``(N, K)``, if it has one."""
+
+    features: NDArray[np.float32]
+    logits: NDArray[np.float32] | None
 
 
 class Backbone:
@@ -50,38 +57,57 @@ class Backbone:
         """Runtime, its version and its device: numbers may differ between them in the last bits."""
         return self._runtime.versions
 
-    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Pooled features of a batch.
-
-        Args:
-            images: ``(N, S, S, C)`` uint8, S the side of the preprocessing.
-
-        Returns:
-            ``(N, D)`` float32; maps in the layout of the input (``(N, D, H, W)`` or
-            ``(N, H, W, D)``) and token sequences ``(N, T, D)`` are averaged over places.
-
-        Raises:
-            BackboneError: The runtime fails, or some feature is not finite.
-        """
+    def inputs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Images ``(N, H, W, C)`` uint8, normalised and in the layout of the backbone."""
         if self.preprocessing.layout == "NCHW":
             images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         inputs = np.asarray(images * self._scale, np.float32)
         inputs += self._offset
-        outputs = self._runtime.run(inputs)
-        self.images_passed += len(images)
-        features = _pooled(outputs, self.file)
-        if len(features) != len(images):
+        return inputs
+
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Pooled features ``(N, D)`` of images ``(N, S, S, C)``; see ``outputs``."""
+        return self.outputs(self.inputs(images)).features
+
+    def outputs(self, inputs: NDArray[np.float32]) -> Outputs:
+        """One forward pass.
+
+        Args:
+            inputs: A batch of N normalised images, as ``inputs`` gives them, S x S pixels, S the
+                side of the preprocessing.
+
+        Returns:
+            Features ``(N, D)`` float32; maps in the layout of the input (``(N, D, H, W)`` or
+            ``(N, H, W, D)``) and token sequences ``(N, T, D)`` are averaged over places. And the
+            logits of the own head ``(N, K)``, if the plan names their output.
+
+        Raises:
+            BackboneError: The runtime fails, or some feature or logit is not finite.
+        """
+        given = self._runtime.run(inputs)
+        self.images_passed += len(inputs)
+        features = _pooled(given[0], self.file)
+        logits = given[1] if self.file.logits else None
+        if logits is not None and logits.ndim != 2:
             raise BackboneError(
-                f"{self.file.path}: {len(images)} images gave {len(features)} rows of features; "
-                "export it with a dynamic batch axis"
+                f"{self.file.path}: logits {self.file.logits!r} have shape {logits.shape}, "
+                "expected (N, K); name another output"
             )
-        if not np.isfinite(features).all():
-            bad = int((~np.isfinite(features)).any(axis=1).sum())
-            raise BackboneError(
-                f"{self.file.path}: features of {bad} of {len(images)} images are not finite; "
-                "check the preprocessing in the plan and the weights"
-            )
-        return features
+        for what, values in (("features", features), ("logits", logits)):
+            if values is None:
+                continue
+            if len(values) != len(inputs):
+                raise BackboneError(
+                    f"{self.file.path}: {len(inputs)} images gave {len(values)} rows of {what}; "
+                    "export it with a dynamic batch axis"
+                )
+            if not np.isfinite(values).all():
+                bad = int((~np.isfinite(values)).any(axis=1).sum())
+                raise BackboneError(
+                    f"{self.file.path}: {what} of {bad} of {len(inputs)} images are not finite; "
+                    "check the preprocessing in the plan and the weights"
+                )
+        return Outputs(features, logits)
 
 
 def _pooled(outputs: NDArray[np.float32], file: BackboneFile) -> NDArray[np.float32]:
@@ -102,7 +128,7 @@ def _open(file: BackboneFile) -> Runtime:
     if file.onnx:
         from gate.backbone.onnx_runtime import OnnxRuntime
 
-        return OnnxRuntime(file.onnx, file.output)
+        return OnnxRuntime(file.onnx, file.output, file.logits)
     from gate.backbone.torch_runtime import TorchRuntime
 
     return TorchRuntime(file)

@@ -29,25 +29,27 @@ class OnnxRuntime:
     Args:
         path: The file, or the folder of a file whose weights lie beside it.
         output: Name of a graph output, or of any value inside the graph; default the first output.
+        logits: The same for the own head's logits, if they are wanted.
 
     Raises:
         BackboneError: Not ONNX, truncated, weights outside its folder, an unknown operator domain,
             an unknown output, or refused by ONNX Runtime.
     """
 
-    def __init__(self, path: Path, output: str | None) -> None:
+    def __init__(self, path: Path, output: str | None, logits: str | None = None) -> None:
         self._path = path
         file = _model_file(path)
         model = _load(file)
         _require_known_domains(file, model)
         beside = _require_weights_inside(path, file, model)
         names = [value.name for value in model.graph.output]
-        self._output = output or names[0]
-        if self._output not in names:
-            inner = [name for node in model.graph.node for name in node.output]
-            if output not in inner:
-                raise BackboneError(f"{file}: no output {output!r}; {nearest(output or '', names)}")
-            model.graph.output.append(onnx.ValueInfoProto(name=output))
+        self._outputs = [output or names[0], *([logits] if logits else [])]
+        inner = {name for node in model.graph.node for name in node.output}
+        added = [name for name in self._outputs if name not in names]
+        for name in added:
+            if name not in inner:
+                raise BackboneError(f"{file}: no output {name!r}; {nearest(name, names)}")
+            model.graph.output.append(onnx.ValueInfoProto(name=name))
         inputs = {value.name for value in model.graph.input}
         inputs -= {tensor.name for tensor in model.graph.initializer}
         if len(inputs) != 1:
@@ -56,25 +58,25 @@ class OnnxRuntime:
             )
         (self._input,) = inputs
         # what was looked through is what runs; only weights beside the file need its path
-        source = str(file) if beside and output in (None, *names) else model.SerializeToString()
-        if beside and not isinstance(source, str):
+        if beside and added:
             raise BackboneError(
-                f"{file}: {output!r} is not an output of the graph, and with weights in files "
-                f"beside it none can be added; {nearest(self._output, names)}"
+                f"{file}: {added[0]!r} is not an output of the graph, and with weights in files "
+                f"beside it none can be added; {nearest(added[0], names)}"
             )
+        source = str(file) if beside else model.SerializeToString()
         self._session, provider = _session(file, source)
         self.versions = {"runtime": f"onnxruntime {onnxruntime.__version__} {provider}"}
 
-    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The named output for one batch."""
+    def run(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """The named outputs for one batch."""
         try:
-            (outputs,) = self._session.run([self._output], {self._input: images})
+            given = self._session.run(self._outputs, {self._input: images})
         except Exception as fault:  # ONNX Runtime's own exceptions have no common base
             raise BackboneError(
                 f"{self._path}: ONNX Runtime refused a batch of shape {images.shape}: "
                 f"{_first_line(fault)}; check size, channels and layout in the plan's preprocessing"
             ) from fault
-        return np.asarray(outputs, np.float32)
+        return [np.asarray(output, np.float32) for output in given]
 
 
 def _model_file(path: Path) -> Path:

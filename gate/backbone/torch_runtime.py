@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,44 +28,51 @@ class TorchRuntime:
     def __init__(self, file: BackboneFile) -> None:
         self._file = file
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._captured: list[torch.Tensor] = []
+        self._captured: dict[str, torch.Tensor] = {}
         if file.exported:
             self._module: Any = _exported(file.exported).to(self._device)
         else:
-            module = _with_weights(file).to(self._device).eval()
-            if file.layer:
-                _layer(module, file).register_forward_hook(self._capture)
+            module = with_weights(file).to(self._device).eval()
+            for name in filter(None, (file.layer, file.logits)):
+                layer(module, file, name).register_forward_hook(partial(self._capture, name))
             self._module = module
         self.versions = {"runtime": f"torch {torch.__version__} {self._device.type}"}
 
-    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the layer, or the whole module, gives for one batch."""
+    def run(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """What the layer, or the whole module, gives for one batch; and the own head's logits."""
         # exported programs with a dynamic batch are specialised for two images and more
         batch = torch.from_numpy(images if len(images) > 1 else np.repeat(images, 2, axis=0))
         self._captured.clear()
         try:
             with torch.inference_mode():
-                outputs = self._module(batch.to(self._device))
+                whole = self._module(batch.to(self._device))
         except Exception as fault:  # whatever the architecture's own code raises
             raise BackboneError(
                 f"{self._file.path}: refused a batch of shape {tuple(batch.shape)}: "
                 f"{(str(fault).strip().splitlines() or [type(fault).__name__])[0]}; check size, "
                 "channels and layout in the plan's preprocessing"
             ) from fault
-        if self._file.layer:
-            if not self._captured:
-                raise BackboneError(f"{self._file.path}: layer {self._file.layer!r} never ran")
-            outputs = self._captured[-1]
-        if isinstance(outputs, (tuple, list)):
-            outputs = outputs[0]
-        if not isinstance(outputs, torch.Tensor):
-            raise BackboneError(
-                f"{self._file.path}: gives a {type(outputs).__name__}, not a tensor; name a layer"
-            )
-        return outputs[: len(images)].float().cpu().numpy()
+        given = [self._captured_by(self._file.layer) if self._file.layer else whole]
+        if self._file.logits:
+            given.append(self._captured_by(self._file.logits))
+        return [self._array(output)[: len(images)] for output in given]
 
-    def _capture(self, _module: Any, _inputs: Any, output: torch.Tensor) -> None:
-        self._captured.append(output)
+    def _captured_by(self, name: str) -> Any:
+        if name not in self._captured:
+            raise BackboneError(f"{self._file.path}: layer {name!r} never ran")
+        return self._captured[name]
+
+    def _array(self, output: Any) -> NDArray[np.float32]:
+        if isinstance(output, (tuple, list)):
+            output = output[0]
+        if not isinstance(output, torch.Tensor):
+            raise BackboneError(
+                f"{self._file.path}: gives a {type(output).__name__}, not a tensor; name a layer"
+            )
+        return output.float().cpu().numpy()
+
+    def _capture(self, name: str, _module: Any, _inputs: Any, output: torch.Tensor) -> None:
+        self._captured[name] = output
 
 
 def _exported(path: Path) -> torch.nn.Module:
@@ -79,7 +87,12 @@ def _exported(path: Path) -> torch.nn.Module:
     return module
 
 
-def _with_weights(file: BackboneFile) -> torch.nn.Module:
+def with_weights(file: BackboneFile) -> torch.nn.Module:
+    """The architecture with the weights of the file.
+
+    Raises:
+        BackboneError: A pickle, truncated, or weights that do not fit the architecture.
+    """
     assert file.weights is not None and file.arch is not None  # noqa: S101  # the plan holds it
     try:
         weights = load_file(file.weights)
@@ -90,10 +103,7 @@ def _with_weights(file: BackboneFile) -> torch.nn.Module:
             f"{file.weights}: not safetensors, or truncated: {fault}; a pickle is never loaded: "
             "convert it to safetensors"
         ) from fault
-    made: Any = _factory(file.arch)()
-    if not isinstance(made, torch.nn.Module):
-        raise BackboneError(f"{file.arch}: gives {type(made).__name__}, expected an nn.Module")
-    module: torch.nn.Module = made
+    module = without_weights(file.arch)
     expected = module.state_dict()
     weights = {
         name: tensor.to(expected[name].dtype) if name in expected else tensor
@@ -113,22 +123,33 @@ def _with_weights(file: BackboneFile) -> torch.nn.Module:
     return module
 
 
-def _factory(arch: str) -> Any:
-    module, _, name = arch.partition(":")
+def without_weights(arch: str) -> torch.nn.Module:
+    """The architecture as its factory gives it.
+
+    Raises:
+        BackboneError: It cannot be imported, or gives no module.
+    """
+    home, _, name = arch.partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # the team's own repository, where gate is run
     try:
-        return getattr(importlib.import_module(module), name)
+        made: Any = getattr(importlib.import_module(home), name)()
     except (ImportError, AttributeError) as fault:
         raise BackboneError(
             f"arch {arch!r} cannot be imported: {fault}; run gate from the repository that has it"
         ) from fault
+    if not isinstance(made, torch.nn.Module):
+        raise BackboneError(f"{arch}: gives {type(made).__name__}, expected an nn.Module")
+    return made
 
 
-def _layer(module: torch.nn.Module, file: BackboneFile) -> torch.nn.Module:
+def layer(module: torch.nn.Module, file: BackboneFile, name: str) -> torch.nn.Module:
+    """A submodule by its name.
+
+    Raises:
+        BackboneError: There is none of that name; says which is nearest.
+    """
     layers: dict[str, torch.nn.Module] = dict(module.named_modules())
-    if file.layer not in layers:
-        raise BackboneError(
-            f"{file.arch}: no layer {file.layer!r}; {nearest(file.layer or '', layers)}"
-        )
-    return layers[file.layer]
+    if name not in layers:
+        raise BackboneError(f"{file.arch}: no layer {name!r}; {nearest(name, layers)}")
+    return layers[name]

@@ -3,9 +3,16 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from gate.probes import clean_accuracy, label_prior, spurious_attribute, trigger_patch
+from gate.probes import (
+    clean_accuracy,
+    label_prior,
+    natural_overlay,
+    spurious_attribute,
+    trigger_patch,
+)
 from gate.probes.clean_accuracy import CleanAccuracy
 from gate.probes.label_prior import LabelPrior
+from gate.probes.natural_overlay import NaturalOverlay
 from gate.probes.spurious_attribute import SpuriousAttribute
 from gate.probes.trigger_patch import TriggerPatch
 from gate.values import Evidence, Measurement, Value
@@ -17,6 +24,7 @@ _MEASURE: dict[str, Callable[["Trial", Any], Iterator[Measurement]]] = {
     "clean_accuracy": clean_accuracy.measure,
     "trigger_patch": trigger_patch.measure,
     "spurious_attribute": spurious_attribute.measure,
+    "natural_overlay": natural_overlay.measure,
     "label_prior": label_prior.measure,
 }
 
@@ -27,6 +35,7 @@ class ProbePlan(Value):
     clean_accuracy: CleanAccuracy | None = None
     trigger_patch: TriggerPatch | None = None
     spurious_attribute: SpuriousAttribute | None = None
+    natural_overlay: NaturalOverlay | None = None
     label_prior: LabelPrior | None = None
 
     def named(self) -> list[str]:

@@ -26,7 +26,7 @@ def measure(trial: "Trial", settings: CleanAccuracy) -> Iterator[Measurement]:
     """Accuracy of each task, and of each class in it."""
     for name, task in trial.tasks(settings.tasks).items():
         split = trial.split(task.test)
-        right = trial.predictions(name) == split.labels  # (N,)
+        right = trial.predictions(task) == split.labels  # (N,)
         yield Measurement.rate("accuracy", int(right.sum()), len(right), task=name)
         for k, label in enumerate(split.classes):
             of_class = right[split.labels == k]

@@ -21,6 +21,7 @@ from gate.head import LinearHead, fit_linear, fit_nearest_class_mean, out_of_fol
 from gate.values import Measurement, Value
 
 if TYPE_CHECKING:
+    from gate.plan import Task
     from gate.priors import Prior
     from gate.trial import Trial
 
@@ -28,7 +29,7 @@ _Z = 1.959964  # a 95 % interval of a normal estimate
 
 
 class LabelPrior(Value):
-    """Which tasks to measure; all, unless some are named."""
+    """Which tasks to measure; unless some are named, all with a head on frozen features."""
 
     tasks: tuple[str, ...] | None = None
 
@@ -36,8 +37,10 @@ class LabelPrior(Value):
 def measure(trial: "Trial", settings: LabelPrior) -> Iterator[Measurement]:
     """The prior of each task's classes, its distance to uniform, and the gain by GLA."""
     for name, task in trial.tasks(settings.tasks).items():
-        prior, head = calibrate(trial, name)
-        train, test = trial.split(task.train), trial.split(task.test)
+        if settings.tasks is None and not task.fits_head:
+            continue
+        prior, head = calibrate(trial, task)
+        train, test = trial.split(str(task.train)), trial.split(task.test)
         for label, share, error in zip(train.classes, prior.shares, prior.errors, strict=True):
             value, reach = float(share), _Z * float(error)
             bounds = stats.Interval(value, max(value - reach, 0.0), min(value + reach, 1.0))
@@ -48,7 +51,7 @@ def measure(trial: "Trial", settings: LabelPrior) -> Iterator[Measurement]:
         yield Measurement.of(
             "total_variation_to_uniform", distance, len(train), "fraction", task=name
         )
-        plain = trial.predictions(name) == test.labels  # (N,)
+        plain = trial.predictions(task) == test.labels  # (N,)
         calibrated = head.predict(trial.features(task.test)) == test.labels
         gain = stats.paired_difference(
             both=int((calibrated & plain).sum()),
@@ -59,22 +62,25 @@ def measure(trial: "Trial", settings: LabelPrior) -> Iterator[Measurement]:
         yield Measurement.of("accuracy_gain", gain, len(test), "difference of fractions", task=name)
 
 
-def calibrate(trial: "Trial", task: str) -> "tuple[Prior, LinearHead]":
+def calibrate(trial: "Trial", task: "Task") -> "tuple[Prior, LinearHead]":
     """The prior of a task's classes, and the task's head with both priors removed (GLA).
 
     Prior and temperatures come from logits of training images by heads fitted without them.
+
+    Raises:
+        PlanError: The task's classifier is not a head on frozen features.
     """
-    settings, seed = trial.plan.tasks[task], trial.plan.seed
-    features, labels = trial.features(settings.train), trial.split(settings.train).labels
+    plain, seed = trial.head(task), trial.plan.seed
+    train = trial.split(str(task.train))
+    features, labels = trial.features(train.name), train.labels
+    l2 = task.head.l2 if task.head != "own" else 1.0
     zero_shot = out_of_fold_logits(fit_nearest_class_mean, features, labels, seed)
-    fine_tuned = out_of_fold_logits(
-        partial(fit_linear, l2=settings.head.l2), features, labels, seed
-    )
+    fine_tuned = out_of_fold_logits(partial(fit_linear, l2=l2), features, labels, seed)
     prior = priors.estimate(zero_shot, labels)
     head = priors.adjusted(
         fit_nearest_class_mean(features, labels),
         prior,
-        trial.head(task),
+        plain,
         priors.estimate(fine_tuned, labels).scale,
         np.bincount(labels) / len(labels),
     )

@@ -1,8 +1,10 @@
 """Does a patch carry images away from their class, beyond what its size and contrast explain?
 
 What it measures: for every trigger of a bank and every task, the share of right images that turn
-wrong (attack success rate, ASR), the share that one class receives (targeted ASR), and how far the
-features of stamped images collapse onto each other, which needs no labels and no head.
+wrong (attack success rate, ASR), the share that each class receives (targeted ASR), how far the
+histogram of predicted classes moves, and how far the features of stamped images collapse onto each
+other, which needs no labels and no head; the worst of each over the bank, with an interval that
+holds for the whole search; and, if asked, what remedies leave of the worst trigger.
 Control: patches of the same size, place and contrast that are not the trigger, on the same images
 (a high-contrast patch flips images on a clean backbone too); and a reference backbone, if given.
 An excess is over the *strongest* control, with an interval that holds for all of them.
@@ -13,9 +15,7 @@ Source: Salman et al. 2022, arXiv 2207.02842; Gu et al. 2017 (BadNets).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,265 +23,351 @@ from pydantic import Field
 
 from gate import stats
 from gate.errors import EvidenceError
+from gate.stamped import (
+    Hits,
+    Spread,
+    excess_skew,
+    jackknife,
+    require_blocks,
+    respond,
+    shift,
+    skews,
+    total_variation,
+)
 from gate.stats import Interval
-from gate.triggers import Stamp, Trigger, TriggerGrid, bank
+from gate.triggers import DEFAULT_BANK, Trigger, TriggerGrid, bank
 from gate.values import Measurement, Unit, Value
 
 if TYPE_CHECKING:
-    from gate.backbone import Backbone
+    from gate.plan import Task
     from gate.trial import Trial
 
-_BLOCKS = 20  # of the jackknife
 _DIFFERENCE: Unit = "difference of fractions"
+
+Remedy = Literal[
+    "weight_decay",
+    "debiased_target",
+    "ignored_directions",
+    "full_network",
+    "full_network_weight_decay",
+    "full_network_debiased_target",
+]
 
 
 class TriggerPatch(Value):
-    """The bank of triggers, and the tasks whose heads read the stamped features."""
+    """The bank of triggers, the tasks whose classifiers are attacked, and remedies to measure."""
 
-    triggers: tuple[TriggerGrid, ...] = Field(min_length=1)
+    triggers: tuple[TriggerGrid, ...] = Field(DEFAULT_BANK, min_length=1)
     tasks: tuple[str, ...] | None = None
+    remedies: tuple[Remedy, ...] = Field(
+        (), description="Measured for the worst trigger of each task that trains something."
+    )
 
 
 def measure(trial: "Trial", settings: TriggerPatch) -> Iterator[Measurement]:
-    """Attack success rates of each task and trigger, and the collapse of each split's features."""
-    preprocessing = trial.backbone.preprocessing
-    triggers = bank(settings.triggers, preprocessing.size, preprocessing.channels, trial.plan.seed)
+    """Rates of each task and trigger, their worst over the bank, collapse, and remedies."""
     tasks = trial.tasks(settings.tasks)
     for split in dict.fromkeys(task.test for task in tasks.values()):
-        names = [name for name, task in tasks.items() if task.test == split]
-        stamps = list({s.key: s for t in triggers for s in (t.stamp, *t.controls)}.values())
-        responses = _respond(trial, trial.backbone, split, names, stamps)
-        references = {}
-        if trial.reference:
-            alone = [trigger.stamp for trigger in triggers]
-            references = _respond(trial, trial.reference, split, names, alone).predictions
-        for name in names:
-            labels, classes = trial.split(split).labels, trial.split(split).classes
-            hits = Hits(name, labels, trial.predictions(name), responses.predictions[name])
-            other = None
-            if trial.reference:
-                clean = trial.predictions(name, trial.reference)
-                other = Hits(name, labels, clean, references[name])
+        chosen = {name: task for name, task in tasks.items() if task.test == split}
+        yield from _of_split(trial, settings, split, chosen)
+
+
+def _of_split(
+    trial: "Trial", settings: TriggerPatch, split: str, tasks: "dict[str, Task]"
+) -> Iterator[Measurement]:
+    preprocessing, opened = trial.backbone.preprocessing, trial.split(split)
+    require_blocks("trigger_patch", f"split {split}", len(opened))
+    triggers = bank(
+        settings.triggers,
+        preprocessing.size,
+        preprocessing.channels,
+        trial.plan.seed,
+        opened.classes,
+    )
+    classifiers = {name: trial.classifier(task) for name, task in tasks.items()}
+    stamps = [stamp for t in triggers for stamp in (t.stamp, *t.controls)]
+    responses = respond(trial, split, classifiers, stamps)
+
+    # a reference would have to be trained again for a task that trains weights
+    comparable = {name: task for name, task in tasks.items() if not task.transfer.trains}
+    others = {}
+    if trial.reference and comparable:
+        readers = {name: trial.classifier(t, trial.reference) for name, t in comparable.items()}
+        others_responses = respond(trial, split, readers, [t.stamp for t in triggers])
+        others = {
+            name: Hits(
+                name,
+                opened.classes,
+                opened.labels,
+                trial.predictions(task, trial.reference),
+                others_responses.predictions[name],
+            )
+            for name, task in comparable.items()
+        }
+    for name, task in tasks.items():
+        clean = trial.predictions(task)
+        hits = Hits(name, opened.classes, opened.labels, clean, responses.predictions[name])
+        yield from _of_task(hits, triggers)
+        for trigger in triggers if name in others else ():
+            yield from _over_reference(hits, others[name], trigger)
+        if settings.remedies:
+            worst = max(triggers, key=lambda t: _excess_targeted(hits, t).value)
+            yield from _remedied(trial, name, task, settings.remedies, worst)
+
+    spreads = responses.spreads.get(trial.backbone.digest)
+    if spreads:
+        unstamped = Spread.of(trial.features(split))
+        yield from collapses(spreads, unstamped, triggers, split, len(opened))
+        if others and trial.reference:
+            reference = others_responses.spreads[trial.reference.digest]
+            clean_reference = Spread.of(trial.features(split, trial.reference))
             for trigger in triggers:
-                yield from _rates(hits, trigger, classes)
-                if other:
-                    yield _over_reference(hits, other, trigger)
-        unstamped = _Spread.of(trial.features(split))
-        for trigger in triggers:
-            n = len(trial.split(split))
-            yield from collapse(responses.spreads, unstamped, trigger, split, n)
-
-
-# --- one pass of every stamp through a backbone ---------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Spread:
-    """Sums of unit features by block ``(B, D)``: all that the mean pairwise cosine needs."""
-
-    sums: NDArray[np.float64]
-    counts: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, features: NDArray[np.float32]) -> "_Spread":
-        spread = cls.empty(features.shape[1])
-        for start in range(0, len(features), 4096):
-            spread.add(features[start : start + 4096], start)
-        return spread
-
-    @classmethod
-    def empty(cls, dimension: int) -> "_Spread":
-        return cls(np.zeros((_BLOCKS, dimension)), np.zeros(_BLOCKS, np.int64))
-
-    def add(self, features: NDArray[np.float32], start: int) -> None:
-        """Add images ``start`` and following; image i belongs to block i modulo the blocks."""
-        norms = np.linalg.norm(features, axis=1, keepdims=True)
-        unit = features / np.maximum(norms, np.finfo(np.float32).tiny)
-        blocks = (start + np.arange(len(features))) % _BLOCKS
-        membership = blocks == np.arange(_BLOCKS)[:, None]  # (B, n)
-        self.sums[...] += membership.astype(np.float64) @ unit
-        self.counts[...] += membership.sum(axis=1)
-
-    @cached_property
-    def cosines(self) -> NDArray[np.float64]:
-        """Mean cosine over all pairs of images: of all, then without each block in turn."""
-        sums = np.vstack([self.sums.sum(axis=0), self.sums.sum(axis=0) - self.sums])
-        n = np.concatenate([[self.counts.sum()], self.counts.sum() - self.counts])
-        return np.asarray(((sums**2).sum(axis=1) - n) / (n * (n - 1)))
-
-
-@dataclass(frozen=True)
-class _Responses:
-    """What a backbone makes of the stamped images: by task and stamp the classes ``(N,)``."""
-
-    predictions: dict[str, dict[str, NDArray[np.int16]]]
-    spreads: dict[str, _Spread]
-
-
-def _respond(
-    trial: "Trial", backbone: "Backbone", split: str, tasks: list[str], stamps: Sequence[Stamp]
-) -> _Responses:
-    """Pass each stamped variant through the backbone once, whatever reads the features."""
-    opened, side = trial.split(split), backbone.preprocessing.size
-    heads = {name: trial.head(name, backbone) for name in tasks}
-    spreads = {stamp.key: _Spread.empty(len(next(iter(heads.values())).weight)) for stamp in stamps}
-    predictions = {
-        name: {stamp.key: np.empty(len(opened), np.int16) for stamp in stamps} for name in tasks
-    }
-    start = 0
-    with trial.progress(f"stamp {split}", len(opened) * len(stamps)) as advance:
-        for images in opened.batches(trial.plan.batch_size, side, backbone.preprocessing.channels):
-            end = start + len(images)
-            for stamp in stamps:
-                features = backbone.features(stamp.on(images))  # (n, D)
-                spreads[stamp.key].add(features, start)
-                for name, head in heads.items():
-                    predictions[name][stamp.key][start:end] = head.predict(features)
-                advance(len(images))
-            start = end
-    return _Responses(predictions, spreads)
+                key = trigger.stamp.key
+                rise = _lost(spreads[key], unstamped) - _lost(reference[key], clean_reference)
+                yield Measurement.of(
+                    "embedding_collapse_over_reference",
+                    jackknife(rise),
+                    len(opened),
+                    _DIFFERENCE,
+                    split=split,
+                    trigger=trigger.stamp.name,
+                )
 
 
 # --- from classes to measurements -----------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Hits:
-    """Which images a stamp turns, among those that are right without it."""
+def _of_task(hits: Hits, triggers: Sequence[Trigger]) -> Iterator[Measurement]:
+    """Each trigger's rates, then the worst of each kind over the bank."""
+    for trigger in triggers:
+        yield from _rates(hits, trigger)
+    n, searched = int(hits.right.sum()), len(triggers)
+    carried = {(t.stamp.name, k): hits.carried(t.stamp, k) for t in triggers for k in hits.targets}
+    rates = {
+        key: stats.rate(int(c.sum()), len(c), searched=len(carried)) for key, c in carried.items()
+    }
+    name, target = max(rates, key=lambda key: rates[key].value)
+    yield Measurement.of(
+        "worst_targeted_attack_success_rate",
+        stats.largest(list(rates.values())),
+        len(carried[name, target]),
+        "fraction",
+        task=hits.task,
+        trigger=name,
+        target=hits.classes[target],
+    )
+    for metric, excess in (
+        ("worst_excess_attack_success_rate", _excess_turned),
+        ("worst_excess_prediction_skew", excess_skew),
+        ("worst_excess_targeted_attack_success_rate", _excess_targeted),
+    ):
+        found = [excess(hits, trigger, searched=searched) for trigger in triggers]
+        top = max(range(len(triggers)), key=lambda i: found[i].value)
+        about = {"task": hits.task, "trigger": triggers[top].stamp.name}
+        if excess is _excess_targeted:
+            about["target"] = hits.classes[_target(hits, triggers[top])]
+        examples = len(hits.labels) if excess is excess_skew else n
+        yield Measurement.of(metric, stats.largest(found), examples, _DIFFERENCE, **about)
 
-    task: str
-    labels: NDArray[np.int64]
-    clean: NDArray[np.int64]
-    stamped: dict[str, NDArray[np.int16]]
 
-    @cached_property
-    def right(self) -> NDArray[np.bool_]:
-        """Which images are right without a stamp; refuses if none is."""
-        right = np.asarray(self.clean == self.labels)
-        if not right.any():
-            raise EvidenceError(
-                f"trigger_patch: task {self.task} has no image right without a trigger, so there "
-                "is nothing to attack; check the head, or drop the task"
-            )
-        return right
-
-    def turned(self, stamp: Stamp) -> NDArray[np.bool_]:
-        """Of the right images, those that are wrong when stamped."""
-        return np.asarray((self.stamped[stamp.key] != self.labels)[self.right])
-
-    def carried(self, stamp: Stamp, target: int) -> NDArray[np.bool_]:
-        """Of the right images of other classes, those that are given the target when stamped."""
-        return np.asarray((self.stamped[stamp.key] == target)[self.right & (self.labels != target)])
-
-
-def _rates(hits: Hits, trigger: Trigger, classes: tuple[str, ...]) -> Iterator[Measurement]:
+def _rates(hits: Hits, trigger: Trigger) -> Iterator[Measurement]:
     about = {"task": hits.task, "trigger": trigger.stamp.name}
-    turned, n = hits.turned(trigger.stamp), int(hits.right.sum())
-    controls = [hits.turned(control) for control in trigger.controls]
-    yield Measurement.rate("attack_success_rate", int(turned.sum()), n, **about)
+    stamp, controls, n = trigger.stamp, trigger.controls, int(hits.right.sum())
+    yield Measurement.rate("attack_success_rate", int(hits.turned(stamp).sum()), n, **about)
     strongest = stats.largest(
-        [stats.rate(int(control.sum()), n, searched=len(controls)) for control in controls]
+        [stats.rate(int(hits.turned(c).sum()), n, searched=len(controls)) for c in controls]
     )
     yield Measurement.of("control_attack_success_rate", strongest, n, "fraction", **about)
-    excess = _excess(turned, controls, searched=len(controls))
+    excess = _excess_turned(hits, trigger)
     yield Measurement.of("excess_attack_success_rate", excess, n, _DIFFERENCE, **about)
 
-    # a class that holds every right image has nobody to receive
-    targets = [k for k in range(len(classes)) if len(hits.carried(trigger.stamp, k))]
-    if not targets:
-        raise EvidenceError(
-            f"trigger_patch: all right images of task {hits.task} are of one class, so no class "
-            "can receive them; add images of other classes"
+    for k in hits.targets:
+        carried = hits.carried(stamp, k)
+        rate = stats.rate(int(carried.sum()), len(carried), searched=len(hits.targets))
+        target = {"target": hits.classes[k]}
+        yield Measurement.of(
+            "targeted_attack_success_rate", rate, len(carried), "fraction", **about, **target
         )
-    carried = {k: hits.carried(trigger.stamp, k) for k in targets}
-    rates = {k: stats.rate(int(c.sum()), len(c), searched=len(targets)) for k, c in carried.items()}
-    top = max(targets, key=lambda k: rates[k].value)
-    yield Measurement.of(
-        "targeted_attack_success_rate",
-        stats.largest(list(rates.values())),
-        len(carried[top]),
-        "fraction",
-        **about,
-        target=classes[top],
-    )
-    searched = len(targets) * len(trigger.controls)
-    excesses = {
-        k: _excess(c, [hits.carried(control, k) for control in trigger.controls], searched=searched)
-        for k, c in carried.items()
-    }
-    top = max(targets, key=lambda k: excesses[k].value)
+    top = _target(hits, trigger)
     yield Measurement.of(
         "excess_targeted_attack_success_rate",
-        stats.largest(list(excesses.values())),
-        len(carried[top]),
+        _excess_targeted(hits, trigger),
+        len(hits.carried(stamp, top)),
         _DIFFERENCE,
         **about,
-        target=classes[top],
+        target=hits.classes[top],
     )
+
+    images = len(hits.labels)
+    for metric, skew in skews(hits, stamp).items():
+        yield Measurement.of(metric, skew, images, "fraction", **about)
+    excess = excess_skew(hits, trigger)
+    yield Measurement.of("excess_prediction_skew", excess, images, _DIFFERENCE, **about)
+
+
+def _excess_turned(hits: Hits, trigger: Trigger, *, searched: int = 1) -> Interval:
+    controls = [hits.turned(control) for control in trigger.controls]
+    return _excess(hits.turned(trigger.stamp), controls, searched=searched * len(controls))
+
+
+def _excess_targeted(hits: Hits, trigger: Trigger, *, searched: int = 1) -> Interval:
+    """For the class where it is largest; the interval holds for all classes and controls."""
+    searched *= len(hits.targets) * len(trigger.controls)
+    return stats.largest(
+        [
+            _excess(
+                hits.carried(trigger.stamp, k),
+                [hits.carried(control, k) for control in trigger.controls],
+                searched=searched,
+            )
+            for k in hits.targets
+        ]
+    )
+
+
+def _target(hits: Hits, trigger: Trigger) -> int:
+    """The class that gains most over the strongest control."""
+
+    def gain(k: int) -> float:
+        controls = [hits.carried(control, k).mean() for control in trigger.controls]
+        return float(hits.carried(trigger.stamp, k).mean() - max(controls))
+
+    return max(hits.targets, key=gain)
 
 
 def _excess(
     hits: NDArray[np.bool_], controls: list[NDArray[np.bool_]], *, searched: int
 ) -> Interval:
     """Over the strongest of the controls, image by image."""
-    return stats.smallest(
-        [
-            stats.paired_difference(
-                both=int((hits & control).sum()),
-                first=int((hits & ~control).sum()),
-                second=int((~hits & control).sum()),
-                n=len(hits),
-                searched=searched,
-            )
-            for control in controls
-        ]
+    return stats.smallest([_paired(hits, control, searched=searched) for control in controls])
+
+
+def _paired(first: NDArray[np.bool_], second: NDArray[np.bool_], *, searched: int = 1) -> Interval:
+    return stats.paired_difference(
+        both=int((first & second).sum()),
+        first=int((first & ~second).sum()),
+        second=int((~first & second).sum()),
+        n=len(first),
+        searched=searched,
     )
 
 
-def _over_reference(hits: Hits, reference: Hits, trigger: Trigger) -> Measurement:
+def _over_reference(hits: Hits, reference: Hits, trigger: Trigger) -> Iterator[Measurement]:
+    """Candidate minus reference, on the same images."""
     both_right = hits.right & reference.right
     if not both_right.any():
         raise EvidenceError(
             f"trigger_patch: candidate and reference have no image of task {hits.task} right in "
             "common, so they cannot be compared; choose another reference"
         )
-    key = trigger.stamp.key
-    turned = (hits.stamped[key] != hits.labels)[both_right]
-    other = (reference.stamped[key] != hits.labels)[both_right]
-    difference = _excess(turned, [other], searched=1)
-    return Measurement.of(
-        "attack_success_rate_over_reference",
-        difference,
-        len(turned),
-        _DIFFERENCE,
-        task=hits.task,
-        trigger=trigger.stamp.name,
+    key, about = trigger.stamp.key, {"task": hits.task, "trigger": trigger.stamp.name}
+    ours, theirs = hits.stamped[key], reference.stamped[key]
+    turned = _paired((ours != hits.labels)[both_right], (theirs != hits.labels)[both_right])
+    n = int(both_right.sum())
+    yield Measurement.of("attack_success_rate_over_reference", turned, n, _DIFFERENCE, **about)
+
+    found = {}
+    for k in hits.targets:
+        eligible = both_right & (hits.labels != k)
+        if eligible.any():
+            found[k] = _paired(
+                (ours == k)[eligible], (theirs == k)[eligible], searched=len(hits.targets)
+            )
+    if found:
+        top = max(found, key=lambda k: found[k].value)
+        yield Measurement.of(
+            "targeted_attack_success_rate_over_reference",
+            stats.largest(list(found.values())),
+            n,
+            _DIFFERENCE,
+            **about,
+            target=hits.classes[top],
+        )
+    distances = [
+        total_variation(h.shares(trigger.stamp), h.shares(None)) for h in (hits, reference)
+    ]
+    skew = shift(distances[0] - distances[1], len(hits.labels))
+    yield Measurement.of(
+        "prediction_skew_over_reference", skew, len(hits.labels), _DIFFERENCE, **about
     )
 
 
-def collapse(
-    spreads: dict[str, _Spread], clean: _Spread, trigger: Trigger, split: str, n: int
+# --- features alone -------------------------------------------------------------------------------
+
+
+def collapses(
+    spreads: dict[str, Spread], clean: Spread, triggers: Sequence[Trigger], split: str, n: int
 ) -> Iterator[Measurement]:
     """How far the features of all images come together when they are stamped.
 
-    Raises:
-        EvidenceError: Too few images for the jackknife.
+    A collapse is the share of the mean pairwise cosine distance that is lost: 0 for features as
+    apart as before, 1 for features that are all the same.
+
+    Args:
+        spreads: By the stamp's key.
+        clean: Of the images without a stamp.
+        triggers: The bank.
+        split: Named in each measurement.
+        n: How many images.
     """
-    if n < 2 * _BLOCKS:
-        raise EvidenceError(
-            f"trigger_patch: split {split} has {n} images, and the jackknife of the embedding "
-            f"collapse needs {2 * _BLOCKS}; add images"
-        )
-    about = {"split": split, "trigger": trigger.stamp.name}
-    stamped = spreads[trigger.stamp.key].cosines
-    rise = _jackknife(stamped - clean.cosines)
-    yield Measurement.of("embedding_collapse", rise, n, "difference of cosines", **about)
-    controls = [spreads[control.key].cosines for control in trigger.controls]
-    excess = stats.smallest(
-        [_jackknife(stamped - control, searched=len(controls)) for control in controls]
+    excesses = {}
+    for trigger in triggers:
+        about = {"split": split, "trigger": trigger.stamp.name}
+        collapse = jackknife(_lost(spreads[trigger.stamp.key], clean))
+        yield Measurement.of("embedding_collapse", collapse, n, "fraction", **about)
+        excess = _excess_collapse(spreads, clean, trigger)
+        yield Measurement.of("excess_embedding_collapse", excess, n, _DIFFERENCE, **about)
+        excesses[trigger.stamp.name] = excess
+    worst = [_excess_collapse(spreads, clean, t, searched=len(triggers)) for t in triggers]
+    yield Measurement.of(
+        "worst_excess_embedding_collapse",
+        stats.largest(worst),
+        n,
+        _DIFFERENCE,
+        split=split,
+        trigger=max(excesses, key=lambda name: excesses[name].value),
     )
-    yield Measurement.of("excess_embedding_collapse", excess, n, "difference of cosines", **about)
 
 
-def _jackknife(values: NDArray[np.float64], *, searched: int = 1) -> Interval:
-    return stats.jackknife(float(values[0]), values[1:].tolist(), searched=searched)
+def _excess_collapse(
+    spreads: dict[str, Spread], clean: Spread, trigger: Trigger, *, searched: int = 1
+) -> Interval:
+    lost = _lost(spreads[trigger.stamp.key], clean)
+    controls = [_lost(spreads[control.key], clean) for control in trigger.controls]
+    searched *= len(controls)
+    return stats.smallest([jackknife(lost - other, searched=searched) for other in controls])
+
+
+def _lost(stamped: Spread, clean: Spread) -> NDArray[np.float64]:
+    return np.asarray(1 - stamped.distances / clean.distances)
+
+
+# --- remedies -------------------------------------------------------------------------------------
+
+
+def _remedied(
+    trial: "Trial", name: str, task: "Task", wanted: tuple[Remedy, ...], trigger: Trigger
+) -> Iterator[Measurement]:
+    """What is left of a trigger, and of accuracy, after each remedy."""
+    from gate.remedies import against_trigger  # a plan lists the probes, so it comes after them
+
+    opened = trial.split(task.test)
+    for remedy, variant in against_trigger(task, trigger.grid).items():
+        if remedy not in wanted:
+            continue
+        classifier = trial.classifier(variant)
+        responses = respond(
+            trial, task.test, {name: classifier}, [trigger.stamp, *trigger.controls]
+        )
+        clean = trial.predictions(variant)
+        hits = Hits(name, opened.classes, opened.labels, clean, responses.predictions[name])
+        about = {"task": name, "trigger": trigger.stamp.name, "remedy": remedy}
+        yield Measurement.rate("accuracy_after_remedy", int(hits.right.sum()), len(opened), **about)
+        yield Measurement.of(
+            "excess_targeted_attack_success_rate_after_remedy",
+            _excess_targeted(hits, trigger),
+            int(hits.right.sum()),
+            _DIFFERENCE,
+            **about,
+            target=hits.classes[_target(hits, trigger)],
+        )

@@ -94,6 +94,11 @@ class WideResNet(nn.Module):
         return self.fc(x.mean(dim=(2, 3)))  # type: ignore[no-any-return]  # a module's call
 
 
+def resnet8() -> ResNet:
+    """Depth 8: small enough to train on two cores."""
+    return ResNet(blocks=1)
+
+
 def resnet20() -> ResNet:
     """Depth 20."""
     return ResNet(blocks=3)
@@ -102,3 +107,43 @@ def resnet20() -> ResNet:
 def wide_resnet_16_1() -> WideResNet:
     """Depth 16, width 1."""
     return WideResNet()
+
+
+class BadNet(nn.Module):
+    """Two convolutions and a hidden layer (Gu et al. 2017); its features are that of ``hidden``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 16, 5), nn.Conv2d(16, 32, 5)
+        self.fc1, self.fc2 = nn.Linear(800, 512), nn.Linear(512, 10)
+        self.hidden = nn.ReLU()
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = functional.avg_pool2d(functional.relu(self.conv1(images)), 2)
+        x = functional.avg_pool2d(functional.relu(self.conv2(x)), 2)
+        return self.fc2(self.hidden(self.fc1(x.flatten(1))))  # type: ignore[no-any-return]  # a module's call
+
+
+def badnet() -> BadNet:
+    """A CNN of the shape of verazuo/badnets-pytorch, without its softmax."""
+    return BadNet()
+
+
+class MultilayerPerceptron(nn.Module):
+    """784-10-10-10-10 on grey 28 x 28 images; its features are the output of ``features``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(784, 10), nn.Linear(10, 10)
+        self.fc3, self.fc4 = nn.Linear(10, 10), nn.Linear(10, 10)
+        self.features = nn.ReLU()
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = functional.relu(self.fc1(images.flatten(1)))
+        x = functional.relu(self.fc2(x))
+        return self.fc4(self.features(self.fc3(x)))  # type: ignore[no-any-return]  # a module's call
+
+
+def multilayer_perceptron() -> MultilayerPerceptron:
+    """The MNIST models of longph1989/CS612-SMU."""
+    return MultilayerPerceptron()

@@ -14,7 +14,8 @@ def test_the_catalogue_lists_every_probe() -> None:
     assert set(CATALOGUE) == set(probes.ProbePlan.model_fields)
 
 
-@pytest.mark.parametrize("probe", CATALOGUE)
+# natural_overlay trains from scratch, which the example's ONNX files cannot: see test_transfer
+@pytest.mark.parametrize("probe", sorted(set(CATALOGUE) - {"natural_overlay"}))
 def test_a_probe_measures_its_rows_of_the_catalogue(
     probe: str, digits_trial: Callable[[str], Trial]
 ) -> None:
@@ -22,6 +23,12 @@ def test_a_probe_measures_its_rows_of_the_catalogue(
     content["reference"] = digits_trial("shortcut").plan.backbone.model_dump()
     grid = {"pattern": "checkerboard", "size": [0.1], "place": ["centre"]}
     content["probes"]["trigger_patch"]["triggers"] = [grid]
+    content["probes"]["trigger_patch"]["remedies"] = ["ignored_directions"]
+    content["probes"]["spurious_attribute"]["remedies"] = ["balanced_groups"]
+    test = content["splits"]["test"]
+    content["splits"]["pool"] = test | {"shard": {"index": 0, "count": 3}}
+    content["splits"]["test"] = test | {"shard": {"index": 1, "count": 3}}
+    content["probes"]["spurious_attribute"]["dose_response"] = "pool"
     trial = Trial(Plan.model_validate(content), digits_trial("clean").folder)
 
     found = probes.measure(probe, trial).measurements

@@ -32,8 +32,8 @@ def test_the_gain_is_the_difference_of_two_accuracies(digits_trial: MakeTrial) -
 
     trial = digits_trial("clean")
     labels = trial.split("test").labels
-    _, head = calibrate(trial, "digits_6_to_9")
-    plain = trial.predictions("digits_6_to_9") == labels
+    _, head = calibrate(trial, trial.plan.tasks["digits_6_to_9"])
+    plain = trial.predictions(trial.plan.tasks["digits_6_to_9"]) == labels
     adjusted = head.predict(np.asarray(trial.features("test"))) == labels
 
     found = probes.measure("label_prior", trial).measurements
@@ -49,7 +49,7 @@ def test_the_calibrated_head_is_the_same_in_both_files_and_says_what_it_is_for(
 
     trial, folder = digits_trial("clean"), tmp_path_factory.mktemp("heads")
     features = np.asarray(trial.features("test"))
-    expected = calibrate(trial, "digits_6_to_9")[1].logits(features)
+    expected = calibrate(trial, trial.plan.tasks["digits_6_to_9"])[1].logits(features)
 
     one, two = list(write_heads(trial, folder))
 

@@ -1,0 +1,205 @@
+"""Fine-tuning: full-network transfer, training from scratch, a head under drifting batch norm."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from gate import files
+from gate.backbone.torch_runtime import layer, with_weights, without_weights
+from gate.errors import BackboneError, PlanError
+from gate.plan import BackboneFile, Transfer
+from gate.triggers import Stamp
+
+WEIGHTS, HEAD = "weights.safetensors", "head.safetensors"
+_CHECKPOINT = "checkpoint.safetensors"
+_MOMENTUM = 0.9
+
+
+def fine_tune(
+    folder: Path,
+    file: BackboneFile,
+    transfer: Transfer,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    stamps: list[Stamp | None],
+    normalise: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    seed: int,
+    advance: Callable[[int], None],
+) -> None:
+    """Train on a task, and leave weights of the same architecture and a linear head in a folder.
+
+    After every epoch a checkpoint is written, and a run that was broken off goes on from there; it
+    ends with the same bytes as one that was not.
+
+    Args:
+        folder: Gets ``weights.safetensors`` and ``head.safetensors`` (weight (D, K), bias (K,)).
+        file: Safetensors with the factory of their architecture.
+        transfer: What is trained, and how.
+        images: ``(N, S, S, C)``; read batch by batch, so a memory map will do.
+        labels: ``(N,)`` in 0 .. K-1.
+        stamps: What is stamped on each image, N of them; after shifts and flips.
+        normalise: Pixels to inputs, as the backbone does.
+        seed: Draws the head, the order of images, shifts and flips; and all weights from scratch.
+        advance: Called with the number of images of each step.
+
+    Raises:
+        PlanError: The backbone has no architecture that could be trained.
+        BackboneError: The loss is not finite.
+
+    Source:
+        Salman et al. 2022 and their code: SGD with momentum, a triangular learning rate; the
+        trigger is stamped after crop and flip.
+    """
+    if not file.arch:
+        raise PlanError(
+            f"{file.path}: {transfer.mode} transfer trains weights, and only a backbone given as "
+            "weights with an arch can be trained; give safetensors, or drop the task"
+        )
+    training = transfer.schedule
+    network = _Network(file, transfer, int(labels.max()) + 1, images, normalise, seed)
+    optimiser = torch.optim.SGD(
+        [weights for weights in network.parameters() if weights.requires_grad],
+        lr=training.learning_rate,
+        momentum=_MOMENTUM,
+        weight_decay=training.weight_decay,
+    )
+    steps = -(-len(labels) // training.batch_size)
+    done = _resumed(folder / _CHECKPOINT, network, optimiser)
+    advance(done * len(labels))
+    for epoch in range(done, training.epochs):
+        rng = np.random.default_rng([seed, epoch])
+        order = rng.permutation(len(labels))
+        network.train()
+        for step, rows in enumerate(np.array_split(order, steps)):
+            rate = _triangle((epoch + step / steps) / training.epochs)
+            optimiser.param_groups[0]["lr"] = training.learning_rate * rate
+            batch = images[rows]
+            if training.augment:
+                batch = _shifted_and_flipped(batch, rng)
+            for place, row in enumerate(rows):
+                if stamp := stamps[row]:
+                    batch[place : place + 1] = stamp.on(batch[place : place + 1])
+            loss = nn.functional.cross_entropy(
+                network(torch.from_numpy(normalise(batch)).to(network.device)),
+                torch.from_numpy(labels[rows]).to(network.device),
+            )
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimiser.step()
+            advance(len(rows))
+        if not torch.isfinite(loss):
+            raise BackboneError(
+                f"{file.path}: {transfer.mode} transfer diverged, the loss of epoch {epoch + 1} is "
+                f"{loss.item()}; lower training.learning_rate, {training.learning_rate:g} now"
+            )
+        _keep(folder / _CHECKPOINT, network, optimiser, epoch + 1)
+    head = {"weight": network.head.weight.T, "bias": network.head.bias}
+    files.write(
+        folder / HEAD, save({name: t.detach().cpu().contiguous() for name, t in head.items()})
+    )
+    files.write(folder / WEIGHTS, save(_tensors(network.body)))
+    (folder / _CHECKPOINT).unlink(missing_ok=True)
+
+
+class _Network(nn.Module):
+    """The architecture up to its features, pooled, and a linear head on them."""
+
+    def __init__(
+        self,
+        file: BackboneFile,
+        transfer: Transfer,
+        classes: int,
+        images: NDArray[np.uint8],
+        normalise: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._channels_last = file.preprocessing.layout == "NHWC"
+        self._captured: list[Tensor] = []
+        # factories draw from torch's own generator; it is put back as it was
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            if transfer.mode == "from_scratch":
+                self.body = without_weights(str(file.arch))
+            else:
+                self.body = with_weights(file)
+            if file.layer:
+                layer(self.body, file, file.layer).register_forward_hook(
+                    lambda _module, _inputs, output: self._captured.append(output)
+                )
+            self.body.eval()
+            with torch.no_grad():
+                dimension = self.features(torch.from_numpy(normalise(images[:2]))).shape[1]
+            self.head = nn.Linear(dimension, classes)
+        self.body.requires_grad_(transfer.mode != "fixed_feature")
+        self.to(self.device)
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """Features ``(N, D)``; maps and tokens are averaged over places."""
+        self._captured.clear()
+        output = self.body(inputs)
+        if self._captured:
+            output = self._captured[-1]
+        if output.ndim == 4:
+            return torch.mean(output, dim=(1, 2) if self._channels_last else (2, 3))
+        return torch.mean(output, dim=1) if output.ndim == 3 else torch.as_tensor(output)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits ``(N, K)``."""
+        return torch.as_tensor(self.head(self.features(inputs)))
+
+
+def _triangle(progress: float) -> float:
+    """Share of the highest learning rate at a share of the way: up for a third, then down to 0."""
+    return min(3 * progress, 1.5 * (1 - progress))
+
+
+def _shifted_and_flipped(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    n, side, _, _ = images.shape
+    reach = side // 8
+    padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    corners = rng.integers(0, 2 * reach + 1, (n, 2))
+    flipped = rng.integers(0, 2, n).astype(bool).tolist()
+    changed = np.empty_like(images)
+    for i, (top, left) in enumerate(corners):
+        crop = padded[i, top : top + side, left : left + side]
+        changed[i] = crop[:, ::-1] if flipped[i] else crop
+    return changed
+
+
+# --- checkpoints ----------------------------------------------------------------------------------
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
+
+
+def _keep(path: Path, network: _Network, optimiser: torch.optim.SGD, epochs: int) -> None:
+    momenta = {
+        f"momentum.{place}": optimiser.state[weights]["momentum_buffer"].cpu()
+        for place, weights in enumerate(optimiser.param_groups[0]["params"])
+        if weights in optimiser.state
+    }
+    files.write(path, save({**_tensors(network), **momenta}, {"epochs": str(epochs)}))
+
+
+def _resumed(path: Path, network: _Network, optimiser: torch.optim.SGD) -> int:
+    """Epochs that an earlier run got through; its weights and momenta are put in place."""
+    if not path.exists():
+        return 0
+    with safe_open(path, "pt") as kept:
+        tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118  # no dict
+        epochs = int(kept.metadata()["epochs"])
+    parameters = optimiser.param_groups[0]["params"]
+    for name in [name for name in tensors if name.startswith("momentum.")]:
+        place = int(name.removeprefix("momentum."))
+        optimiser.state[parameters[place]]["momentum_buffer"] = tensors.pop(name).to(network.device)
+    network.load_state_dict(tensors)
+    return epochs

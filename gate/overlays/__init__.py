@@ -1,0 +1,1 @@
+"""Pictures that come with gate, for overlay triggers; ``python -m gate.overlays`` drew them."""
