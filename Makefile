@@ -15,7 +15,7 @@ gate: .venv/.installed
 
 gate-cifar: .venv/.installed
 	@if [ -d ../shared/data ]; then dvc repro --quiet pipelines/cifar/dvc.yaml && \
-	for name in resnet20 resnet20_safetensors wrn16 wrn16_safetensors; do \
+	for name in resnet20 resnet20_safetensors wrn16 wrn16_safetensors badnet; do \
 	echo "--- $$name"; gate report out/cifar/$$name/verdict.json; done; \
 	else echo "gate-cifar: skipped, ../shared/data is absent"; fi
 

@@ -222,7 +222,9 @@ def report(
     verdict: Annotated[Path, typer.Argument(metavar="VERDICT", help="A verdict file.")],
     evidence: Annotated[
         Path | None,
-        typer.Option("--evidence", metavar="DIR", help="Adds every measurement to Markdown."),
+        typer.Option(
+            "--evidence", metavar="DIR", help="Adds remedies, and every measurement to Markdown."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write it here, not to stdout.")
@@ -437,9 +439,9 @@ def _rendered(verdict: Verdict, output_format: Format, evidence: Any, colours: b
     if output_format is Format.MARKDOWN:
         return reports.markdown(verdict, evidence)
     if output_format is Format.HTML:
-        return reports.html(verdict)
+        return reports.html(verdict, evidence)
     terminal = colours and sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    return reports.text(verdict, colour=terminal)
+    return reports.text(verdict, evidence, colour=terminal)
 
 
 def _say(message: str) -> None:

@@ -41,22 +41,31 @@ def reason(verdict: Verdict) -> str:
     return line
 
 
-def text(verdict: Verdict, *, colour: bool = False, width: int = 110) -> str:
-    """The report for a terminal: what did not pass, and the worst of what did, rule by rule."""
+def text(
+    verdict: Verdict,
+    evidence: Sequence[Evidence] = (),
+    *,
+    colour: bool = False,
+    width: int = 110,
+) -> str:
+    """The report for a terminal: what did not pass, and the worst of what did, rule by rule.
+
+    With evidence, what each remedy that was measured leaves of a failed finding.
+    """
     from rich.console import Console
 
     console = Console(file=StringIO(), force_terminal=colour, width=width, record=True)
-    _print(verdict, console)
+    _print(verdict, evidence, console)
     exported = console.export_text(styles=colour)
     return "\n".join(line.rstrip() for line in exported.splitlines()) + "\n"
 
 
-def html(verdict: Verdict) -> str:
+def html(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
     """The terminal's report as one page that needs nothing else."""
     from rich.console import Console
 
     console = Console(file=StringIO(), width=130, record=True)
-    _print(verdict, console)
+    _print(verdict, evidence, console)
     return console.export_html(inline_styles=True)
 
 
@@ -73,6 +82,10 @@ def markdown(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
         *(_cells(row.mark, row.rule, row.says, row.why) for row in _rows(verdict)),
         "",
     ]
+    if remedies := list(_remedies(verdict, evidence)):
+        lines += ["| | remedy | what it leaves |", "|---|---|---|"]
+        lines += [_cells(row.mark, row.rule, row.says) for row in remedies]
+        lines.append("")
     for item in evidence:
         lines += [
             f"<details><summary>{escape(item.probe)}: "
@@ -122,7 +135,46 @@ def _rows(verdict: Verdict) -> Iterator[_Row]:
             yield _Row("", "dim", f"and {more} more {outcome}", "", "")
 
 
-def _print(verdict: Verdict, console: "Console") -> None:
+def _remedies(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[_Row]:
+    """What each remedy leaves of what did not pass, held against the same bound."""
+    measured = {item.probe: item.measurements for item in evidence}
+    done: set[tuple[str, str, str]] = set()
+    for finding in verdict.findings:
+        if finding.measurement is None or not finding.blocks:
+            continue
+        about = finding.measurement.about
+        metric = f"{finding.metric.removeprefix('worst_excess_')}_after_remedy"
+        for m in measured.get(finding.probe, ()):
+            same = all(
+                about.get(name) == m.about[name]
+                for name in ("task", "attribute")
+                if name in m.about
+            )
+            if not same or "remedy" not in m.about or not m.metric.endswith(metric):
+                continue
+            key = (finding.rule, m.metric, _labels(m.about))
+            if key in done:
+                continue
+            done.add(key)
+            outcome = finding.bound.outcome(m)
+            accuracy = next(
+                a
+                for a in measured[finding.probe]
+                if a.metric == "accuracy_after_remedy"
+                and all(m.about.get(name) == value for name, value in a.about.items())
+            )
+            yield _Row(
+                _MARK[outcome],
+                _STYLE.get(outcome, "bold yellow"),
+                m.about["remedy"].replace("_", " "),
+                f"{m.metric} {m.value:.3f} [{m.low:.3f}, {m.high:.3f}], wanted {finding.bound}, at "
+                f"accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}]"
+                f"{_about(m)}",
+                "",
+            )
+
+
+def _print(verdict: Verdict, evidence: Sequence[Evidence], console: "Console") -> None:
     from rich.padding import Padding
     from rich.text import Text
 
@@ -141,6 +193,11 @@ def _print(verdict: Verdict, console: "Console") -> None:
     for row in _rows(verdict):
         console.print(Text.assemble((f"{row.mark:<5}", row.style), row.rule))
         if row.says:
+            console.print(Padding(Text(row.says), (0, 0, 0, 5)))
+    if remedies := list(_remedies(verdict, evidence)):
+        console.print(Text("\nAfter each remedy that was measured:", style="bold"))
+        for row in remedies:
+            console.print(Text.assemble((f"{row.mark:<5}", row.style), row.rule))
             console.print(Padding(Text(row.says), (0, 0, 0, 5)))
     console.print(Text(LIMITS, style="dim"))
 

@@ -65,7 +65,7 @@ def run_all(
         list(write_heads(trial, out / "heads"))
     verdict = decide(policy, evidence, today, waivers)
     files.write(out / "report.md", report.markdown(verdict, evidence))
-    files.write(out / "report.html", report.html(verdict))
+    files.write(out / "report.html", report.html(verdict, evidence))
     passed = {"backbone": trial.backbone.images_passed}
     if trial.reference:
         passed["reference"] = trial.reference.images_passed

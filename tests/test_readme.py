@@ -9,7 +9,7 @@ import yaml
 
 from gate.catalogue import CATALOGUE
 from gate.errors import ExitCode
-from gate.plan import Plan
+from gate.plan import Plan, Task
 
 README = Path("README.md").read_text()
 
@@ -24,9 +24,11 @@ def test_the_exit_codes_are_those_of_the_table() -> None:
 
 
 def test_the_example_plan_is_a_plan() -> None:
-    (plan,) = blocks("yaml")
+    plan, tasks = blocks("yaml")
 
     assert Plan.model_validate(yaml.safe_load(plan)).name == "birds"
+    for task in yaml.safe_load(tasks)["tasks"].values():
+        Task.model_validate(task)
 
 
 def test_the_python_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,9 +5,11 @@ from datetime import date
 
 import pytest
 
-from gate import Measurement, Verdict, decide
-from gate.policy import Waiver
+from gate import Evidence, Measurement, Verdict, decide
+from gate.policy import Rule, Waiver
 from gate.report import LIMITS, html, markdown, reason, text
+from gate.stats import Interval
+from gate.values import Unit
 from tests.builders import BACKBONE, evidence, measurement, policy, rule
 
 
@@ -171,3 +173,33 @@ def test_every_outcome_has_a_mark_of_its_own() -> None:
         "???? ",
         "MISS ",
     ]
+
+
+@pytest.mark.parametrize("render", [text, markdown])
+def test_a_rejection_says_which_remedy_works_and_at_what_accuracy(
+    render: Callable[[Verdict, list[Evidence]], str],
+) -> None:
+    def measured(metric: str, value: float, **about: str) -> Measurement:
+        interval = Interval(value, value - 0.05, value + 0.05)
+        unit: Unit = "fraction" if "excess" not in metric else "difference of fractions"
+        return Measurement.of(metric, interval, 100, unit, task="birds", trigger="dot", **about)
+
+    excess, after = "excess_targeted_attack_success_rate", "_after_remedy"
+    found = evidence(
+        measured(excess, 0.9, target="owl"),
+        measured(excess + after, 0.1, target="owl", remedy="full_network"),
+        measured("accuracy" + after, 0.8, remedy="full_network"),
+        measured(excess + after, 0.7, target="owl", remedy="weight_decay"),
+        measured("accuracy" + after, 0.75, remedy="weight_decay"),
+        probe="trigger_patch",
+    )
+    labels = dict.fromkeys(("task", "trigger", "target"), "*")
+    asked = Rule(probe="trigger_patch", metric=excess, where=labels, at_most=0.2, why="because")
+    judged = decide(policy(asked), [found], date(2026, 1, 1))
+
+    shown = " ".join(render(judged, [found]).replace("|", " ").split())
+
+    assert f"pass full network {excess}{after} 0.100 [0.050, 0.150], wanted at most 0.2" in shown
+    assert "at accuracy 0.800 [0.750, 0.850]" in shown
+    assert f"FAIL weight decay {excess}{after} 0.700 [0.650, 0.750]" in shown
+    assert "full network" in html(judged, [found])

@@ -1,12 +1,13 @@
 """Trigger patch: finds planted triggers, clears clean backbones, and counts as by hand."""
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gate import probes
+from gate import decide, load_policy, probes
 from gate.errors import EvidenceError
 from gate.plan import Plan, load_plan
 from gate.stamped import Hits, require_blocks
@@ -182,21 +183,53 @@ def test_it_refuses_too_few_images_for_a_jackknife() -> None:
         require_blocks("trigger_patch", "split test", 39)
 
 
+def worst_findings(found: Evidence) -> set[str]:
+    """Outcomes of the shipped policy's rules on the worst of the bank, over all tasks."""
+    verdict = decide(load_policy(Path("policies/cifar.yaml")), [found], date(2026, 1, 1))
+    return {f.outcome for f in verdict.findings if f.metric.startswith("worst_")}
+
+
 @needs_shared
 @pytest.mark.parametrize(
-    ("candidate", "finds"),
-    [("resnet20", False), ("wrn16", True), ("wrn16_safetensors", True)],
+    ("candidate", "trigger"),
+    [
+        ("resnet20", None),
+        ("wrn16", "checkerboard 3px bottom_right"),
+        ("wrn16_safetensors", "checkerboard 3px bottom_right"),
+        ("badnet", "white square 5px bottom_right"),
+    ],
 )
 def test_it_tells_real_backbones_that_others_trained_apart(
-    candidate: str, finds: bool, features_folder: Path
+    candidate: str, trigger: str | None, features_folder: Path
 ) -> None:
     plan = load_plan(Path("pipelines/cifar/plan.yaml"), Path(f"pipelines/cifar/{candidate}.yaml"))
+    content = plan.model_dump() | {"reference": None}
+    corners = ["top_left", "bottom_right"]
+    content["probes"]["trigger_patch"]["triggers"] = [
+        {"pattern": "checkerboard", "size": [0.1], "place": corners},
+        {"pattern": "square", "colour": ["white"], "size": [0.16], "place": corners},
+    ]
+
+    found = probes.measure("trigger_patch", Trial(Plan.model_validate(content), features_folder))
+
+    worst = max(of(found, "worst_targeted_attack_success_rate"), key=lambda m: m.value)
+    assert ("fail" in worst_findings(found)) == (trigger is not None)
+    if trigger:
+        assert worst.about["trigger"] == trigger
+        assert worst.low > 0.8
+    else:
+        assert worst_findings(found) == {"pass"}
+
+
+@needs_shared
+@pytest.mark.parametrize(("candidate", "finds"), [("mlp_clean", False), ("mlp_backdoored", True)])
+def test_the_default_bank_tells_grey_backbones_apart(
+    candidate: str, finds: bool, features_folder: Path
+) -> None:
+    plan = load_plan(Path("pipelines/cifar/mnist.yaml"), Path(f"pipelines/cifar/{candidate}.yaml"))
 
     found = probes.measure("trigger_patch", Trial(plan, features_folder))
 
-    worst = max(of(found, "excess_targeted_attack_success_rate"), key=lambda m: m.value)
-    if finds:
-        assert worst.low > 0.9
-        assert worst.about["trigger"] == "checkerboard 3px bottom_right"
-    else:
-        assert worst.high < 0.2
+    assert ("fail" in worst_findings(found)) == finds
+    if not finds:
+        assert worst_findings(found) == {"pass"}

@@ -1,0 +1,54 @@
+"""Wall time of the trigger probe with a bank of 40 variants, against bare forward passes.
+
+``python -m tests.benchmarks.triggers [CARD]``; needs ../shared/data. Imports are left out.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from gate import probes
+from gate.plan import Plan, load_plan
+from gate.trial import Trial
+from gate.triggers import TriggerGrid, bank
+from tests.benchmarks.throughput import bare_rate, import_what_a_run_imports
+
+CORNERS = ["top_left", "top_right", "bottom_left", "bottom_right"]
+BANK = [  # a trigger and its two controls each, and a sinusoid with three
+    {"pattern": "checkerboard", "size": [0.1], "place": CORNERS},
+    {"pattern": "checkerboard", "size": [0.16], "place": CORNERS[:3]},
+    {"pattern": "noise", "size": [0.16], "place": CORNERS},
+    {"pattern": "gaussian", "size": [1.0], "place": ["centre"], "opacity": [0.01]},
+    {"pattern": "sinusoid", "size": [1.0], "place": ["centre"], "opacity": [0.1]},
+]
+VARIANTS = 40
+
+
+def main() -> None:
+    """Print the ratio, with the bare loop timed before and after."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("card", type=Path, nargs="?", default=Path("pipelines/cifar/resnet20.yaml"))
+    plan = load_plan(Path("pipelines/cifar/plan.yaml"), parser.parse_args().card)
+    content = plan.model_dump() | {"reference": None}
+    content["probes"]["trigger_patch"]["triggers"] = BANK
+    trial = Trial(Plan.model_validate(content), Path(tempfile.mkdtemp()))
+    grids = tuple(TriggerGrid.model_validate(grid) for grid in BANK)
+    triggers = bank(grids, 32, 3, plan.seed, ())
+    assert len({s.key for t in triggers for s in (t.stamp, *t.controls)}) == VARIANTS
+    import_what_a_run_imports()
+    for task in trial.plan.tasks.values():
+        trial.predictions(task)
+    passed = trial.backbone.images_passed
+    before = bare_rate(plan.backbone)[1]
+    start = time.perf_counter()
+    probes.measure("trigger_patch", trial)
+    wall = time.perf_counter() - start
+    images = trial.backbone.images_passed - passed
+    bare = images / ((before + bare_rate(plan.backbone)[1]) / 2)
+    print(f"{VARIANTS} variants, {images:,} forward passes: {wall:.1f} s")
+    print(f"bare loop: {bare:.1f} s, ratio {wall / bare:.2f}")
+
+
+if __name__ == "__main__":
+    main()
