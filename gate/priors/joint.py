@@ -98,7 +98,7 @@ def _respread(x: NDArray[np.float64], determined: float) -> float:
 def _newton(likelihood: Likelihood, start: Fit, free: bool) -> Fit:
     """Newton's method; while that goes well, it keeps the curvature that it has."""
     x, precision = start.x, start.precision
-    near, before = start.curvature is not None, np.inf
+    near, before = start.curvature is not None, float("inf")
     settled = _SETTLED * likelihood.classes
     here = likelihood.at(x, "slope" if near else "full")
     curvature = here.curvature if start.curvature is None else start.curvature
@@ -106,7 +106,7 @@ def _newton(likelihood: Likelihood, start: Fit, free: bool) -> Fit:
     for _ in range(_STEPS):
         slope = here.slope + precision * x
         step = inverse @ slope
-        decrement = slope @ step  # in nats, of the whole sample
+        decrement = float(slope @ step)  # in nats, of the whole sample
         if decrement < settled and not free:
             own = None if curvature is start.curvature else curvature
             return Fit(_centred(x), precision, here.hits, own)
@@ -147,7 +147,8 @@ def _quasi_newton(likelihood: Likelihood, start: Fit, free: bool) -> Fit:
             here = likelihood.at(width * z)  # noqa: B023  # called within this turn only
             hits = here.hits
             slope = here.slope + precision * width * z  # noqa: B023
-            return here.loss + precision @ (width * z) ** 2 / 2, width * slope  # noqa: B023
+            height = here.loss + float(precision @ (width * z) ** 2) / 2  # noqa: B023
+            return height, np.asarray(width * slope)  # noqa: B023
 
         options = {"maxiter": _STEPS, "ftol": tolerance, "gtol": 1e-3}
         found = minimize(loss, x / width, jac=True, method="L-BFGS-B", options=options)

@@ -113,7 +113,7 @@ class Likelihood:
         scores = f * self._dtype.type(x[0])
         scores += (offset - x[1:]).astype(self._dtype)
         scores -= scores.max(axis=1, keepdims=True)
-        return scores
+        return np.asarray(scores)
 
     def at(self, x: NDArray[np.float64], order: Order = "slope") -> Point:
         """Loss and derivatives at x = (a, b)."""

@@ -44,7 +44,7 @@ def label_free(logits: Floats, scale: float = 1.0, gap: float = 0.2) -> NDArray[
         Zhu et al. 2023, third version; the details are ours.
     """
     classes = logits.shape[1]
-    shares, before = np.full(classes, 1 / classes), np.empty(0)
+    shares, before = np.full(classes, 1 / classes), np.empty(0, np.int64)
     for _ in range(_ROUNDS):
         labels = _confident(logits, np.append(scale, np.log(shares)), gap)
         rows = np.flatnonzero(labels >= 0)
@@ -68,10 +68,7 @@ def mean_predicted_share(logits: Floats, scale: float = 1.0) -> NDArray[np.float
     """
     likelihood = Likelihood(logits, np.zeros(len(logits), np.int64))
     x = np.append(scale, np.zeros(logits.shape[1]))
-    (predicted,) = likelihood.total(
-        lambda f, _: [_posterior(likelihood, f, x).sum(axis=0, dtype=np.float64)]
-    )
-    return np.asarray(predicted / len(logits))
+    return _predicted(likelihood, x) / len(logits)
 
 
 @one_blas_thread
@@ -93,10 +90,7 @@ def authors_solver(logits: Floats, labels: Labels, steps: int = 1000) -> NDArray
     q, multiplier = np.full(classes, 1 / classes), 0.0
     for _ in range(steps):
         x = np.append(scale, np.log(q))
-        (predicted,) = likelihood.total(
-            lambda f, _, x=x: [_posterior(likelihood, f, x).sum(axis=0, dtype=np.float64)]
-        )
-        slope = (frequencies - predicted / n) / q + multiplier
+        slope = (frequencies - _predicted(likelihood, x) / n) / q + multiplier
         multiplier += rate * (q.sum() - 1)
         q = np.maximum(q - rate * slope, 1e-8)
     return np.asarray(q)
@@ -107,11 +101,22 @@ def _confidence_matching_scale(likelihood: Likelihood) -> float:
     low, high = 1e-3, 1e3
     for _ in range(30):  # halving the logarithm's range
         x = np.append(np.sqrt(low * high), np.zeros(likelihood.classes))
-        (confidence,) = likelihood.total(
-            lambda f, _, x=x: [_posterior(likelihood, f, x).max(axis=1).sum(dtype=np.float64)]
-        )
-        low, high = (low, x[0]) if confidence > hits else (x[0], high)
+        low, high = (low, x[0]) if _confidence(likelihood, x) > hits else (x[0], high)
     return float(np.sqrt(low * high))
+
+
+def _predicted(likelihood: Likelihood, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    (sums,) = likelihood.total(
+        lambda f, _: [_posterior(likelihood, f, x).sum(axis=0, dtype=np.float64)]
+    )
+    return np.asarray(sums)
+
+
+def _confidence(likelihood: Likelihood, x: NDArray[np.float64]) -> float:
+    (sum_of_largest,) = likelihood.total(
+        lambda f, _: [_posterior(likelihood, f, x).max(axis=1).sum(dtype=np.float64)]
+    )
+    return float(sum_of_largest)
 
 
 def _posterior(likelihood: Likelihood, f: Floats, x: NDArray[np.float64]) -> Floats:

@@ -126,7 +126,7 @@ def estimate(
         joint.covariance(likelihood, found, clusters),
         float(found.x[0]),
         found.spread,
-        separable=found.hits == len(labels),
+        separable=bool(found.hits == len(labels)),
         cross_fit=_cross_fitted(likelihood, found, folds, seed) if folds > 1 else None,
     )
 
