@@ -35,10 +35,14 @@ class Adjustment:
     frequencies: NDArray[np.float64]
 
     def scores(self, zero_shot: Floats, fine_tuned: Floats) -> dict[str, NDArray[np.float64]]:
-        """Scores ``(n, K)`` by each of ``METHODS``: GLA, what it is made of, and its baselines."""
+        """Scores ``(n, K)`` by each of ``METHODS``, for classes equally likely.
+
+        Both classifiers by themselves are as they stand; whatever is combined is at its own
+        temperature, which favours the plain ensemble too.
+        """
         f_zs, f_ft = self.prior.scale * zero_shot, self.fine_tuned_scale * fine_tuned
         debiased, adjusted = f_zs - self.prior.removed, f_ft - np.log(self.frequencies)
-        found = (f_zs, debiased, f_ft, adjusted, f_zs + f_ft, debiased + adjusted)
+        found = (zero_shot, debiased, fine_tuned, adjusted, f_zs + f_ft, debiased + adjusted)
         return dict(zip(METHODS, (np.asarray(each, np.float64) for each in found), strict=True))
 
 
@@ -136,7 +140,8 @@ def worth(
     """What each method is worth on labelled samples, and GLA's gains, with 95 % intervals.
 
     Head, medium and tail are thirds of the classes by q, largest first; the gains are of balanced
-    accuracy: GLA over fine-tuned in the tail, and fine-tuned over GLA in the head.
+    accuracy: GLA over fine-tuned in the tail, and fine-tuned over GLA in the head. Log loss and
+    calibration error take the samples as they come: GLA's posteriors are for balanced classes.
 
     Raises:
         EvidenceError: Logits or labels that do not fit each other, or fewer than 3 classes.

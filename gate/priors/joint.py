@@ -17,8 +17,9 @@ NEWTON = 256  # classes up to which a step solves with the whole curvature
 DENSE = 2048  # classes up to which standard errors do
 _NARROW, _WIDE = 0.01, 3.0  # spreads of b: about none; about a factor of 20 between classes
 _REACH = 30.0  # spread of the logits, in nats, that holds the temperature back on separable data
+_CLASSES_BEFORE = 2  # as many classes of spread 1 are taken as seen: ten alone say little of it
 _STEPS = 100
-_PART = 8  # samples a class of the part that is fitted first
+_PART, _FEW = 8, 300  # samples of the part that is fitted first: a class, and at least
 _SETTLED = 1e-5  # nats a class to be gained still: less than a hundredth of a standard error
 
 
@@ -49,8 +50,8 @@ def fit(likelihood: Likelihood, spread: float | None = None) -> Fit:
     Source:
         Alexandari et al. 2020, "bias-corrected temperature scaling"; for the spread, MacKay 1992.
     """
-    few = max(1000, _PART * likelihood.classes)
-    if likelihood.n > 4 * few:
+    few = max(_FEW, _PART * likelihood.classes)
+    if likelihood.n > 3 * few:
         part = likelihood.part(few)
         start = with_curvature(part, fit(part, spread))
         return _again(likelihood, start, likelihood.n / part.n, free=not spread)
@@ -69,8 +70,8 @@ def _again(likelihood: Likelihood, start: Fit, times: float, *, free: bool) -> F
 
 def fit_temperature(likelihood: Likelihood) -> Fit:
     """The temperature scale alone, b = 0; on part of the sample where it is long."""
-    few = max(1000, _PART * likelihood.classes)
-    if likelihood.n > 4 * few:
+    few = max(_FEW, _PART * likelihood.classes)
+    if likelihood.n > 3 * few:
         likelihood = likelihood.part(few)
     unit = likelihood.unit()
     x = np.append(1 / unit, np.zeros(likelihood.classes))
@@ -80,7 +81,7 @@ def fit_temperature(likelihood: Likelihood) -> Fit:
         step = (here.slope[0] + ridge * x[0]) / (here.curvature[0] + ridge)
         # a step to where the curvature vanishes would not come back
         x[0] -= np.clip(step, -2 * abs(x[0]), 2 * abs(x[0]))
-        if abs(step) < 1e-3 * abs(x[0]) or x[0] <= 0:
+        if abs(step) < 0.03 * abs(x[0]) or x[0] <= 0:
             break
     return Fit(x, np.append(ridge, np.full(likelihood.classes, _NARROW**-2)), here.hits)
 
@@ -92,7 +93,8 @@ def _ridge(of: Fit, spread: float) -> NDArray[np.float64]:
 def _respread(x: NDArray[np.float64], determined: float) -> float:
     """Spread of b that is most likely, given in how many directions the sample determines b."""
     b = x[1:] - x[1:].mean()
-    return float(np.clip(np.sqrt(b @ b / max(determined, 1e-9)), _NARROW, _WIDE))
+    known = float(b @ b) + _CLASSES_BEFORE
+    return float(np.clip(np.sqrt(known / (max(determined - 1, 0) + _CLASSES_BEFORE)), _NARROW, _WIDE))
 
 
 def _newton(likelihood: Likelihood, start: Fit, free: bool) -> Fit:
@@ -100,6 +102,7 @@ def _newton(likelihood: Likelihood, start: Fit, free: bool) -> Fit:
     x, precision = start.x, start.precision
     near, before = start.curvature is not None, float("inf")
     settled = _SETTLED * likelihood.classes
+    patience = min(likelihood.classes / 1000, 0.5)  # a new one costs more, the more classes
     here = likelihood.at(x, "slope" if near else "full")
     curvature = here.curvature if start.curvature is None else start.curvature
     inverse = np.linalg.inv(curvature + np.diag(precision))
@@ -108,9 +111,9 @@ def _newton(likelihood: Likelihood, start: Fit, free: bool) -> Fit:
         step = inverse @ slope
         decrement = float(slope @ step)  # in nats, of the whole sample
         if decrement < settled and not free:
-            own = None if curvature is start.curvature else curvature
+            own = here.curvature if here.curvature.ndim == 2 else None
             return Fit(_centred(x), precision, here.hits, own)
-        near, before = near if np.isinf(before) else decrement < before / 2, decrement
+        near, before = near if np.isinf(before) else decrement < patience * before, decrement
         height, length = here.loss + precision @ x**2 / 2, 1.0
         while True:
             there = likelihood.at(x - length * step, "slope" if near else "full")
@@ -156,7 +159,9 @@ def _quasi_newton(likelihood: Likelihood, start: Fit, free: bool) -> Fit:
         if free and tolerance > 1e-7:
             determined = (1 - precision * width**2)[1:].sum()
             precision = _ridge(start, _respread(x, determined))
-    if not found.success:
+    # in these units a slope counts in standard errors; rounding may end the search before its own
+    # criterion does
+    if not found.jac @ found.jac < 1e-3 * likelihood.classes:
         raise EvidenceError(
             f"label prior: no estimate after {found.nit} L-BFGS steps ({found.message}); look for "
             "logits of very different sizes, or for labels that do not belong to them"
