@@ -45,13 +45,12 @@ def read_labels(path: Path, name: str = "labels") -> NDArray[np.int64]:
         DataError: The file cannot be read, or holds something else.
     """
     found = _as_numbers(path, _vector(path, name))
-    whole = found.astype(np.int64)
-    if (wrong := np.flatnonzero(whole != found)).size:
+    if (wrong := np.flatnonzero(~np.isfinite(found) | (found != np.floor(found)))).size:
         raise DataError(
             f"{path}: {found[wrong[0]]} in row {wrong[0]} is no label; labels are whole numbers "
             "in 0 .. K-1, in the order of the logits' columns"
         )
-    return whole
+    return found.astype(np.int64)
 
 
 def read_shares(path: Path) -> NDArray[np.float64]:

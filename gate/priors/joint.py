@@ -94,7 +94,9 @@ def _respread(x: NDArray[np.float64], determined: float) -> float:
     """Spread of b that is most likely, given in how many directions the sample determines b."""
     b = x[1:] - x[1:].mean()
     known = float(b @ b) + _CLASSES_BEFORE
-    return float(np.clip(np.sqrt(known / (max(determined - 1, 0) + _CLASSES_BEFORE)), _NARROW, _WIDE))
+    return float(
+        np.clip(np.sqrt(known / (max(determined - 1, 0) + _CLASSES_BEFORE)), _NARROW, _WIDE)
+    )
 
 
 def _newton(likelihood: Likelihood, start: Fit, free: bool) -> Fit:
@@ -238,14 +240,14 @@ def covariance(
     Source:
         Prentice and Pyke 1979, logistic regression on samples taken by label.
     """
+    if clusters is not None and likelihood.classes > DENSE:
+        raise EvidenceError(
+            f"label prior: clusters with {likelihood.classes} classes; errors that respect "
+            f"clusters need a (K, K) matrix, which is kept up to {DENSE}; leave them out"
+        )
     h, r = at.curvature, at.precision
     if h is None:
         h = likelihood.at(at.x, "diagonal").curvature
-        if clusters is not None:
-            raise EvidenceError(
-                f"label prior: clusters with {likelihood.classes} classes; errors that respect "
-                f"clusters need a (K, K) matrix, which is kept up to {DENSE}; leave them out"
-            )
         a = 1 / (h + r)[1:]
         return np.asarray(a - (a * h[1:]) ** 2 / likelihood.counts)
     inverse = np.linalg.inv(h + np.diag(r))[1:]  # (K, K + 1)

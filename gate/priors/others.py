@@ -7,7 +7,7 @@ from gate.errors import EvidenceError
 from gate.priors.joint import DENSE
 from gate.priors.likelihood import Floats, Labels, Likelihood, one_blas_thread
 
-_ROUNDS = 50
+_ROUNDS = 200
 
 
 @one_blas_thread
@@ -31,33 +31,35 @@ def eigenvector(logits: Floats, labels: Labels, scale: float = 1.0) -> NDArray[n
 
 
 @one_blas_thread
-def label_free(logits: Floats, scale: float = 1.0, gap: float = 0.2) -> NDArray[np.float64]:
-    """Label prior by the eigenvector, with confident predictions in place of labels.
+def label_free(logits: Floats, scale: float = 1.0) -> NDArray[np.float64]:
+    """Label prior by the eigenvector, without labels, of a sample in which classes are balanced.
 
-    The classifier's predictions, less the prior found so far, stand for labels where the two
-    largest posteriors are at least ``gap`` apart; repeated until they no longer change.
+    Posteriors less the prior found so far stand for labels; repeated until the shares stay. Hard
+    labels with a confidence gap, as the paper has them, were tried: the rarest class is soon
+    predicted no more.
 
     Raises:
-        EvidenceError: A class is never predicted with that confidence, or too many classes.
+        EvidenceError: More classes than a (K, K) matrix is kept of.
 
     Source:
-        Zhu et al. 2023, third version; the details are ours.
+        Zhu et al. 2023, third version; soft labels are ours.
     """
     classes = logits.shape[1]
-    shares, before = np.full(classes, 1 / classes), np.empty(0, np.int64)
+    _require_matrix(classes)
+    likelihood = Likelihood(logits, np.zeros(len(logits), np.int64))
+    plain = np.append(scale, np.zeros(classes))
+    shares = np.full(classes, 1 / classes)
     for _ in range(_ROUNDS):
-        labels = _confident(logits, np.append(scale, np.log(shares)), gap)
-        rows = np.flatnonzero(labels >= 0)
-        counts = np.bincount(labels[rows], minlength=classes)
-        if not counts.all():
-            raise EvidenceError(
-                f"label prior without labels: class {int(counts.argmin())} is never predicted "
-                f"with its posterior {gap:g} ahead; add samples, or lower the gap"
-            )
-        if np.array_equal(labels, before):
+        debiased = np.append(scale, np.log(shares))
+
+        def term(f: Floats, _: Labels, x: NDArray[np.float64] = debiased) -> list[Floats]:
+            members = _posterior(likelihood, f, x)
+            return [members.T @ _posterior(likelihood, f, plain), members.sum(axis=0)]
+
+        sums, counts = likelihood.total(term)
+        before, shares = shares, _perron((sums / counts[:, None]).T.astype(np.float64))
+        if np.abs(shares - before).sum() / 2 < 1e-4:
             break
-        before = labels
-        shares = _perron(_mean_posteriors(logits, labels, scale, rows))
     return shares
 
 
@@ -125,19 +127,21 @@ def _posterior(likelihood: Likelihood, f: Floats, x: NDArray[np.float64]) -> Flo
     return p
 
 
-def _mean_posteriors(
-    logits: Floats, labels: Labels, scale: float, rows: Labels | None = None
-) -> NDArray[np.float64]:
-    """``(K, K)``, columns sum to 1: mean posterior of each class over samples of each class."""
-    from scipy.sparse import csr_array
-
-    classes = logits.shape[1]
+def _require_matrix(classes: int) -> None:
     if classes > DENSE:
         raise EvidenceError(
             f"label prior by eigenvector: {classes} classes; its (K, K) matrix is kept up to "
             f"{DENSE}; use the joint estimate"
         )
-    likelihood = Likelihood(logits, labels, rows)
+
+
+def _mean_posteriors(logits: Floats, labels: Labels, scale: float) -> NDArray[np.float64]:
+    """``(K, K)``, columns sum to 1: mean posterior of each class over samples of each class."""
+    from scipy.sparse import csr_array
+
+    classes = logits.shape[1]
+    _require_matrix(classes)
+    likelihood = Likelihood(logits, labels)
     x = np.append(scale, np.zeros(classes))
 
     def term(f: Floats, y: Labels) -> list[NDArray[np.float64]]:
@@ -156,13 +160,3 @@ def _perron(columns: NDArray[np.float64]) -> NDArray[np.float64]:
     q = np.linalg.solve(system, np.append(np.zeros(classes - 1), 1.0))
     q = np.maximum(q, np.finfo(float).tiny)
     return np.asarray(q / q.sum())
-
-
-def _confident(logits: Floats, x: NDArray[np.float64], gap: float) -> Labels:
-    likelihood = Likelihood(logits, np.zeros(len(logits), np.int64))
-    labels = np.full(len(logits), -1)
-    for (start, stop), f, _ in likelihood.spans():
-        p = _posterior(likelihood, f, x)
-        first, second = np.partition(p, -2, axis=1)[:, [-1, -2]].T
-        labels[start:stop] = np.where(first - second >= gap, p.argmax(axis=1), -1)
-    return labels
