@@ -92,7 +92,7 @@ print(time.perf_counter() - start, (peak() - before) / logits.nbytes, found.scal
 
 
 def stream() -> None:
-    """Time and peak memory, pages of the mapped file included, as a multiple of the logits."""
+    """Time and growth of peak resident memory, as a multiple of the logits."""
     for classes, each, folds in ((1000, 50, 0), (1000, 50, 5), (21_000, 2, 0)):
         with tempfile.TemporaryDirectory() as folder:
             logits, labels = Path(folder) / "logits.npy", Path(folder) / "labels.npy"
