@@ -178,17 +178,116 @@ def probe(
 
 @app.command()
 def calibrate(
-    plan: PlanFile,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the heads go.")],
+    plan: Annotated[
+        Path | None,
+        typer.Argument(metavar="[PLAN]", help="Its heads; or give logits by the options below."),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")],
     backbone: Candidate = None,
     features: Features = None,
+    zero_shot: Annotated[
+        Path | None,
+        typer.Option("--zero-shot", metavar="FILE", help="(N, K) of a pretrained classifier."),
+    ] = None,
+    fine_tuned: Annotated[
+        Path | None,
+        typer.Option("--fine-tuned", metavar="FILE", help="(N, K) of the fine-tuned one."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels", metavar="FILE", help="(N,): of samples that neither was fitted on."
+        ),
+    ] = None,
+    train_labels: Annotated[
+        Path | None, typer.Option("--train-labels", metavar="FILE", help="Of the fine-tuning set.")
+    ] = None,
+    train_shares: Annotated[
+        Path | None, typer.Option("--train-shares", metavar="FILE", help="Or its K class shares.")
+    ] = None,
+    test_zero_shot: Annotated[
+        Path | None,
+        typer.Option(
+            "--test-zero-shot", metavar="FILE", help="Samples to adjust; else those above."
+        ),
+    ] = None,
+    test_fine_tuned: Annotated[
+        Path | None, typer.Option("--test-fine-tuned", metavar="FILE", help="Of the same samples.")
+    ] = None,
+    test_labels: Annotated[
+        Path | None,
+        typer.Option("--test-labels", metavar="FILE", help="To say what the adjustment is worth."),
+    ] = None,
 ) -> int:
-    """Write each task's head, calibrated by GLA, as safetensors and as ONNX."""
-    from gate.calibrate import write_heads
+    """Remove both label priors (GLA): from a plan's heads, or from files of logits.
 
-    with _trial(plan, backbone, features) as trial:
-        for path in write_heads(trial, out):
-            print(path)
+    With PLAN, each task's head as safetensors and as ONNX. With --zero-shot and --fine-tuned,
+    --labels and --train-labels or --train-shares: DIR/gla.json and the adjusted logits and
+    predictions, gla.npz (or as the zero-shot logits are: .safetensors, .csv, .parquet).
+    """
+    if (plan is None) == (zero_shot is None):
+        raise typer.BadParameter("give either PLAN or --zero-shot with its companions")
+    if plan:
+        files = (fine_tuned, labels, train_labels, train_shares)
+        if any((*files, test_zero_shot, test_fine_tuned, test_labels)):
+            raise typer.BadParameter("PLAN takes no files of logits or labels; drop one of both")
+        from gate.calibrate import write_heads
+
+        with _trial(plan, backbone, features) as trial:
+            for path in write_heads(trial, out):
+                print(path)
+        return ExitCode.ACCEPT
+    from gate import from_logits
+    from gate.from_logits import Pair
+
+    if zero_shot is None or fine_tuned is None or labels is None:
+        raise typer.BadParameter("--zero-shot needs --fine-tuned and --labels")
+    train = train_labels or train_shares
+    if train is None or (train_labels and train_shares):
+        raise typer.BadParameter("give either --train-labels or --train-shares")
+    test = None
+    if test_zero_shot or test_fine_tuned or test_labels:
+        if not (test_zero_shot and test_fine_tuned):
+            raise typer.BadParameter("a test set needs --test-zero-shot and --test-fine-tuned")
+        test = Pair(test_zero_shot, test_fine_tuned, test_labels)
+    known = Pair(zero_shot, fine_tuned, labels)
+    for path in from_logits.calibrate(known, train, train is train_labels, test, out):
+        print(path)
+    return ExitCode.ACCEPT
+
+
+@app.command()
+def prior(
+    logits: Annotated[
+        Path, typer.Option("--logits", metavar="FILE", help="(N, K), of samples not fitted on.")
+    ],
+    labels: Annotated[
+        Path, typer.Option("--labels", metavar="FILE", help="(N,), whole numbers in 0 .. K-1.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write it here, not to stdout.")
+    ] = None,
+    clusters: Annotated[
+        Path | None,
+        typer.Option("--clusters", metavar="FILE", help="(N,): which samples belong together."),
+    ] = None,
+) -> int:
+    """Label prior of a classifier from its logits: K shares with standard errors, as JSON.
+
+    Files are .npy, .npz, .safetensors, .csv or .parquet.
+    """
+    from gate import files
+    from gate.from_logits import label_prior
+
+    found = label_prior(logits, labels, clusters)
+    for remark in found["remarks"]:
+        _say(remark)
+    shown = files.json_of(found)
+    if out:
+        _write(out, shown)
+    else:
+        sys.stdout.write(shown)
     return ExitCode.ACCEPT
 
 

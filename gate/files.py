@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,15 @@ def write(path: Path, content: str | bytes) -> None:
     """
     with replacing(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def json_of(content: object) -> str:
+    """JSON for people and for diffs; what is not finite is refused.
+
+    Raises:
+        ValueError: A number that is not finite.
+    """
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def read_json(path: Path, model: type[Model], error: type[GateError]) -> Model:

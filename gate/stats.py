@@ -12,11 +12,16 @@ scipy is imported inside the functions: deciding and checking must start in 0.3 
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gate.errors import EvidenceError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 LEVEL = 0.95
+_Z = 1.959964
 
 
 class Interval(NamedTuple):
@@ -153,6 +158,42 @@ def weighted_mean(parts: Sequence[Interval], weights: Sequence[float]) -> Interv
     below = math.hypot(*(weight * (part.value - part.low) for weight, part in weighted))
     above = math.hypot(*(weight * (part.high - part.value) for weight, part in weighted))
     return Interval(value, value - below, value + above)
+
+
+def mean(values: "NDArray[np.float64]") -> Interval:
+    """Mean of independent values, with its normal interval; all there is, where there is one.
+
+    >>> import numpy as np
+    >>> mean(np.array([1.0, 2.0, 3.0]))
+    Interval(value=2.0, low=0.868, high=3.132)
+    """
+    value, n = float(values.mean()), len(values)
+    reach = _Z * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+    return Interval(value, value - reach, value + reach)
+
+
+def mean_of_classes(values: "NDArray[np.float64]", classes: "NDArray[np.int64]") -> Interval:
+    """Mean of the classes' means, with its normal interval; every class has values.
+
+    A class with a single value says nothing of its variance: it takes the mean one of the others.
+
+    >>> import numpy as np
+    >>> mean_of_classes(np.array([0.0, 1.0, 1.0, 1.0]), np.array([0, 0, 1, 1]))
+    Interval(value=0.75, low=0.26, high=1.24)
+    """
+    import numpy as np
+
+    counts = np.bincount(classes)
+    means = np.bincount(classes, values) / counts
+    squares = np.bincount(classes, (values - means[classes]) ** 2)
+    several = counts > 1
+    if not several.any():
+        return mean(values)
+    variances = squares / np.maximum(counts - 1, 1)
+    variances[~several] = variances[several].mean()
+    reach = _Z * math.sqrt(float((variances / counts).sum())) / len(counts)
+    value = float(means.mean())
+    return Interval(value, value - reach, value + reach)
 
 
 def largest(candidates: Sequence[Interval]) -> Interval:

@@ -1,0 +1,196 @@
+"""`gate prior` and `gate calibrate` on files of logits: no model is needed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate import files, gla, logits, priors, stats
+from gate.errors import DataError
+from gate.priors import Prior
+
+_JOINT = (
+    "temperature and bias by penalised maximum likelihood, ridge by marginal likelihood, "
+    "cross-fitted over 5 folds"
+)
+
+
+def label_prior(scores: Path, labels: Path, clusters: Path | None, seed: int = 0) -> dict[str, Any]:
+    """The label prior of a classifier, from logits and labels of samples it was not fitted on.
+
+    Raises:
+        GateError: Files that cannot be read, or nothing can be estimated from.
+    """
+    f, y = logits.read_logits(scores), logits.read_labels(labels)
+    ids = logits.read_labels(clusters, "clusters") if clusters else None
+    prior = priors.estimate(f, y, clusters=ids, seed=seed)
+    given = {"logits": scores, "labels": labels, "clusters": clusters}
+    return {"schema": 1, **describe(prior, ids is not None, seed), "files": _digests(given)}
+
+
+def describe(prior: Prior, clustered: bool = False, seed: int = 0) -> dict[str, Any]:
+    """All that is known of a prior, as JSON takes it."""
+    q, classes = prior.shares, len(prior.shares)
+    low, high = prior.bounds
+    entropy = -float((q * np.log(q)).sum())
+    said = {
+        "method": _JOINT,
+        "shares": _rounded(q),
+        "standard_errors": _rounded(prior.errors),
+        "low": _rounded(low),
+        "high": _rounded(high),
+        "standard_errors_from": "scores summed by cluster"
+        if clustered
+        else ("curvature" if prior.covariance.ndim == 2 else "diagonal of the curvature"),
+        "temperature_scale": prior.scale,
+        "spread": prior.spread,
+        "total_variation_to_uniform": _interval(
+            stats.Interval(*priors.distance_to_uniform(prior, seed))
+        ),
+        "kl_to_uniform": round(float(np.log(classes)) - entropy, 6),
+        "largest_over_smallest": round(float(q.max() / q.min()), 6),
+        "effective_classes": round(float(np.exp(entropy)), 6),
+        "separable": prior.separable,
+        "removed": prior.helps,
+        "remarks": remarks(prior),
+    }
+    if prior.cross_fit:
+        said["cross_fitted"] = {
+            "log_loss_gain": _interval(prior.cross_fit.log_loss_gain),
+            "balanced_accuracy_gain": _interval(prior.cross_fit.balanced_accuracy_gain),
+        }
+    return said
+
+
+def remarks(prior: Prior) -> list[str]:
+    """What a reader of the estimate must know, in sentences."""
+    said = []
+    if prior.separable:
+        said.append(
+            "the corrected logits classify every sample rightly (separable): the likelihood alone "
+            "has no maximum, and only the ridge keeps the estimate finite; add harder samples"
+        )
+    if prior.cross_fit and not prior.helps:
+        said.append(
+            "removing the prior does not lower the log loss of samples left out (change "
+            f"{-prior.cross_fit.log_loss_gain.value:+.4g}): it is not removed; add samples"
+        )
+    if prior.covariance.ndim == 1:
+        said.append(
+            f"{len(prior.shares)} classes: standard errors are from the diagonal of the curvature "
+            "alone, and too small where classes are confused with each other"
+        )
+    return said
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Zero-shot and fine-tuned logits of the same samples, and their labels if they are known."""
+
+    zero_shot: Path
+    fine_tuned: Path
+    labels: Path | None
+
+    def read(self) -> tuple[gla.Floats, gla.Floats, gla.Labels | None]:
+        """The three arrays.
+
+        Raises:
+            GateError: Files that cannot be read, or that do not fit each other.
+        """
+        f_zs, f_ft = logits.read_logits(self.zero_shot), logits.read_logits(self.fine_tuned)
+        if f_zs.shape != f_ft.shape:
+            raise DataError(
+                f"{self.zero_shot}: {f_zs.shape} logits, and {self.fine_tuned}: {f_ft.shape}; both "
+                "must be (N, K), of the same samples and classes"
+            )
+        return f_zs, f_ft, logits.read_labels(self.labels) if self.labels else None
+
+
+def calibrate(
+    known: Pair, train: Path, counted: bool, test: Pair | None, out: Path, seed: int = 0
+) -> list[Path]:
+    """Write GLA logits and predictions, and a JSON of how they were made and what they are worth.
+
+    Args:
+        known: Labelled samples that neither classifier was fitted on.
+        train: Labels of the fine-tuning set if ``counted``, else its class shares.
+        counted: Which of both.
+        test: Samples to adjust and, if their labels are known, to judge by; else ``known`` are
+            adjusted, and nothing is judged, because q was estimated on them.
+        out: Folder of both files.
+        seed: Of folds and bootstrap.
+
+    Raises:
+        GateError: Files that cannot be read, or do not fit each other.
+    """
+    f_zs, f_ft, labels = known.read()
+    if labels is None:
+        raise DataError(f"{known.zero_shot}: q is estimated with labels; give --labels")
+    frequencies = _frequencies(train, f_zs.shape[1]) if counted else logits.read_shares(train)
+    how = gla.adjustment(f_zs, f_ft, labels, frequencies)
+    wanted = test.read() if test else (f_zs, f_ft, None)
+    gla_logits = np.concatenate(
+        [scores["gla"].astype(np.float32) for _, scores in gla.combined(how, *wanted[:2])]
+    )
+    ending = known.zero_shot.suffix.replace(".npy", ".npz")
+    adjusted, about = out / f"gla{ending}", out / "gla.json"
+    told = {
+        "schema": 1,
+        "method": "generalized logit adjustment (arXiv 2310.08106)",
+        "prior": describe(how.prior, seed=seed),
+        "train_frequencies": _rounded(frequencies),
+        "temperature_scales": {"zero_shot": how.prior.scale, "fine_tuned": how.fine_tuned_scale},
+        "adjusted": "test" if test else "estimation set",
+        "files": _digests(
+            {
+                "zero_shot": known.zero_shot,
+                "fine_tuned": known.fine_tuned,
+                "labels": known.labels,
+                "train": train,
+                **(
+                    {
+                        "test_zero_shot": test.zero_shot,
+                        "test_fine_tuned": test.fine_tuned,
+                        "test_labels": test.labels,
+                    }
+                    if test
+                    else {}
+                ),
+            }
+        ),
+    }
+    if test and wanted[2] is not None:
+        told["test"] = gla.worth(how, *wanted[:2], wanted[2], seed)
+    logits.write(adjusted, {"logits": gla_logits, "predictions": gla_logits.argmax(axis=1)})
+    files.write(about, files.json_of(told))
+    return [adjusted, about]
+
+
+def _frequencies(path: Path, classes: int) -> NDArray[np.float64]:
+    labels = logits.read_labels(path)
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(
+            f"{path}: labels {labels.min()} .. {labels.max()}; the logits' classes are "
+            f"0 .. {classes - 1}"
+        )
+    counts = np.bincount(labels, minlength=classes)
+    if not counts.all():
+        raise DataError(
+            f"{path}: class {counts.argmin()} has no sample, and the logarithm of its share is "
+            "infinite; leave the class out of the logits, or give --train-shares"
+        )
+    return np.asarray(counts / counts.sum())
+
+
+def _digests(given: dict[str, Path | None]) -> dict[str, str]:
+    return {name: files.sha256_of(path, DataError) for name, path in given.items() if path}
+
+
+def _rounded(values: NDArray[np.float64]) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]  # six digits of rare classes too
+
+
+def _interval(found: stats.Interval) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in found._asdict().items()}

@@ -1,0 +1,207 @@
+"""Logits, labels and class shares as files: .npy, .npz, .safetensors, .csv, .parquet.
+
+A file holds one array; where it holds several, one of them has the name that is looked for.
+``.npy`` is mapped, not read, so that any length will do; nothing is unpickled. The only file that
+imports pyarrow.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate import files
+from gate.errors import DataError
+
+KINDS = (".npy", ".npz", ".safetensors", ".csv", ".parquet")
+
+Array = NDArray[Any]
+
+
+def read_logits(path: Path) -> NDArray[np.floating[Any]]:
+    """Logits ``(N, K)``, K >= 2, as they stand: a row a sample, a column a class.
+
+    Raises:
+        DataError: The file cannot be read, or holds no matrix of numbers.
+    """
+    found = _read(path, "logits")
+    if found.ndim != 2 or found.shape[1] < 2 or not len(found):
+        raise DataError(
+            f"{path}: shape {found.shape}; logits are (N, K), a row a sample and a column each of "
+            "at least 2 classes"
+        )
+    if not np.issubdtype(found.dtype, np.floating):
+        found = _as_numbers(path, found).astype(np.float64)
+    if not found.dtype.isnative:
+        found = found.astype(found.dtype.newbyteorder("="))
+    return found
+
+
+def read_labels(path: Path, name: str = "labels") -> NDArray[np.int64]:
+    """Whole numbers ``(N,)``: labels in 0 .. K-1, or cluster ids.
+
+    Raises:
+        DataError: The file cannot be read, or holds something else.
+    """
+    found = _as_numbers(path, _vector(path, name))
+    if (wrong := np.flatnonzero(~np.isfinite(found) | (found != np.floor(found)))).size:
+        raise DataError(
+            f"{path}: {found[wrong[0]]} in row {wrong[0]} is no label; labels are whole numbers "
+            "in 0 .. K-1, in the order of the logits' columns"
+        )
+    return found.astype(np.int64)
+
+
+def read_shares(path: Path) -> NDArray[np.float64]:
+    """Class shares ``(K,)``, positive and with sum 1.
+
+    Raises:
+        DataError: The file cannot be read, or holds something else.
+    """
+    shares = _as_numbers(path, _vector(path, "shares")).astype(np.float64)
+    if not (shares > 0).all():
+        raise DataError(
+            f"{path}: share {shares[~(shares > 0)][0]:g} of class {np.argmin(shares > 0)}; "
+            "every share must be above 0"
+        )
+    if not abs(shares.sum() - 1) <= 1e-3:
+        raise DataError(
+            f"{path}: the shares sum to {shares.sum():.6g} and not to 1; divide counts by their sum"
+        )
+    return np.asarray(shares / shares.sum())
+
+
+def write(path: Path, arrays: dict[str, Array]) -> None:
+    """Write arrays, as the name's ending says: .npz, .safetensors, .csv or .parquet.
+
+    Raises:
+        GateError: Another ending, or the file cannot be written.
+    """
+    with files.replacing(_writable(path)) as partial:
+        if path.suffix == ".npz":
+            with partial.open("wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+        elif path.suffix == ".safetensors":
+            from safetensors.numpy import save
+
+            partial.write_bytes(save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
+        else:
+            from pyarrow import csv, parquet
+
+            to = csv.write_csv if path.suffix == ".csv" else parquet.write_table
+            to(_table(arrays), str(partial))
+
+
+def _writable(path: Path) -> Path:
+    if path.suffix not in KINDS[1:]:
+        raise DataError(
+            f"{path}: several arrays are written as {', '.join(KINDS[1:])}, not as "
+            f"{path.suffix or 'a file without ending'}; choose one of them"
+        )
+    return path
+
+
+def _table(arrays: dict[str, Array]) -> Any:
+    import pyarrow
+
+    columns: dict[str, Array] = {}
+    for name, array in arrays.items():
+        for k, column in enumerate(array.T if array.ndim == 2 else [array]):
+            columns[f"{name}_{k}" if array.ndim == 2 else name] = np.ascontiguousarray(column)
+    return pyarrow.table(columns)
+
+
+def _vector(path: Path, name: str) -> Array:
+    found = _read(path, name)
+    if found.ndim == 2 and 1 in found.shape:
+        found = found.ravel()
+    if found.ndim != 1 or not len(found):
+        raise DataError(
+            f"{path}: shape {found.shape}; {name} are one row of numbers, or a column {name!r}"
+        )
+    return found
+
+
+def _as_numbers(path: Path, found: Array) -> Array:
+    if found.dtype.kind not in "iufb":
+        raise DataError(f"{path}: holds {found.dtype} and not numbers; convert it")
+    return found
+
+
+def _read(path: Path, name: str) -> Array:
+    readers = dict(zip(KINDS, (_npy, _npz, _safetensors, _csv, _parquet), strict=True))
+    if path.suffix not in readers:
+        raise DataError(
+            f"{path}: {path.suffix or 'no ending'} is not read; give one of {', '.join(KINDS)}"
+        )
+    try:
+        return readers[path.suffix](path, name)
+    except DataError:
+        raise
+    except OSError as fault:
+        raise DataError(
+            f"{path}: cannot be read: {fault.strerror or fault}; check the path"
+        ) from fault
+    except Exception as fault:  # each library has errors of its own for a damaged file
+        raise DataError(f"{path}: is no {path.suffix} file that can be read: {fault}") from fault
+
+
+def _npy(path: Path, _: str) -> Array:
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def _npz(path: Path, name: str) -> Array:
+    with np.load(path, allow_pickle=False) as held:
+        return np.asarray(held[_choose(path, list(held.files), name)])
+
+
+def _safetensors(path: Path, name: str) -> Array:
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="numpy") as held:
+        return np.asarray(held.get_tensor(_choose(path, list(held.keys()), name)))
+
+
+def _csv(path: Path, name: str) -> Array:
+    from pyarrow import csv
+
+    with path.open() as file:
+        first = file.readline().strip().split(",")
+    try:
+        _ = [float(cell) for cell in first]
+        headless = True
+    except ValueError:
+        headless = False
+    options = csv.ReadOptions(autogenerate_column_names=headless)
+    return _columns(path, csv.read_csv(str(path), read_options=options), name)
+
+
+def _parquet(path: Path, name: str) -> Array:
+    from pyarrow import parquet
+
+    return _columns(path, parquet.read_table(str(path)), name)
+
+
+def _columns(path: Path, table: Any, name: str) -> Array:
+    """The column of that name; else those of that name and a number; else all, as a matrix."""
+    names = table.column_names
+    numbered = [f"{name}_{k}" for k in range(len(names)) if f"{name}_{k}" in names]
+    chosen = [name] if name in names else numbered or names
+    columns = [table.column(each) for each in chosen]
+    for each, column in zip(chosen, columns, strict=True):
+        if column.null_count:
+            raise DataError(f"{path}: column {each!r} has {column.null_count} empty cells")
+    arrays = [column.to_numpy() for column in columns]
+    if len(arrays) == 1 and arrays[0].dtype == object:  # a list a row
+        return np.stack(arrays[0])
+    return arrays[0] if len(arrays) == 1 else np.column_stack(arrays)
+
+
+def _choose(path: Path, names: list[str], name: str) -> str:
+    if name in names or len(names) == 1:
+        return name if name in names else names[0]
+    raise DataError(
+        f"{path}: holds {', '.join(sorted(names)) or 'nothing'}, and none is named {name!r}; "
+        f"name one so, or keep one array a file"
+    )

@@ -1,0 +1,162 @@
+"""Other estimators of the label prior: by eigenvector, and two baselines to be better than."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.errors import EvidenceError
+from gate.priors.joint import DENSE
+from gate.priors.likelihood import Floats, Labels, Likelihood, one_blas_thread
+
+_ROUNDS = 200
+
+
+@one_blas_thread
+def eigenvector(logits: Floats, labels: Labels, scale: float = 1.0) -> NDArray[np.float64]:
+    """Label prior as the eigenvector of mean predictions by class.
+
+    ``M[j, k]`` is the mean posterior of class j over samples of class k, and q = M q.
+
+    Args:
+        logits: ``(N, K)``.
+        labels: ``(N,)`` in 0 .. K-1, every class present; balance does not matter.
+        scale: Makes the logits log-posteriors.
+
+    Raises:
+        EvidenceError: More classes than a (K, K) matrix is kept of, or a class without samples.
+
+    Source:
+        Zhu et al. 2023, third version.
+    """
+    return _perron(_mean_posteriors(logits, labels, scale))
+
+
+@one_blas_thread
+def label_free(logits: Floats, scale: float = 1.0) -> NDArray[np.float64]:
+    """Label prior by the eigenvector, without labels, of a sample in which classes are balanced.
+
+    Posteriors less the prior found so far stand for labels; repeated until the shares stay. Hard
+    labels with a confidence gap, as the paper has them, were tried: the rarest class is soon
+    predicted no more.
+
+    Raises:
+        EvidenceError: More classes than a (K, K) matrix is kept of.
+
+    Source:
+        Zhu et al. 2023, third version; soft labels are ours.
+    """
+    classes = logits.shape[1]
+    _require_matrix(classes)
+    likelihood = Likelihood(logits, np.zeros(len(logits), np.int64))
+    plain = np.append(scale, np.zeros(classes))
+    shares = np.full(classes, 1 / classes)
+    for _ in range(_ROUNDS):
+        debiased = np.append(scale, np.log(shares))
+
+        def term(f: Floats, _: Labels, x: NDArray[np.float64] = debiased) -> list[Floats]:
+            members = _posterior(likelihood, f, x)
+            return [members.T @ _posterior(likelihood, f, plain), members.sum(axis=0)]
+
+        sums, counts = likelihood.total(term)
+        before, shares = shares, _perron((sums / counts[:, None]).T.astype(np.float64))
+        if np.abs(shares - before).sum() / 2 < 1e-4:
+            break
+    return shares
+
+
+def mean_predicted_share(logits: Floats, scale: float = 1.0) -> NDArray[np.float64]:
+    """Mean posterior of each class ``(K,)``: a baseline, whom right predictions pull to the sample.
+
+    It needs no labels; a sample in which classes are balanced makes it too even.
+    """
+    likelihood = Likelihood(logits, np.zeros(len(logits), np.int64))
+    x = np.append(scale, np.zeros(logits.shape[1]))
+    return _predicted(likelihood, x) / len(logits)
+
+
+@one_blas_thread
+def authors_solver(logits: Floats, labels: Labels, steps: int = 1000) -> NDArray[np.float64]:
+    """The paper's own estimate, re-made from its description: a baseline.
+
+    The temperature is the one at which mean confidence matches accuracy; then full-batch gradient
+    descent on q at rate ``1e-5 * shots / 50``, with a Lagrangian for its sum (its multiplier's
+    rate is ours: the same). What comes out need not sum to 1.
+
+    Source:
+        Zhu et al. 2023, equation 6 and the authors' code, read and not copied.
+    """
+    n, classes = logits.shape
+    likelihood = Likelihood(logits, labels)
+    scale = _confidence_matching_scale(likelihood)
+    frequencies = likelihood.counts / n
+    rate = 1e-5 * (n / classes) / 50
+    q, multiplier = np.full(classes, 1 / classes), 0.0
+    for _ in range(steps):
+        x = np.append(scale, np.log(q))
+        slope = (frequencies - _predicted(likelihood, x) / n) / q + multiplier
+        multiplier += rate * (q.sum() - 1)
+        q = np.maximum(q - rate * slope, 1e-8)
+    return np.asarray(q)
+
+
+def _confidence_matching_scale(likelihood: Likelihood) -> float:
+    hits = likelihood.at(np.append(1.0, np.zeros(likelihood.classes))).hits
+    low, high = 1e-3, 1e3
+    for _ in range(30):  # halving the logarithm's range
+        x = np.append(np.sqrt(low * high), np.zeros(likelihood.classes))
+        low, high = (low, x[0]) if _confidence(likelihood, x) > hits else (x[0], high)
+    return float(np.sqrt(low * high))
+
+
+def _predicted(likelihood: Likelihood, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    (sums,) = likelihood.total(
+        lambda f, _: [_posterior(likelihood, f, x).sum(axis=0, dtype=np.float64)]
+    )
+    return np.asarray(sums)
+
+
+def _confidence(likelihood: Likelihood, x: NDArray[np.float64]) -> float:
+    (sum_of_largest,) = likelihood.total(
+        lambda f, _: [_posterior(likelihood, f, x).max(axis=1).sum(dtype=np.float64)]
+    )
+    return float(sum_of_largest)
+
+
+def _posterior(likelihood: Likelihood, f: Floats, x: NDArray[np.float64]) -> Floats:
+    p = np.exp(likelihood.scores(f, x, np.zeros(likelihood.classes)))
+    p /= p.sum(axis=1, keepdims=True)
+    return p
+
+
+def _require_matrix(classes: int) -> None:
+    if classes > DENSE:
+        raise EvidenceError(
+            f"label prior by eigenvector: {classes} classes; its (K, K) matrix is kept up to "
+            f"{DENSE}; use the joint estimate"
+        )
+
+
+def _mean_posteriors(logits: Floats, labels: Labels, scale: float) -> NDArray[np.float64]:
+    """``(K, K)``, columns sum to 1: mean posterior of each class over samples of each class."""
+    from scipy.sparse import csr_array
+
+    classes = logits.shape[1]
+    _require_matrix(classes)
+    likelihood = Likelihood(logits, labels)
+    x = np.append(scale, np.zeros(classes))
+
+    def term(f: Floats, y: Labels) -> list[NDArray[np.float64]]:
+        members = csr_array((np.ones(len(y), f.dtype), (y, np.arange(len(y)))), (classes, len(y)))
+        return [(members @ _posterior(likelihood, f, x)).astype(np.float64)]
+
+    (sums,) = likelihood.total(term)
+    return np.asarray((sums / likelihood.counts[:, None]).T)
+
+
+def _perron(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The distribution q = M q of a matrix whose columns sum to 1."""
+    classes = len(columns)
+    system = columns - np.eye(classes)
+    system[-1] = 1  # the equations sum to 0: one of them gives way to sum q = 1
+    q = np.linalg.solve(system, np.append(np.zeros(classes - 1), 1.0))
+    q = np.maximum(q, np.finfo(float).tiny)
+    return np.asarray(q / q.sum())

@@ -1,0 +1,182 @@
+"""What an estimate of the label prior is, and how it is made from logits and labels."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate import stats
+from gate.errors import EvidenceError
+from gate.priors import joint
+from gate.priors.joint import CrossFit
+from gate.priors.likelihood import Floats, Labels, Likelihood, one_blas_thread
+
+if TYPE_CHECKING:
+    from gate.stats import Interval
+
+_Z = 1.959964  # a 95 % interval of a normal estimate
+_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Estimated label bias of a classifier.
+
+    ``shares`` (K,) sum to 1 and are positive; ``covariance`` is of their logarithms up to a
+    shift, (K, K) or, of very many classes, its diagonal (K,); ``scale`` multiplies the logits to
+    make them log-posteriors; ``spread`` is the standard deviation of log shares a priori, which
+    sets the ridge; ``separable`` says that only the ridge kept the estimate finite; ``cross_fit``
+    says what removing the prior does to samples that it was not estimated on.
+    """
+
+    shares: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    scale: float
+    spread: float | None = None
+    separable: bool = False
+    cross_fit: "CrossFitted | None" = None
+
+    @property
+    def errors(self) -> NDArray[np.float64]:
+        """Standard errors of the shares ``(K,)``, by the delta method."""
+        q, v = self.shares, self.covariance
+        own, mixed = (v, v * q) if v.ndim == 1 else (np.diag(v), v @ q)
+        return np.asarray(q * np.sqrt(np.maximum(own - 2 * mixed + q @ mixed, 0)))
+
+    @property
+    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """95 % intervals of the shares: normal on their logarithms, so never below 0."""
+        factor = np.exp(_Z * self.errors / self.shares)
+        return self.shares / factor, np.minimum(self.shares * factor, 1)
+
+    @property
+    def helps(self) -> bool:
+        """Whether the cross-fitted log loss falls when the prior is removed."""
+        return self.cross_fit is None or self.cross_fit.log_loss_gain.value > 0
+
+    @property
+    def removed(self) -> NDArray[np.float64]:
+        """What to subtract from scaled logits ``(K,)``: log q, or 0 where that does not help."""
+        return np.log(self.shares) if self.helps else np.zeros(len(self.shares))
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """What removing the prior changes for samples that it was not estimated on.
+
+    ``fits`` are temperature and bias of each fold, fitted without it; ``folds`` (N,) says whose
+    fold a sample is in.
+    """
+
+    log_loss_gain: "Interval"
+    balanced_accuracy_gain: "Interval"
+    fits: CrossFit
+
+    def logits(self, logits: Floats, rows: slice) -> Floats:
+        """Out-of-fold corrected logits ``a f - log q`` of those rows, up to a shift."""
+        return self.fits.logits(logits, rows)
+
+
+@one_blas_thread
+def estimate(
+    logits: Floats,
+    labels: Labels,
+    *,
+    clusters: NDArray[np.int64] | None = None,
+    spread: float | None = None,
+    folds: int = 5,
+    seed: int = 0,
+) -> Prior:
+    """Label prior and temperature, together, by penalised maximum likelihood.
+
+    Minimises the sum of ``CE(a f - b + log pi, y)`` and a ridge on b, where pi are the label
+    frequencies of the sample itself, so that the sample need not be balanced; q = softmax(b).
+
+    Args:
+        logits: ``(N, K)``, of samples that the classifier was not fitted on; read in blocks.
+        labels: ``(N,)`` in 0 .. K-1, every class present.
+        clusters: ``(N,)``, which samples are not independent, such as images of one scene.
+        spread: Standard deviation of log q a priori; estimated unless given.
+        folds: How many parts the cross-fit leaves out in turn; 0 for none.
+        seed: Of the folds.
+
+    Raises:
+        EvidenceError: Logits or labels that do not fit, or no estimate.
+
+    Source:
+        Zhu et al. 2023, equation 6, without its constraint and with a temperature.
+    """
+    check(logits, labels)
+    if clusters is not None and len(clusters) != len(labels):
+        raise EvidenceError(
+            f"label prior: {len(clusters)} cluster ids for {len(labels)} samples; give one each"
+        )
+    likelihood = Likelihood(logits, labels)
+    found = joint.with_curvature(likelihood, joint.fit(likelihood, spread))
+    if not found.x[0] > 0:
+        raise EvidenceError(
+            f"label prior: no estimate (temperature scale {found.x[0]:.3g}, which must be above "
+            "0); the logits do not tell the classes apart; check the classifier"
+        )
+    b = found.x[1:]
+    shares = np.exp(b - b.max())
+    return Prior(
+        shares / shares.sum(),
+        joint.covariance(likelihood, found, clusters),
+        float(found.x[0]),
+        found.spread,
+        separable=bool(found.hits == len(labels)),
+        cross_fit=_cross_fitted(likelihood, found, folds, seed) if folds > 1 else None,
+    )
+
+
+def _cross_fitted(likelihood: Likelihood, found: joint.Fit, folds: int, seed: int) -> CrossFitted:
+    crossed = joint.cross_fit(likelihood, found, seed, folds)
+    labels, n = likelihood.labels, likelihood.n
+    gain = crossed.before.log_loss - crossed.after.log_loss
+    hits = (crossed.after.predicted == labels).astype(float) - (crossed.before.predicted == labels)
+    return CrossFitted(
+        stats.mean(gain),
+        stats.mean_of_classes(hits, labels) if n > 1 else stats.mean(hits),
+        crossed,
+    )
+
+
+def check(logits: Floats, labels: Labels) -> None:
+    """Refuse logits and labels that nothing can be estimated from.
+
+    Raises:
+        EvidenceError: Of different lengths, not two-dimensional, not finite, a label out of range
+            or a class without samples.
+    """
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise EvidenceError(
+            f"label prior: logits of shape {logits.shape}; (N, K) with K >= 2 is needed"
+        )
+    n, classes = logits.shape
+    if labels.shape != (n,):
+        raise EvidenceError(
+            f"label prior: {n} rows of logits and labels of shape {labels.shape}; "
+            "give one label a row"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise EvidenceError(f"label prior: labels of type {labels.dtype}; give whole numbers")
+    if (wrong := np.flatnonzero((labels < 0) | (labels >= classes))).size:
+        raise EvidenceError(
+            f"label prior: label {labels[wrong[0]]} in row {wrong[0]} is not in 0 .. {classes - 1}"
+            f" (the logits have {classes} columns; {wrong.size} labels are out of range)"
+        )
+    if not (counts := np.bincount(labels, minlength=classes)).all():
+        raise EvidenceError(
+            f"label prior: class {int(counts.argmin())} has no sample; every class needs some "
+            f"({int((counts == 0).sum())} of {classes} have none)"
+        )
+    for start in range(0, n, _ROWS):
+        finite = np.isfinite(logits[start : start + _ROWS])
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            raise EvidenceError(
+                f"label prior: some logit is not finite, the first in row {start + row}, class "
+                f"{column}; check the classifier"
+            )

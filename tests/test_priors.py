@@ -1,0 +1,258 @@
+"""Label prior: invariances, ridge, cross-fit, errors, other estimators, streaming."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gate import priors
+from gate.errors import EvidenceError
+from gate.priors import joint, likelihood
+from gate.priors.joint import covariance, cross_fit, fit, with_curvature
+from gate.priors.likelihood import Likelihood
+from tests.planted import planted, total_variation
+
+
+def close(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool(np.abs(np.log(one / other)).max() < 0.02)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 99), shift=st.floats(-50, 50))
+def test_a_shift_of_each_row_changes_nothing(seed: int, shift: float) -> None:
+    of = planted(4, 40, seed, features=4)
+    shifts = shift * np.random.default_rng(seed).normal(size=(160, 1)).astype(np.float32)
+
+    expected, found = (
+        priors.estimate(f, of.labels, folds=0) for f in (of.logits, of.logits + shifts)
+    )
+
+    assert close(found.shares, expected.shares)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 99), scale=st.floats(0.01, 100))
+def test_the_temperature_takes_up_the_scale(seed: int, scale: float) -> None:
+    of = planted(4, 40, seed, features=4)
+
+    expected = priors.estimate(of.logits, of.labels, folds=0)
+    found = priors.estimate(of.logits * np.float32(scale), of.labels, folds=0)
+
+    assert close(found.shares, expected.shares)
+    assert found.scale * scale == pytest.approx(expected.scale, rel=0.02)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 99), order=st.permutations(range(4)))
+def test_classes_in_another_order_have_the_same_shares(seed: int, order: list[int]) -> None:
+    of = planted(4, 40, seed, features=4)
+
+    expected = priors.estimate(of.logits, of.labels, folds=0)
+    found = priors.estimate(of.logits[:, order], np.argsort(order)[of.labels], folds=0)
+
+    assert close(found.shares, expected.shares[order])
+    np.testing.assert_allclose(found.errors, expected.errors[order], rtol=0.02)
+
+
+@pytest.mark.parametrize("ratio", [50, 1])
+def test_few_samples_do_no_harm(ratio: int) -> None:
+    gains = []
+    for seed in range(10):
+        of = planted(10, 102, seed, ratio=ratio)
+        known = np.arange(1020) % 102 < 2
+        found = priors.estimate(of.logits[known], of.labels[known])
+        f, y = of.logits[~known], of.labels[~known]
+        after = ((found.scale * f - found.removed).argmax(axis=1) == y).mean()
+        gains.append(after - (f.argmax(axis=1) == y).mean())
+    assert np.mean(gains) > -0.003
+
+
+def test_a_prior_whose_removal_does_not_help_is_not_removed() -> None:
+    of = planted(10, 2, 1, ratio=1)
+
+    found = priors.estimate(of.logits, of.labels)
+
+    assert not found.helps
+    assert not found.removed.any()
+
+
+def test_the_cross_fit_gains_what_removing_the_truth_gains() -> None:
+    of = planted(10, 200, 0)
+
+    found = priors.estimate(of.logits, of.labels)
+
+    def loss(f: np.ndarray) -> float:
+        f = f - np.log(np.exp(f).sum(axis=1, keepdims=True))
+        return float(-f[np.arange(len(f)), of.labels].mean())
+
+    truth = loss(of.logits.astype(float)) - loss(of.unbiased.astype(float))
+    assert found.cross_fit is not None
+    gain = found.cross_fit.log_loss_gain
+    assert gain.low - 0.02 < truth < gain.high + 0.02
+    assert found.cross_fit.balanced_accuracy_gain.low > 0
+
+
+def test_out_of_fold_logits_come_from_the_fit_without_the_fold() -> None:
+    of = planted(4, 25, 0, features=4)
+    likelihood = Likelihood(of.logits, of.labels)
+
+    crossed = cross_fit(likelihood, fit(likelihood), seed=0)
+
+    for number, each in enumerate(crossed.fits):
+        kept = np.flatnonzero(crossed.folds != number)
+        alone = fit(Likelihood(of.logits, of.labels, kept), each.spread)
+        np.testing.assert_allclose(each.x, alone.x, atol=0.02)
+    first = crossed.fits[crossed.folds[0]].x
+    expected = first[0] * of.logits[:1] - first[1:]
+    np.testing.assert_allclose(crossed.logits(of.logits, slice(0, 1)), expected, rtol=1e-6)
+    assert (np.bincount(crossed.folds) == 20).all()
+
+
+@pytest.mark.parametrize("limit", ["BLOCK", "KEPT"])
+def test_blocks_give_what_the_whole_gives(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = planted(10, 200, 0)
+    x = np.append(0.8, np.linspace(-1, 1, 10))
+    whole = Likelihood(of.logits, of.labels).at(x, "full")
+
+    monkeypatch.setattr(likelihood, "BLOCK", 700)
+    monkeypatch.setattr(likelihood, limit, 700)
+    blocks = Likelihood(of.logits, of.labels).at(x, "full")
+
+    assert blocks.loss == pytest.approx(whole.loss, rel=1e-4)
+    assert blocks.hits == whole.hits
+    np.testing.assert_allclose(blocks.slope, whole.slope, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(blocks.curvature, whole.curvature, rtol=1e-4, atol=1e-2)
+
+
+def test_slopes_and_curvature_are_those_of_the_loss() -> None:
+    of = planted(4, 20, 0, features=4)
+    at = Likelihood(of.logits.astype(np.float64), of.labels).at
+    x, step = np.array([0.7, 0.5, -0.2, 0.1, -0.4]), 1e-5
+
+    found = at(x, "full")
+
+    for k, unit in enumerate(np.eye(5) * step):
+        slope = (at(x + unit).loss - at(x - unit).loss) / (2 * step)
+        bend = (at(x + unit).slope - at(x - unit).slope) / (2 * step)
+        assert found.slope[k] == pytest.approx(slope, abs=1e-4)
+        np.testing.assert_allclose(found.curvature[k], bend, atol=1e-4)
+    np.testing.assert_allclose(at(x, "diagonal").curvature, np.diag(found.curvature))
+
+
+def test_many_classes_are_fitted_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = planted(20, 50, 0)
+    expected = priors.estimate(of.logits, of.labels)
+
+    monkeypatch.setattr(joint, "NEWTON", 5)
+    monkeypatch.setattr(joint, "DENSE", 5)
+    found = priors.estimate(of.logits, of.labels)
+
+    assert total_variation(found.shares, expected.shares) < 0.01
+    assert found.covariance.shape == (20,)
+    assert (found.errors < 1.2 * expected.errors).all()
+    assert priors.distance_to_uniform(found, 0)[0] > 0.3
+
+
+def test_intervals_hold_the_truth_in_95_of_100_cases() -> None:
+    held = []
+    for seed in range(100):
+        of = planted(10, 150, seed)
+        low, high = priors.estimate(of.logits, of.labels, folds=0).bounds
+        held.append((low <= of.shares) & (of.shares <= high))
+    assert 0.92 <= np.mean(held) <= 0.98
+
+
+def test_repeated_samples_widen_the_errors_if_their_clusters_are_told() -> None:
+    of = planted(5, 60, 0, features=6)
+    f, labels = np.repeat(of.logits, 4, axis=0), np.repeat(of.labels, 4)
+    once = priors.estimate(of.logits, of.labels, folds=0, spread=3)
+
+    naive = priors.estimate(f, labels, folds=0, spread=3)
+    told = priors.estimate(f, labels, clusters=np.arange(1200) // 4, folds=0, spread=3)
+
+    assert (naive.errors < 0.7 * once.errors).all()
+    assert np.mean(told.errors / once.errors) == pytest.approx(1, abs=0.2)
+
+
+def test_errors_by_the_scores_agree_with_errors_by_the_curvature() -> None:
+    of = planted(5, 400, 0, features=6)
+    likelihood = Likelihood(of.logits, of.labels)
+    found = with_curvature(likelihood, fit(likelihood))
+
+    by_model, by_scores = (
+        np.diag(covariance(likelihood, found, clusters)) for clusters in (None, np.arange(2000))
+    )
+
+    assert np.median(by_scores / by_model) == pytest.approx(1, abs=0.2)
+
+
+def test_separable_samples_are_named_so() -> None:
+    labels = np.repeat(np.arange(3), 30)
+
+    found = priors.estimate(np.eye(3, dtype=np.float32)[labels] * 50, labels)
+
+    assert found.separable
+    assert np.isfinite(found.errors).all()
+    assert not priors.estimate(*planted(10, 100, 0)[:2]).separable
+
+
+def test_every_estimator_finds_the_prior_and_the_baselines_do_not() -> None:
+    of = planted(10, 1000, 0, features=8)
+
+    def distance(shares: np.ndarray) -> float:
+        return total_variation(shares, of.shares)
+
+    assert distance(priors.estimate(of.logits, of.labels).shares) < 0.05
+    assert distance(priors.eigenvector(of.logits, of.labels)) < 0.05
+    assert distance(priors.mean_predicted_share(of.logits)) > 0.15
+    assert distance(priors.authors_solver(of.logits, of.labels, steps=200)) > 0.15
+
+
+def test_the_eigenvector_needs_no_balance() -> None:
+    of = planted(5, 2000, 0, features=4)
+    kept = np.arange(10_000) % 2000 < np.array([2000, 1000, 500, 300, 200])[of.labels]
+
+    found = priors.eigenvector(of.logits[kept], of.labels[kept])
+
+    assert total_variation(found, of.shares) < 0.05
+
+
+def test_without_labels_the_prior_is_found_in_a_balanced_sample() -> None:
+    of = planted(5, 2000, 0, features=4)
+
+    assert total_variation(priors.label_free(of.logits), of.shares) < 0.03
+
+
+def test_matrices_of_very_many_classes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = planted(10, 20, 0)
+    monkeypatch.setattr("gate.priors.others.DENSE", 5)
+    monkeypatch.setattr(joint, "DENSE", 5)
+
+    with pytest.raises(EvidenceError, match=r"10 classes; its \(K, K\) matrix is kept up to 5"):
+        priors.eigenvector(of.logits, of.labels)
+    with pytest.raises(EvidenceError, match="clusters with 10 classes"):
+        priors.estimate(of.logits, of.labels, clusters=np.arange(200))
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "says"),
+    [
+        (np.zeros((4, 2)), np.array([0, 1, 0]), r"4 rows of logits and labels of shape \(3,\)"),
+        (np.zeros((4, 2)), np.array([0, 1, 0, 2]), r"label 2 in row 3 is not in 0 \.\. 1"),
+        (np.zeros((4, 2)), np.array([0, -1, 0, 1]), "label -1 in row 1"),
+        (np.zeros((4, 2)), np.array([0.0, 1, 0, 1]), "labels of type float64"),
+        (np.zeros((4, 3)), np.array([0, 1, 0, 1]), r"class 2 has no sample.*\(1 of 3"),
+        (np.zeros(4), np.array([0, 1, 0, 1]), r"logits of shape \(4,\)"),
+        (np.array([[0, 1], [0, np.inf]]), np.array([0, 1]), "the first in row 1, class 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(logits: np.ndarray, labels: np.ndarray, says: str) -> None:
+    with pytest.raises(EvidenceError, match=says):
+        priors.estimate(logits, labels)
+
+
+def test_cluster_ids_of_another_length_are_refused() -> None:
+    of = planted(3, 5, 0)
+
+    with pytest.raises(EvidenceError, match="4 cluster ids for 15 samples"):
+        priors.estimate(of.logits, of.labels, clusters=np.arange(4))
