@@ -1,8 +1,8 @@
-"""Split: images with labels and attributes, streamed.
+"""Split: images or texts, with labels and attributes, streamed.
 
 Hugging Face ``datasets`` reads folders and Parquet (the only file that imports it); ``.npz`` takes
 a few lines of our own. Nothing is unpickled, copied or cached: a stream is decoded, used, dropped,
-so memory does not grow with the number of images.
+so memory does not grow with their number.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.ahead import ahead
-from gate.errors import DataError
+from gate.errors import DataError, PlanError
 from gate.files import sha256_of
 from gate.plan import SplitPlan
 from gate.strict_yaml import nearest
@@ -29,18 +29,18 @@ _CHUNK = 64  # rows of an npz read at once
 
 
 class Row(NamedTuple):
-    """One image that the split keeps."""
+    """One example that the split keeps: an image, encoded or not, or a text."""
 
     name: str
-    image: bytes | NDArray[np.uint8]
+    content: bytes | NDArray[np.uint8] | str
 
 
 @dataclass(frozen=True)
 class Split:
-    """A table of images, opened.
+    """A table of images or texts, opened.
 
     ``labels`` are ``(N,)`` int64 in 0 .. K-1, an index into ``classes``; ``attributes`` are
-    ``(N,)`` strings by column. Images come in the order of the file.
+    ``(N,)`` strings by column. Examples come in the order of the file.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Split:
         return len(self.labels)
 
     def rows(self) -> Iterator[Row]:
-        """The kept images as they stand in the file, not decoded."""
+        """The kept examples as they stand in the file, not decoded."""
         wanted = iter(self._rows)
         following = next(wanted, None)
         for index, row in enumerate(self._source.rows()):
@@ -102,13 +102,47 @@ class Split:
         if batch:
             yield np.stack(batch)
 
-    @cached_property
-    def image_digests(self) -> list[str]:
-        """SHA-256 of each image's pixels at its own size, whatever its encoding.
+    def texts(self, size: int) -> Iterator[list[str]]:
+        """Texts in batches of that many.
 
         Raises:
-            DataError: Some image does not decode; names the first and counts all.
+            PlanError: The split has images.
+            DataError: Some text is empty; names the first and counts all.
         """
+        if not self.plan.text:
+            raise PlanError(
+                f"splits.{self.name}: has images, and the backbone takes texts; say under text "
+                "which column they are in"
+            )
+        batch: list[str] = []
+        empty: list[str] = []
+        for row in self.rows():
+            if not isinstance(row.content, str) or not row.content.strip():
+                empty.append(row.name)
+                continue
+            batch.append(row.content)
+            if len(batch) == size:
+                yield batch
+                batch = []
+        if empty:
+            raise DataError(
+                f"{self.plan.path}: {len(empty)} of {len(self)} texts are empty, the first is "
+                f"{empty[0]}; fill them in or remove the rows"
+            )
+        if batch:
+            yield batch
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """SHA-256 of each text, or of each image's pixels at its own size, however encoded.
+
+        Raises:
+            DataError: Some text is empty, or some image does not decode; names the first and counts
+                all.
+        """
+        if self.plan.text:
+            texts = (text for batch in self.texts(_CHUNK) for text in batch)
+            return [hashlib.sha256(text.encode()).hexdigest() for text in texts]
         digests: list[str] = []
         broken: list[str] = []
         for row in self.rows():
@@ -124,11 +158,11 @@ class Split:
 
 
 def open_split(name: str, plan: SplitPlan) -> Split:
-    """Read labels and attributes; images are read when they are asked for.
+    """Read labels and attributes; images and texts are read when they are asked for.
 
     Raises:
-        DataError: Missing file or column, label out of range, unknown class, class without images,
-            or no image at all.
+        DataError: Missing file or column, label out of range, unknown class, class without
+            examples, or no example at all.
     """
     source = _open_source(plan)
     columns = source.columns
@@ -160,12 +194,12 @@ def open_split(name: str, plan: SplitPlan) -> Split:
         kept = kept[labels[kept] >= 0]
     labels = labels[kept]
     if not len(labels):
-        raise DataError(f"{plan.path}: no image is left for split {name!r}; see keep and shard")
+        raise DataError(f"{plan.path}: nothing is left for split {name!r}; see keep and shard")
     if absent := sorted(set(range(len(names))) - set(labels.tolist())):
         raise DataError(
-            f"{plan.path}: class {names[absent[0]]!r} has no image in split {name!r}"
+            f"{plan.path}: class {names[absent[0]]!r} has no example in split {name!r}"
             + (f", nor have {len(absent) - 1} others" if len(absent) > 1 else "")
-            + "; add images or leave it out by keep"
+            + "; add some or leave it out by keep"
         )
     # where the file lies and what is claimed of it change no number
     settings = plan.model_dump(mode="json", exclude={"path", "balanced", "minimum_group"})
@@ -221,9 +255,12 @@ def _decode(
     """Pixels ``(H, W, C)``, or None where the bytes are no image."""
     from PIL import Image
 
-    if isinstance(row.image, bytes):
+    content = row.content
+    if isinstance(content, str):
+        return None
+    if isinstance(content, bytes):
         try:
-            with Image.open(io.BytesIO(row.image)) as opened:
+            with Image.open(io.BytesIO(content)) as opened:
                 picture = opened.convert("L" if channels == 1 else "RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             return None
@@ -231,7 +268,7 @@ def _decode(
             picture = picture.resize((side, side), Image.Resampling.BILINEAR)
         pixels = np.asarray(picture)
         return pixels if pixels.ndim == 3 else pixels[:, :, None]
-    pixels = row.image if row.image.ndim == 3 else row.image[:, :, None]
+    pixels = content if content.ndim == 3 else content[:, :, None]
     if (side is None or pixels.shape[:2] == (side, side)) and channels in (None, pixels.shape[2]):
         return pixels
     picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
@@ -251,7 +288,7 @@ def _undecodable(split: Split, names: list[str]) -> DataError:
 
 
 class _Source(NamedTuple):
-    """A file that was opened: its columns, and a way to go through its images."""
+    """A file that was opened: its columns, and a way to go through its examples."""
 
     columns: dict[str, list[Any]]
     class_names: tuple[str, ...] | None
@@ -263,6 +300,10 @@ def _open_source(plan: SplitPlan) -> _Source:
     path = plan.path
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; check the plan's path")
+    if path.suffix == ".csv" and plan.text:
+        return _open_table(plan, "csv", {"data_files": str(path)})
+    if plan.text and path.suffix != ".parquet" and not list(path.glob("*.parquet")):
+        raise DataError(f"{path}: texts are read from Parquet or .csv; convert the data")
     if path.suffix == ".npz":
         return _open_npz(plan)
     if path.is_dir() and not list(path.glob("*.parquet")):
@@ -287,7 +328,8 @@ def _open_table(plan: SplitPlan, builder: str, arguments: dict[str, Any]) -> _So
         table = datasets.load_dataset(builder, split="train", streaming=True, **arguments)
         features = table.features
         _require_columns(plan, list(features))
-        table = table.cast_column(plan.image, datasets.Image(decode=False))
+        if not plan.text:
+            table = table.cast_column(plan.image, datasets.Image(decode=False))
         wanted = [plan.label, *plan.attributes]
         columns: dict[str, list[Any]] = {name: [] for name in wanted}
         for row in table.select_columns(wanted):
@@ -301,7 +343,10 @@ def _open_table(plan: SplitPlan, builder: str, arguments: dict[str, Any]) -> _So
     label = features[plan.label]
 
     def rows() -> Iterator[Row]:
-        for index, row in enumerate(table.select_columns([plan.image])):
+        for index, row in enumerate(table.select_columns([plan.examples])):
+            if plan.text:
+                yield Row(f"row {index}", row[plan.text] or "")
+                continue
             image = row[plan.image]
             name = image["path"] or f"row {index}"
             content = image["bytes"]
@@ -386,6 +431,6 @@ def _read_header(member: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def _require_columns(plan: SplitPlan, present: list[str]) -> None:
-    for column in (plan.image, plan.label, *plan.attributes):
+    for column in (plan.examples, plan.label, *plan.attributes):
         if column not in present:
             raise DataError(f"{plan.path}: no column {column!r}; {nearest(column, present)}")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
-from gate.backbone import Backbone, Outputs
+from gate.backbone import Backbone, Outputs, Tokens
 from gate.data import Split
 from gate.errors import BackboneError, GateError
 from gate.files import replacing
@@ -22,7 +22,7 @@ Advance = Callable[[int], None]
 def outputs(
     folder: Path, backbone: Backbone, split: Split, batch_size: int, advance: Advance
 ) -> Outputs:
-    """Features, and the own head's logits if there are any, of all images of a split.
+    """Features, and the own head's logits if there are any, of all examples of a split.
 
     They come from the folder if they are there. The files' names are a digest of all that changes a
     number in them: weights, runtime, output, preprocessing, batch size, images. So a stale file is
@@ -31,16 +31,16 @@ def outputs(
     Args:
         folder: Where they are kept.
         backbone: Gives them.
-        split: N images.
-        batch_size: Images per forward pass.
-        advance: Called with the number of images that each pass went through.
+        split: N images or texts.
+        batch_size: Examples per forward pass.
+        advance: Called with the number of examples that each pass went through.
 
     Returns:
         ``(N, D)`` and ``(N, K)`` float32, memory-mapped, read-only.
 
     Raises:
-        BackboneError: Features that are not finite, or the same for every image.
-        DataError: Images that do not decode.
+        BackboneError: Features that are not finite, or the same for every example.
+        DataError: Images that do not decode, or empty texts.
     """
     stem = f"{split.name}-{_key(backbone, split, batch_size)}"
     paths = [folder / f"{stem}.npy"]
@@ -78,15 +78,14 @@ def _read(path: Path) -> NDArray[Any]:
 def _compute(
     paths: list[Path], backbone: Backbone, split: Split, batch_size: int, advance: Advance
 ) -> None:
-    side, channels = backbone.preprocessing.size, backbone.preprocessing.channels
     first: NDArray[np.float32] | None = None
     constant = True
     # written as a stream: a full disk is then an error, where a memory map would be killed
     with ExitStack() as stack:
         parts = [stack.enter_context(replacing(path)) for path in paths]
         opened = [stack.enter_context(part.open("wb")) for part in parts]
-        for images in split.batches(batch_size, side, channels):
-            batch = backbone.outputs(backbone.inputs(images))
+        for inputs in _inputs(backbone, split, batch_size):
+            batch = backbone.outputs(inputs)
             for file, values in zip(opened, batch, strict=False):
                 assert values is not None  # noqa: S101  # there are as many files as outputs
                 if first is None:
@@ -97,18 +96,25 @@ def _compute(
             if first is None:
                 first = batch.features[:1]
             constant = constant and bool((batch.features == first).all())
-            advance(len(images))
+            advance(len(batch.features))
         if constant and len(split) > 1:
             raise BackboneError(
-                f"{backbone.file.path}: features are the same for all {len(split)} images of "
+                f"{backbone.file.path}: features are the same for all {len(split)} examples of "
                 f"{split.name}; check the preprocessing in the plan and the weights"
             )
+
+
+def _inputs(backbone: Backbone, split: Split, size: int) -> Iterator[NDArray[np.float32] | Tokens]:
+    if backbone.file.text:
+        return map(backbone.tokens, split.texts(size))
+    wanted = backbone.preprocessing
+    return map(backbone.inputs, split.batches(size, wanted.size, wanted.channels))
 
 
 def _key(backbone: Backbone, split: Split, batch_size: int) -> str:
     parts = {
         "backbone": backbone.digest,
-        "file": backbone.file.model_dump(mode="json", exclude={"onnx", "exported", "weights"}),
+        "file": backbone.file.settings,
         "versions": backbone.versions,
         "batch_size": batch_size,
         "split": split.digest,

@@ -47,12 +47,12 @@ def validate(trial: "Trial") -> Validation:
     digests = {}
     for split in splits:
         with trial.progress(f"validate {split.name}", len(split)) as advance:
-            digests[split.name] = split.image_digests
+            digests[split.name] = split.digests
             advance(len(split))
     run = Suites()
     checks: list[Check] = []
     for split in splits:
-        checks += run(f"{split.name}: images", *_images(split, digests[split.name]))
+        checks += run(f"{split.name}: {split.plan.kind}s", *_examples(split, digests[split.name]))
         for columns in dict.fromkeys(  # not a set: its order changes from run to run
             (split.plan.label, *some) for some in ((), split.plan.attributes)
         ):
@@ -60,12 +60,13 @@ def validate(trial: "Trial") -> Validation:
     spurious = trial.plan.probes.spurious_attribute
     pool = spurious.dose_response if spurious else None
     for name, task in trial.plan.tasks.items():
+        kind = trial.split(task.test).plan.kind
         for fitted in filter(None, (task.train, pool)):
             both = [digest for s in (fitted, task.test) for digest in set(digests[s])]
             checks += run(
                 f"{name}: {fitted} and {task.test} together",
-                {"image": both},
-                [("no image is in both", "ExpectColumnValuesToBeUnique", {"column": "image"})],
+                {kind: both},
+                [(f"no {kind} is in both", "ExpectColumnValuesToBeUnique", {"column": kind})],
             )
     return Validation(data={split.name: split.digest for split in splits}, checks=tuple(checks))
 
@@ -73,9 +74,10 @@ def validate(trial: "Trial") -> Validation:
 _Expectation = tuple[str, str, dict[str, Any]]
 
 
-def _images(split: "Split", digests: list[str]) -> tuple[dict[str, Any], list[_Expectation]]:
+def _examples(split: "Split", digests: list[str]) -> tuple[dict[str, Any], list[_Expectation]]:
+    kind = split.plan.kind
     table = {
-        "image": digests,
+        kind: digests,
         split.plan.label: [split.classes[k] for k in split.labels],
         **{name: values.tolist() for name, values in split.attributes.items()},
     }
@@ -84,18 +86,18 @@ def _images(split: "Split", digests: list[str]) -> tuple[dict[str, Any], list[_E
         (f"has a column {column!r}", "ExpectColumnToExist", {"column": column}) for column in table
     ]
     expectations += [
-        ("has images", "ExpectTableRowCountToBeBetween", {"min_value": 1}),
+        (f"has {kind}s", "ExpectTableRowCountToBeBetween", {"min_value": 1}),
         (
             "every label is a class",
             "ExpectColumnValuesToBeInSet",
             {**label, "value_set": list(split.classes)},
         ),
         (
-            "every class has images",
+            f"every class has {kind}s",
             "ExpectColumnDistinctValuesToContainSet",
             {**label, "value_set": list(split.classes)},
         ),
-        ("no image stands twice", "ExpectColumnValuesToBeUnique", {"column": "image"}),
+        (f"no {kind} stands twice", "ExpectColumnValuesToBeUnique", {"column": kind}),
     ]
     expectations += [
         (f"{name} is never empty", "ExpectColumnValuesToNotBeNull", {"column": name})

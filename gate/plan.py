@@ -1,7 +1,7 @@
 """pipelines/NAME.yaml -> Plan: what is measured, on which data. No threshold stands here."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -35,8 +35,21 @@ class Preprocessing(Value):
         return self
 
 
+class Tokenization(Value):
+    """From texts to tokens, and from a vector a token to one a text; part of the features' digest.
+
+    The tokenizer is a ``tokenizer.json`` as the library of that name writes it.
+    """
+
+    tokenizer: Path
+    max_tokens: int = Field(256, ge=2, description="Longer texts are cut off there.")
+    pooling: Literal["mean", "first"] = Field(
+        "mean", description="Of a vector a token: their mean without padding, or the first one."
+    )
+
+
 class BackboneFile(Value):
-    """Where the weights lie, and what input they were trained on.
+    """Where the weights lie, and what input they were trained on: images, or texts.
 
     An ONNX file (or a folder with one), a torch.export file, or safetensors with the factory of
     their architecture.
@@ -57,10 +70,15 @@ class BackboneFile(Value):
         description="Name of the output (torch: submodule) that gives the logits of the artefact's "
         "own head, for tasks with head: own.",
     )
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None = Field(None, description="Of images.")
+    text: Tokenization | None = Field(None, description="In its place, for a text backbone.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
+        if bool(self.preprocessing) == bool(self.text):
+            raise ValueError("state either preprocessing, for images, or text, for texts")
+        if self.text and self.exported:
+            raise ValueError("exported: takes images only; export a text backbone to ONNX")
         given = [name for name in ("onnx", "exported", "weights") if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(
@@ -83,6 +101,26 @@ class BackboneFile(Value):
     def path(self) -> Path:
         """The file or folder that is judged."""
         return self.onnx or self.exported or self.weights or Path()
+
+    @property
+    def takes(self) -> str:
+        """What its inputs are called."""
+        return "texts" if self.text else "images"
+
+    @property
+    def hint(self) -> str:
+        """What to check when a batch is refused."""
+        if self.text:
+            return "max_tokens under text in the plan, and the tokenizer"
+        return "size, channels and layout in the plan's preprocessing"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that changes a number; not the files, whose digests stand elsewhere."""
+        return self.model_dump(
+            mode="json",
+            exclude={"onnx": True, "exported": True, "weights": True, "text": {"tokenizer"}},
+        )
 
     def with_path(self, path: Path) -> "BackboneFile":
         """Another file of the same kind in its place.
@@ -115,10 +153,14 @@ class Shard(Value):
 
 
 class SplitPlan(Value):
-    """A table of images: a folder with metadata.csv, Parquet with image bytes, or .npz."""
+    """A table of images or texts.
+
+    Images: a folder with metadata.csv, Parquet with image bytes, or .npz. Texts: Parquet or .csv.
+    """
 
     path: Path
     image: str = Field("image", description="Column (npz: key) of the images.")
+    text: str | None = Field(None, description="Column of the texts, where there are no images.")
     label: str = Field("label", description="Column (npz: key) of the labels.")
     classes: tuple[Name, ...] | None = Field(
         None, description="Names of all classes, in order; not needed if the file names them."
@@ -131,10 +173,22 @@ class SplitPlan(Value):
     balanced: tuple[str, ...] = Field(
         (), description="Columns whose groups are claimed to be of equal size."
     )
-    minimum_group: int = Field(2, ge=1, description="Least images a class or group must have.")
+    minimum_group: int = Field(2, ge=1, description="Least examples a class or group must have.")
+
+    @property
+    def kind(self) -> Literal["image", "text"]:
+        """What an example is."""
+        return "text" if self.text else "image"
+
+    @property
+    def examples(self) -> str:
+        """Column of the texts or images."""
+        return self.text or self.image
 
     @model_validator(mode="after")
     def _known_columns(self) -> Self:
+        if self.text and self.image != "image":
+            raise ValueError("text and image: a split has the one or the other; drop one")
         for column in self.balanced:
             if column not in (self.label, *self.attributes):
                 raise ValueError(
@@ -246,6 +300,11 @@ class Task(Value):
         return self.head != "own" and not self.transfer.trains
 
     @property
+    def ignores(self) -> bool:
+        """Whether its head ignores the directions that triggers move."""
+        return isinstance(self.head, Head) and self.head.ignore is not None
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """Names of its training split, if it has one, and of its test split."""
         return (self.train, self.test) if self.train else (self.test,)
@@ -276,16 +335,32 @@ class Plan(Value):
                     )
             if task.train == task.test:
                 raise ValueError(f"tasks.{name}: trains and tests on the same split {task.train!r}")
+            if self.backbone.text and (task.transfer.trains or task.debias or task.ignores):
+                raise ValueError(
+                    f"tasks.{name}: transfer, debias and head.ignore are for images, and the "
+                    "backbone takes texts; drop them"
+                )
             if task.head == "own" and not self.backbone.logits:
                 raise ValueError(
                     f"tasks.{name}: head: own needs backbone.logits, the output of its own head"
                 )
         if not self.probes.named():
             raise ValueError("probes: none is named, so nothing would be measured")
+        for split in self.used_splits:
+            if bool(self.splits[split].text) != bool(self.backbone.text):
+                raise ValueError(
+                    f"splits.{split}: the backbone takes {self.backbone.takes}, and this split has "
+                    "others; see text under the split and under backbone"
+                )
+        for probe in ("trigger_patch", "natural_overlay"):
+            if self.backbone.text and getattr(self.probes, probe):
+                raise ValueError(
+                    f"probes.{probe}: stamps images, and the backbone takes texts; drop it"
+                )
         if self.reference and _input(self.reference) != _input(self.backbone):
             raise ValueError(
-                "reference: size and channels differ from the backbone's, and the same images must "
-                "serve both"
+                "reference: its input differs from the backbone's (images or texts; size and "
+                "channels), and the same data must serve both"
             )
         return self
 
@@ -298,8 +373,9 @@ class Plan(Value):
         return tuple(dict.fromkeys(names))
 
 
-def _input(backbone: BackboneFile) -> tuple[int, int]:
-    return backbone.preprocessing.size, backbone.preprocessing.channels
+def _input(backbone: BackboneFile) -> tuple[int, int] | None:
+    images = backbone.preprocessing
+    return (images.size, images.channels) if images else None
 
 
 def load_plan(path: Path, backbone: Path | None = None) -> Plan:

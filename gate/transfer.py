@@ -184,7 +184,7 @@ def _fine_tuned(trial: "Trial", task: Task, backbone: Backbone) -> Classifier:
     train, file, preprocessing = trial.split(str(task.train)), backbone.file, backbone.preprocessing
     content = {
         "backbone": None if task.transfer.mode == "from_scratch" else backbone.digest,
-        "file": file.model_dump(mode="json", exclude={"onnx", "exported", "weights"}),
+        "file": file.settings,
         "versions": backbone.versions,
         "task": task.model_dump(mode="json", exclude={"test", "head"}),
         "train": train.digest,

@@ -122,9 +122,7 @@ class Trial:
             settings={
                 "probe": settings,
                 "batch_size": self.plan.batch_size,
-                "backbone": self.plan.backbone.model_dump(
-                    mode="json", exclude={"onnx", "exported", "weights"}
-                ),
+                "backbone": self.plan.backbone.settings,
                 "tasks": {name: t.model_dump(mode="json") for name, t in self.plan.tasks.items()},
             },
             backbone=self.backbone.digest,

@@ -119,16 +119,16 @@ def test_shards_share_no_image_and_leave_none_out(tmp_path: Path, images: np.nda
     plan = as_npz(tmp_path, table(images))
     shards = [opened(**plan, shard={"index": i, "count": 2}) for i in range(2)]
 
-    digests = [set(shard.image_digests) for shard in shards]
+    digests = [set(shard.digests) for shard in shards]
 
     assert not digests[0] & digests[1]
-    assert digests[0] | digests[1] == set(opened(**plan).image_digests)
+    assert digests[0] | digests[1] == set(opened(**plan).digests)
 
 
 def test_the_same_pixels_have_the_same_digest_in_every_encoding(
     tmp_path: Path, images: np.ndarray
 ) -> None:
-    digests = [opened(**writer(tmp_path, table(images))).image_digests for writer in WRITERS]
+    digests = [opened(**writer(tmp_path, table(images))).digests for writer in WRITERS]
 
     assert digests[0] == digests[1] == digests[2]
     assert len(set(digests[0])) == 60
@@ -166,7 +166,7 @@ def test_images_that_do_not_decode_are_named_and_counted(
         rows[place]["image"] = content
     split = opened(**writer(tmp_path, rows))
 
-    for use in (lambda: read(split), lambda: split.image_digests):
+    for use in (lambda: read(split), lambda: split.digests):
         with pytest.raises(
             DataError, match=r"3 of 60 images do not decode, the first is .*020\.png"
         ):

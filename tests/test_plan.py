@@ -105,6 +105,7 @@ def test_a_candidate_may_bring_its_whole_description() -> None:
     plan = load_plan(Path("pipelines/cifar/plan.yaml"), card)
 
     assert plan.backbone.arch == "pipelines.cifar.architectures:wide_resnet_16_1"
+    assert plan.backbone.preprocessing
     assert plan.backbone.preprocessing.mean == (0.0,)
 
 

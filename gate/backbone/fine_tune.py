@@ -121,7 +121,7 @@ class _Network(nn.Module):
     ) -> None:
         super().__init__()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._channels_last = file.preprocessing.layout == "NHWC"
+        self._channels_last = file.preprocessing is not None and file.preprocessing.layout == "NHWC"
         self._captured: list[Tensor] = []
         # factories draw from torch's own generator; it is put back as it was
         with torch.random.fork_rng():

@@ -14,12 +14,14 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from gate.errors import BackboneError
+from gate.plan import BackboneFile
 from gate.strict_yaml import nearest
 
 log = logging.getLogger("gate")
 
 # operators that ONNX Runtime brings itself; others would need a library of somebody's
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
+_TOKENS = {"input_ids", "attention_mask", "token_type_ids"}
 _OPSET = 17
 
 
@@ -27,23 +29,24 @@ class OnnxRuntime:
     """An ONNX file on ONNX Runtime: on the GPU if one is there, else on the CPU.
 
     Args:
-        path: The file, or the folder of a file whose weights lie beside it.
-        output: Name of a graph output, or of any value inside the graph; default the first output.
-        logits: The same for the own head's logits, if they are wanted.
+        described: Its file, or the folder of a file whose weights lie beside it; names of a graph
+            output, or of any value inside the graph (default the first output), and of the own
+            head's logits, if they are wanted.
 
     Raises:
         BackboneError: Not ONNX, truncated, weights outside its folder, an unknown operator domain,
-            an unknown output, or refused by ONNX Runtime.
+            an unknown output, inputs that are not its kind's, or refused by ONNX Runtime.
     """
 
-    def __init__(self, path: Path, output: str | None, logits: str | None = None) -> None:
-        self._path = path
+    def __init__(self, described: BackboneFile) -> None:
+        path, logits = described.path, described.logits
+        self._described = described
         file = _model_file(path)
         model = _load(file)
         _require_known_domains(file, model)
         beside = _require_weights_inside(path, file, model)
         names = [value.name for value in model.graph.output]
-        self._outputs = [output or names[0], *([logits] if logits else [])]
+        self._outputs = [described.output or names[0], *([logits] if logits else [])]
         inner = {name for node in model.graph.node for name in node.output}
         added = [name for name in self._outputs if name not in names]
         for name in added:
@@ -52,11 +55,16 @@ class OnnxRuntime:
             model.graph.output.append(onnx.ValueInfoProto(name=name))
         inputs = {value.name for value in model.graph.input}
         inputs -= {tensor.name for tensor in model.graph.initializer}
-        if len(inputs) != 1:
+        if described.text and not {"input_ids"} <= inputs <= _TOKENS:
+            raise BackboneError(
+                f"{file}: inputs {sorted(inputs)}, expected input_ids and, if it has them, "
+                "attention_mask and token_type_ids, of texts"
+            )
+        if not described.text and len(inputs) != 1:
             raise BackboneError(
                 f"{file}: {len(inputs)} inputs {sorted(inputs)}, expected one: images"
             )
-        (self._input,) = inputs
+        self._inputs = sorted(inputs)
         # what was looked through is what runs; only weights beside the file need its path
         if beside and added:
             raise BackboneError(
@@ -67,14 +75,23 @@ class OnnxRuntime:
         self._session, provider = _session(file, source)
         self.versions = {"runtime": f"onnxruntime {onnxruntime.__version__} {provider}"}
 
-    def run(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    def run(
+        self, inputs: NDArray[np.float32] | dict[str, NDArray[np.int64]]
+    ) -> list[NDArray[np.float32]]:
         """The named outputs for one batch."""
+        if isinstance(inputs, dict):
+            ids = inputs["input_ids"]
+            fed: dict[str, Any] = {"token_type_ids": np.zeros_like(ids), **inputs}
+            fed = {name: fed[name] for name in self._inputs}
+        else:
+            fed = {self._inputs[0]: inputs}
         try:
-            given = self._session.run(self._outputs, {self._input: images})
+            given = self._session.run(self._outputs, fed)
         except Exception as fault:  # ONNX Runtime's own exceptions have no common base
+            shape = next(iter(fed.values())).shape
             raise BackboneError(
-                f"{self._path}: ONNX Runtime refused a batch of shape {images.shape}: "
-                f"{_first_line(fault)}; check size, channels and layout in the plan's preprocessing"
+                f"{self._described.path}: ONNX Runtime refused a batch of shape {shape}: "
+                f"{_first_line(fault)}; check {self._described.hint}"
             ) from fault
         return [np.asarray(output, np.float32) for output in given]
 

@@ -38,24 +38,31 @@ class TorchRuntime:
             self._module = module
         self.versions = {"runtime": f"torch {torch.__version__} {self._device.type}"}
 
-    def run(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    def run(
+        self, inputs: NDArray[np.float32] | dict[str, NDArray[np.int64]]
+    ) -> list[NDArray[np.float32]]:
         """What the layer, or the whole module, gives for one batch; and the own head's logits."""
+        named: dict[str, NDArray[Any]] = inputs if isinstance(inputs, dict) else {"": inputs}
+        count, *rest = next(iter(named.values())).shape
         # exported programs with a dynamic batch are specialised for two images and more
-        batch = torch.from_numpy(images if len(images) > 1 else np.repeat(images, 2, axis=0))
+        batch = {
+            name: torch.from_numpy(v if count > 1 else np.repeat(v, 2, axis=0)).to(self._device)
+            for name, v in named.items()
+        }
         self._captured.clear()
         try:
             with torch.inference_mode():
-                whole = self._module(batch.to(self._device))
+                whole = self._module(batch[""]) if "" in batch else self._module(**batch)
         except Exception as fault:  # whatever the architecture's own code raises
             raise BackboneError(
-                f"{self._file.path}: refused a batch of shape {tuple(batch.shape)}: "
-                f"{(str(fault).strip().splitlines() or [type(fault).__name__])[0]}; check size, "
-                "channels and layout in the plan's preprocessing"
+                f"{self._file.path}: refused a batch of shape {(count, *rest)}: "
+                f"{(str(fault).strip().splitlines() or [type(fault).__name__])[0]}; check "
+                f"{self._file.hint}"
             ) from fault
         given = [self._captured_by(self._file.layer) if self._file.layer else whole]
         if self._file.logits:
             given.append(self._captured_by(self._file.logits))
-        return [self._array(output)[: len(images)] for output in given]
+        return [self._array(output)[:count] for output in given]
 
     def _captured_by(self, name: str) -> Any:
         if name not in self._captured:

@@ -135,7 +135,7 @@ def train(source: Source, out: Path) -> None:
                 f"arch: {file.arch}",
                 f"layer: {layer}",
                 f"logits: {own_head}",
-                f"preprocessing: {file.preprocessing.model_dump_json()}\n",
+                f"preprocessing: {file.preprocessing and file.preprocessing.model_dump_json()}\n",
             ]
         )
     )

@@ -1,0 +1,46 @@
+"""Texts to tokens. The only file that imports tokenizers."""
+
+from importlib.metadata import version
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+
+from gate.errors import BackboneError
+from gate.files import sha256_of
+from gate.plan import Tokenization
+
+
+class Tokenizer:
+    """A ``tokenizer.json``: data, which brings no code.
+
+    Raises:
+        BackboneError: Missing, or no such file.
+    """
+
+    def __init__(self, plan: Tokenization) -> None:
+        path = plan.tokenizer
+        self.versions = {
+            "tokenizers": version("tokenizers"),
+            "tokenizer": sha256_of(path, BackboneError),
+        }
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+            self._tokenizer.enable_truncation(plan.max_tokens)
+        except Exception as fault:  # the library raises nothing more special
+            raise BackboneError(
+                f"{path}: not a tokenizer.json that can be read: {fault}; save it by tokenizers"
+            ) from fault
+        # what the file says of padding is about batches of its own; a mask leaves these out anyway
+        known = self._tokenizer.padding or {}
+        self._tokenizer.enable_padding(
+            pad_id=known.get("pad_id", 0), pad_token=known.get("pad_token", "[PAD]")
+        )
+
+    def __call__(self, texts: list[str]) -> dict[str, NDArray[np.int64]]:
+        """Ids ``(N, T)`` of N texts, padded to the longest, and a mask that is 1 where one is."""
+        found = self._tokenizer.encode_batch(texts)
+        return {
+            "input_ids": np.array([each.ids for each in found], np.int64),
+            "attention_mask": np.array([each.attention_mask for each in found], np.int64),
+        }
