@@ -1,52 +1,230 @@
-"""Calibrated heads as files: one safetensors and one ONNX for each task."""
+"""Calibrated heads: a task's classifier with both label priors removed (GLA), fitted and written.
+
+Source: Zhu et al. 2023, arXiv 2310.08106.
+"""
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.numpy import save
+from numpy.typing import NDArray
 
-from gate import files
-from gate.backbone.onnx_runtime import linear_head
-from gate.probes.label_prior import calibrate
-from gate.trial import Trial
+from gate import files, gla
+from gate.errors import PlanError
+from gate.gla import Adjustment
+from gate.head import (
+    CosineHead,
+    LinearHead,
+    SourceHead,
+    ZeroShotHead,
+    fit_linear,
+    fit_nearest_class_mean,
+    out_of_fold_logits,
+)
+
+if TYPE_CHECKING:
+    from gate.backbone import Outputs
+    from gate.data import Split
+    from gate.plan import Task
+    from gate.transfer import Classifier
+    from gate.trial import Trial
+
+Floats = NDArray[np.floating[Any]]
 
 
-def write_heads(trial: Trial, folder: Path) -> Iterator[Path]:
-    """Write each head on frozen features with both priors removed (GLA); gives each file's path.
+@dataclass(frozen=True)
+class Calibrated:
+    """Two classifiers of a task's K classes, and how they are joined."""
 
-    A head is one linear layer on the backbone's features: ``weight`` (D, K), ``bias`` (K,). Its
-    metadata, JSON under the key ``gate``, say which backbone and classes it is for and how it was
-    made.
+    zero_shot: ZeroShotHead
+    fine_tuned: "Classifier"
+    how: Adjustment
+
+    def both(self, trial: "Trial", split: str) -> tuple[Floats, Floats]:
+        """Logits ``(N, K)`` of a split by the zero-shot and by the fine-tuned classifier."""
+        f_zs = self.zero_shot.logits(getattr(trial.outputs(split), self.zero_shot.reads))
+        return f_zs, _logits(trial, self.fine_tuned, split)
+
+    def logits(self, outputs: "Outputs") -> NDArray[np.float64]:
+        """Calibrated logits ``(N, K)`` of what the candidate gave, of a head on frozen features."""
+        f_zs = self.zero_shot.logits(getattr(outputs, self.zero_shot.reads))
+        return self.how.scores(f_zs, _head(self.fine_tuned).logits(outputs.features))["gla"]
+
+    def parts(self) -> tuple[LinearHead, CosineHead | SourceHead | None]:
+        """As one linear head, ``W = a_zs W_zs + a_ft W_ft``, ``bias = ... - log q - log p``.
+
+        Where the zero-shot classifier is not linear on the same features, it stands beside it, at
+        its temperature, and logits are the sum of both.
+        """
+        tuned, a_zs, a_ft = _head(self.fine_tuned), self.how.prior.scale, self.how.fine_tuned_scale
+        weight, beside = a_ft * tuned.weight, None
+        bias = a_ft * tuned.bias - self.how.prior.removed - np.log(self.how.frequencies)
+        if isinstance(self.zero_shot, LinearHead):
+            weight = weight + a_zs * self.zero_shot.weight
+            bias = bias + a_zs * self.zero_shot.bias
+        else:
+            beside = replace(self.zero_shot, scale=a_zs * self.zero_shot.scale)
+        return LinearHead(weight.astype(np.float32), bias.astype(np.float32)), beside
+
+
+def fit(trial: "Trial", name: str) -> Calibrated:
+    """The calibrated classifier of the task of that name.
+
+    Prior and temperatures come from logits of images that their classifiers were not fitted on: of
+    the held-out split, if the task has one, else of the training split, head by head on the part
+    left out.
 
     Raises:
-        GateError: A prior cannot be estimated, or a file cannot be written.
+        PlanError: The task's own head is not a fine-tuned one, or a held-out split is needed.
+        EvidenceError: No estimate.
     """
-    for name, task in trial.tasks(None).items():
+    task = trial.plan.tasks[name]
+    if task.head == "own":
+        raise PlanError(
+            f"tasks.{name}: its own head is not fine-tuned on anything, so there is nothing to "
+            "calibrate; name other tasks under label_prior.tasks"
+        )
+    if not task.fits_head and not task.held_out:
+        raise PlanError(
+            f"tasks.{name}: what {task.transfer.mode} transfer trains is calibrated on images that "
+            "it did not see; name a split under held_out"
+        )
+    train, fine_tuned = trial.split(str(task.train)), trial.classifier(task)
+    given = trial.zero_shot(name)
+    features = trial.features(train.name)
+    zero_shot = given or fit_nearest_class_mean(features, train.labels)
+    known = trial.split(task.held_out) if task.held_out else train
+    if given or task.held_out:
+        f_zs = zero_shot.logits(getattr(trial.outputs(known.name), zero_shot.reads))
+    else:
+        f_zs = _left_out(trial, fit_nearest_class_mean, train)
+    if task.held_out:
+        f_ft = _logits(trial, fine_tuned, known.name)
+    else:
+        f_ft = _left_out(trial, partial(fit_linear, l2=task.head.l2), train)
+    frequencies = np.bincount(train.labels) / len(train)
+    return Calibrated(zero_shot, fine_tuned, gla.adjustment(f_zs, f_ft, known.labels, frequencies))
+
+
+def averaged(trial: "Trial", name: str, found: Calibrated, split: str) -> dict[str, Floats]:
+    """WiSE-FT: logits ``(N, K)`` by the mean of both classifiers' weights, where these exist.
+
+    They do where the zero-shot head is linear on the same backbone's features, or on those of the
+    backbone before its full network was fine-tuned.
+
+    Source:
+        Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", at alpha = 0.5.
+    """
+    scratch = trial.plan.tasks[name].transfer.mode == "from_scratch"
+    if scratch or not isinstance(found.zero_shot, LinearHead):
+        return {}
+    tuned, own = _head(found.fine_tuned), found.zero_shot
+    weight, bias = (own.weight + tuned.weight) / 2, (own.bias + tuned.bias) / 2
+    head = LinearHead(weight.astype(np.float32), bias.astype(np.float32))
+    return {"wise_ft": head.logits(trial.features(split, trial.averaged(found.fine_tuned)))}
+
+
+def tasks(trial: "Trial", names: tuple[str, ...] | None) -> "dict[str, Task]":
+    """The named tasks, or all that can be calibrated."""
+    return {
+        name: task
+        for name, task in trial.tasks(names).items()
+        if names or task.fits_head or (task.held_out and task.head != "own")
+    }
+
+
+def _left_out(trial: "Trial", fit_head: Any, train: "Split") -> Floats:
+    features = trial.features(train.name)
+    return out_of_fold_logits(fit_head, features, train.labels, trial.plan.seed)
+
+
+def _logits(trial: "Trial", classifier: "Classifier", split: str) -> Floats:
+    return _head(classifier).logits(trial.features(split, classifier.backbone))
+
+
+def _head(classifier: "Classifier") -> LinearHead:
+    assert classifier.head is not None  # noqa: S101  # only `head: own` has none
+    return classifier.head
+
+
+# --- as files -------------------------------------------------------------------------------------
+
+
+def write_heads(trial: "Trial", folder: Path, *, with_backbone: bool = False) -> Iterator[Path]:
+    """Write each calibrated head on frozen features, as safetensors and ONNX; gives the paths.
+
+    Where both classifiers are linear on the same features, a head is one linear layer: ``weight``
+    (D, K) and ``bias`` (K,). Else it is a small graph, and ``zero_shot.scale`` and
+    ``zero_shot.weight`` (D, K) or ``zero_shot.members`` (K, G) stand beside them. Metadata, JSON
+    under the key ``gate``, say which backbone and classes it is for and how it was made.
+
+    Args:
+        trial: Its tasks' heads.
+        folder: Where they go.
+        with_backbone: Also one ONNX file of backbone and head, from images to logits.
+
+    Raises:
+        GateError: A prior cannot be estimated, the backbone is not ONNX, or a file cannot be
+            written.
+    """
+    from safetensors.numpy import save
+
+    from gate.backbone import onnx_runtime
+
+    if with_backbone and not trial.plan.backbone.onnx:
+        raise PlanError(
+            f"{trial.plan.backbone.path}: --with-backbone puts the head behind an ONNX backbone, "
+            "and this is none; export it to ONNX"
+        )
+    for name, task in tasks(trial, None).items():
         if not task.fits_head:
             continue
-        prior, head = calibrate(trial, task)
-        train = trial.split(str(task.train))
-        about = {
-            "backbone": trial.backbone.digest,
-            "classes": train.classes,
-            "label_prior": [round(float(share), 6) for share in prior.shares],
-            "method": "generalized logit adjustment (arXiv 2310.08106), nearest class mean as "
-            "zero-shot head",
-            "task": name,
-            "temperature_scale": prior.scale,
-            "train_data": train.digest,
-            "train_frequencies": [
-                round(float(p), 6) for p in np.bincount(train.labels) / len(train)
-            ],
-        }
+        found = fit(trial, name)
         # under one key, because safetensors writes several in an order of its own each time
-        metadata = {"gate": json.dumps(about, sort_keys=True)}
-        tensors = {"weight": np.ascontiguousarray(head.weight), "bias": head.bias}
-        for path, content in (
-            (folder / f"{name}.safetensors", save(tensors, metadata)),
-            (folder / f"{name}.onnx", linear_head(head.weight, head.bias, metadata)),
-        ):
+        metadata = {"gate": json.dumps(_about(trial, name, found), sort_keys=True)}
+        parts = found.parts()
+        written = {
+            folder / f"{name}.safetensors": save(_tensors(*parts), metadata),
+            folder / f"{name}.onnx": onnx_runtime.head_model(*parts, metadata),
+        }
+        if with_backbone:
+            whole = onnx_runtime.with_head(trial.plan.backbone, *parts, metadata)
+            written[folder / f"{name}.with_backbone.onnx"] = whole
+        for path, content in written.items():
             files.write(path, content)
             yield path
+
+
+def _tensors(linear: LinearHead, beside: CosineHead | SourceHead | None) -> dict[str, Any]:
+    tensors: dict[str, Any] = {"weight": linear.weight, "bias": linear.bias}
+    if beside:
+        tensors["zero_shot.scale"] = np.array([beside.scale], np.float32)
+    if isinstance(beside, CosineHead):
+        tensors["zero_shot.weight"] = beside.weight
+    if isinstance(beside, SourceHead):
+        tensors["zero_shot.members"] = beside.padded()
+    return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+
+
+def _about(trial: "Trial", name: str, found: Calibrated) -> dict[str, Any]:
+    task, how = trial.plan.tasks[name], found.how
+    train = trial.split(str(task.train))
+    known = trial.split(task.held_out) if task.held_out else train
+    return {
+        "backbone": trial.backbone.digest,
+        "classes": train.classes,
+        "estimation_data": known.digest,
+        "fine_tuned_scale": how.fine_tuned_scale,
+        "label_prior": [round(float(share), 6) for share in how.prior.shares],
+        "label_prior_removed": how.prior.helps,
+        "method": "generalized logit adjustment (arXiv 2310.08106)",
+        "task": name,
+        "temperature_scale": how.prior.scale,
+        "train_data": train.digest,
+        "train_frequencies": [round(float(p), 6) for p in how.frequencies],
+        "zero_shot": trial.zero_shot_digest(name) or "nearest class mean",
+    }

@@ -20,6 +20,7 @@ class Metric(NamedTuple):
 
 _trigger = ("task", "trigger")
 _overlay = ("task", "overlay")
+_method = ("task", "split", "method")
 _target = ("task", "trigger", "target")
 
 CATALOGUE: dict[str, dict[str, Metric]] = {
@@ -194,11 +195,67 @@ CATALOGUE: dict[str, dict[str, Metric]] = {
         "total_variation_to_uniform": Metric(
             "fraction", "lower", ("task",), "share of the prior that would have to move"
         ),
+        "kl_to_uniform": Metric(
+            "nats", "lower", ("task",), "divergence of the prior from the uniform one"
+        ),
+        "largest_over_smallest": Metric("ratio", "lower", ("task",), "of the prior's shares"),
+        "effective_classes": Metric(
+            "classes", "higher", ("task",), "exponential of the prior's entropy; K if uniform"
+        ),
+        "log_loss_gain": Metric(
+            "nats",
+            "higher",
+            ("task",),
+            "by how much removing the prior lowers the log loss of examples left out",
+        ),
+        "balanced_accuracy_gain": Metric(
+            "difference of fractions",
+            "higher",
+            ("task",),
+            "by how much removing the prior raises the mean accuracy of classes, on examples left "
+            "out",
+        ),
+        "accuracy": Metric("fraction", "higher", _method, "test images classified rightly"),
+        "balanced_accuracy": Metric("fraction", "higher", _method, "mean accuracy of the classes"),
+        "calibration_error": Metric(
+            "fraction", "lower", _method, "expected gap between confidence and accuracy, 15 bins"
+        ),
+        "group_accuracy": Metric(
+            "fraction",
+            "higher",
+            (*_method, "group"),
+            "mean accuracy of the classes in a third by prior (head, medium, tail) or, for a "
+            "long-tailed training set, by count (many, medium, few)",
+        ),
+        "class_accuracy": Metric(
+            "fraction",
+            "higher",
+            ("task", "method", "class"),
+            "test examples of the class classified rightly, before and after GLA",
+        ),
+        "worst_class_accuracy": Metric(
+            "fraction", "higher", ("task", "method"), "accuracy of the class where it is lowest"
+        ),
         "accuracy_gain": Metric(
             "difference of fractions",
             "higher",
             ("task",),
-            "calibrated head minus plain head, on the same test images",
+            "GLA minus the fine-tuned classifier, on the same test examples",
+        ),
+        "tail_gain": Metric(
+            "difference of fractions", "higher", ("task",), "the same, in the last group of classes"
+        ),
+        "head_loss": Metric(
+            "difference of fractions",
+            "lower",
+            ("task",),
+            "fine-tuned classifier minus GLA, in the first group of classes",
+        ),
+        "few_shot_accuracy": Metric(
+            "fraction",
+            "higher",
+            ("task", "method", "shots"),
+            "accuracy with so many training examples a class, mean over draws",
         ),
     },
 }

@@ -186,6 +186,10 @@ def calibrate(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")],
     backbone: Candidate = None,
     features: Features = None,
+    with_backbone: Annotated[
+        bool,
+        typer.Option("--with-backbone", help="Also one ONNX file of backbone and head, each."),
+    ] = False,
     zero_shot: Annotated[
         Path | None,
         typer.Option("--zero-shot", metavar="FILE", help="(N, K) of a pretrained classifier."),
@@ -235,12 +239,14 @@ def calibrate(
         from gate.calibrate import write_heads
 
         with _trial(plan, backbone, features) as trial:
-            for path in write_heads(trial, out):
+            for path in write_heads(trial, out, with_backbone=with_backbone):
                 print(path)
         return ExitCode.ACCEPT
     from gate import from_logits
     from gate.from_logits import Pair
 
+    if with_backbone:
+        raise typer.BadParameter("--with-backbone goes with PLAN; logits have no backbone")
     if zero_shot is None or fine_tuned is None or labels is None:
         raise typer.BadParameter("--zero-shot needs --fine-tuned and --labels")
     train = train_labels or train_shares

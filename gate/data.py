@@ -192,6 +192,8 @@ def open_split(name: str, plan: SplitPlan) -> Split:
         order[[classes.index(wanted) for wanted in names]] = np.arange(len(names))
         labels = order[labels]
         kept = kept[labels[kept] >= 0]
+    if plan.long_tailed:
+        kept = kept[_long_tail(labels[kept], len(names), plan.long_tailed)]
     labels = labels[kept]
     if not len(labels):
         raise DataError(f"{plan.path}: nothing is left for split {name!r}; see keep and shard")
@@ -214,6 +216,21 @@ def open_split(name: str, plan: SplitPlan) -> Split:
         _source=source,
         _rows=kept,
     )
+
+
+def _long_tail(labels: NDArray[np.int64], classes: int, ratio: float) -> NDArray[np.int64]:
+    """Rows to keep: the first of each class, in numbers that fall geometrically by the ratio.
+
+    As many as can be, so that every class has what the curve wants of it.
+
+    Source:
+        Cui et al. 2019, "Class-balanced loss" (long-tailed CIFAR).
+    """
+    counts = np.bincount(labels, minlength=classes)
+    falling = ratio ** -(np.arange(classes) / max(classes - 1, 1))
+    wanted = np.maximum((counts / falling).min() * falling, 1).astype(np.int64)
+    rows = [np.flatnonzero(labels == k)[:some] for k, some in enumerate(wanted)]
+    return np.sort(np.concatenate(rows))
 
 
 def _classes(plan: SplitPlan, source: "_Source") -> tuple[str, ...]:
@@ -326,7 +343,9 @@ def _open_table(plan: SplitPlan, builder: str, arguments: dict[str, Any]) -> _So
     datasets.disable_progress_bars()
     try:
         table = datasets.load_dataset(builder, split="train", streaming=True, **arguments)
-        features = table.features
+        features: dict[str, Any] = table.features or next(
+            iter(table), {}
+        )  # a .csv does not say what it has
         _require_columns(plan, list(features))
         if not plan.text:
             table = table.cast_column(plan.image, datasets.Image(decode=False))

@@ -11,6 +11,7 @@ from gate import files, gla, logits, priors, stats
 from gate.errors import DataError
 from gate.priors import Prior
 
+_WORST = 5
 _JOINT = (
     "temperature and bias by penalised maximum likelihood, ridge by marginal likelihood, "
     "cross-fitted over 5 folds"
@@ -32,9 +33,9 @@ def label_prior(scores: Path, labels: Path, clusters: Path | None, seed: int = 0
 
 def describe(prior: Prior, clustered: bool = False, seed: int = 0) -> dict[str, Any]:
     """All that is known of a prior, as JSON takes it."""
-    q, classes = prior.shares, len(prior.shares)
+    q = prior.shares
     low, high = prior.bounds
-    entropy = -float((q * np.log(q)).sum())
+    lean = priors.lean(prior, seed)
     said = {
         "method": _JOINT,
         "shares": _rounded(q),
@@ -46,12 +47,10 @@ def describe(prior: Prior, clustered: bool = False, seed: int = 0) -> dict[str, 
         else ("curvature" if prior.covariance.ndim == 2 else "diagonal of the curvature"),
         "temperature_scale": prior.scale,
         "spread": prior.spread,
-        "total_variation_to_uniform": _interval(
-            stats.Interval(*priors.distance_to_uniform(prior, seed))
-        ),
-        "kl_to_uniform": round(float(np.log(classes)) - entropy, 6),
-        "largest_over_smallest": round(float(q.max() / q.min()), 6),
-        "effective_classes": round(float(np.exp(entropy)), 6),
+        "total_variation_to_uniform": _interval(lean.total_variation),
+        "kl_to_uniform": _interval(lean.kl),
+        "largest_over_smallest": _interval(lean.largest_over_smallest),
+        "effective_classes": _interval(lean.effective_classes),
         "separable": prior.separable,
         "removed": prior.helps,
         "remarks": remarks(prior),
@@ -162,10 +161,43 @@ def calibrate(
         ),
     }
     if test and wanted[2] is not None:
-        told["test"] = gla.worth(how, *wanted[:2], wanted[2], seed)
+        thirds = gla.by_prior(how.prior.shares)
+        told["test"] = _worth(gla.worth(how, *wanted[:2], wanted[2], thirds, seed=seed))
     logits.write(adjusted, {"logits": gla_logits, "predictions": gla_logits.argmax(axis=1)})
     files.write(about, files.json_of(told))
     return [adjusted, about]
+
+
+def _worth(found: gla.Worth) -> dict[str, Any]:
+    """As JSON takes it, with the classes that are worst after the adjustment."""
+    before, after = (found.methods[name].classes for name in ("fine_tuned", "gla"))
+    worst = sorted(range(len(after)), key=lambda k: after[k].value)[:_WORST]
+    return {
+        "methods": {
+            name: {
+                "accuracy": _interval(one.accuracy),
+                "balanced_accuracy": _interval(one.balanced_accuracy),
+                **{group: _interval(each) for group, each in one.groups.items()},
+                "log_loss": _interval(one.log_loss),
+                "expected_calibration_error": _interval(one.calibration_error),
+            }
+            for name, one in found.methods.items()
+        },
+        **{
+            name: _interval(getattr(found, name))
+            for name in (
+                "accuracy_gain",
+                "balanced_accuracy_gain",
+                "tail_gain",
+                "head_loss",
+                "log_loss_gain",
+            )
+        },
+        "worst_classes": [
+            {"class": k, "before": _interval(before[k]), "after": _interval(after[k])}
+            for k in worst
+        ],
+    }
 
 
 def _frequencies(path: Path, classes: int) -> NDArray[np.float64]:

@@ -3,9 +3,9 @@
 Source: Zhu et al. 2023, arXiv 2310.08106. ``f_gla = a_zs f_zs - log q + a_ft f_ft - log p``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gate import priors, stats
 from gate.errors import EvidenceError
 from gate.priors import Prior
+from gate.stats import Interval
 
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
@@ -21,6 +22,7 @@ METHODS = ("zero_shot", "debiased", "fine_tuned", "logit_adjustment", "plain_ens
 _ROWS = 4096
 _BINS = 15
 _DRAWS = 200
+_MANY, _FEW = 100, 20  # training examples of a class
 
 
 @dataclass(frozen=True)
@@ -103,103 +105,152 @@ def combined(
         yield rows, how.scores(zero_shot[rows], fine_tuned[rows])
 
 
-@dataclass(frozen=True)
-class Outcome:
+# --- what it is worth -----------------------------------------------------------------------------
+
+
+class Outcome(NamedTuple):
     """What one method makes of each of N labelled samples."""
 
-    predicted: Labels  # (N,)
+    hits: NDArray[np.float64]  # (N,): 1 where the class is right
     confidence: NDArray[np.float64]  # (N,)
     log_loss: NDArray[np.float64]  # (N,)
 
 
-def outcomes(
-    how: Adjustment, zero_shot: Floats, fine_tuned: Floats, labels: Labels
-) -> dict[str, Outcome]:
-    """Predictions, confidences and log losses by each method.
+class Quality(NamedTuple):
+    """What one method is worth; ``groups`` and ``classes`` are mean accuracies of classes."""
+
+    accuracy: Interval
+    balanced_accuracy: Interval
+    groups: dict[str, Interval]
+    classes: tuple[Interval, ...]  # (K,)
+    log_loss: Interval
+    calibration_error: Interval
+
+
+class Worth(NamedTuple):
+    """Each method by itself, and GLA less the fine-tuned classifier, on the same samples.
+
+    The last group's gain and the first group's loss are of mean accuracy of their classes.
+    """
+
+    methods: dict[str, Quality]
+    accuracy_gain: Interval
+    balanced_accuracy_gain: Interval
+    tail_gain: Interval
+    head_loss: Interval
+    log_loss_gain: Interval
+
+
+def outcome(scores: Floats, labels: Labels) -> Outcome:
+    """Whether each sample is right by its scores ``(n, K)``, how sure, and its log loss."""
+    f = np.asarray(scores - scores.max(axis=1, keepdims=True), np.float64)
+    log_total = np.log(np.exp(f).sum(axis=1))
+    return Outcome(
+        (f.argmax(axis=1) == labels).astype(float),
+        np.exp(-log_total),
+        log_total - f[np.arange(len(labels)), labels],
+    )
+
+
+def worth(
+    how: Adjustment,
+    zero_shot: Floats,
+    fine_tuned: Floats,
+    labels: Labels,
+    groups: Mapping[str, Labels],
+    others: Mapping[str, Floats] | None = None,
+    seed: int = 0,
+) -> Worth:
+    """What each method is worth on labelled samples, and GLA's gains, with 95 % intervals.
+
+    Log loss and calibration error take the samples as they come: GLA's posteriors are for balanced
+    classes.
+
+    Args:
+        how: Prior, temperatures and frequencies.
+        zero_shot: ``(N, K)``.
+        fine_tuned: ``(N, K)``.
+        labels: ``(N,)``, every class present.
+        groups: Classes by name, from head to tail; see ``by_prior`` and ``by_count``.
+        others: Logits ``(N, K)`` of further methods.
+        seed: Of the bootstrap.
 
     Raises:
         EvidenceError: Logits or labels that do not fit each other.
     """
     priors.check(zero_shot, labels)
-    n = len(labels)
-    found = {m: Outcome(np.empty(n, np.int64), np.empty(n), np.empty(n)) for m in METHODS}
+    parts: dict[str, list[Outcome]] = {}
     for rows, scores in combined(how, zero_shot, fine_tuned):
-        y = labels[rows]
-        for method, of_all in scores.items():
-            f = of_all - of_all.max(axis=1, keepdims=True)
-            log_total = np.log(np.exp(f).sum(axis=1))
-            found[method].predicted[rows] = f.argmax(axis=1)
-            found[method].confidence[rows] = np.exp(-log_total)
-            found[method].log_loss[rows] = log_total - f[np.arange(len(y)), y]
-    return found
-
-
-def worth(
-    how: Adjustment, zero_shot: Floats, fine_tuned: Floats, labels: Labels, seed: int = 0
-) -> dict[str, Any]:
-    """What each method is worth on labelled samples, and GLA's gains, with 95 % intervals.
-
-    Head, medium and tail are thirds of the classes by q, largest first; the gains are of balanced
-    accuracy: GLA over fine-tuned in the tail, and fine-tuned over GLA in the head. Log loss and
-    calibration error take the samples as they come: GLA's posteriors are for balanced classes.
-
-    Raises:
-        EvidenceError: Logits or labels that do not fit each other, or fewer than 3 classes.
-    """
-    found = outcomes(how, zero_shot, fine_tuned, labels)
-    thirds = parts(how.prior.shares)
-    hits = {method: (one.predicted == labels).astype(float) for method, one in found.items()}
-    table = {}
-    for method, one in found.items():
-        error = calibration_error(one.confidence, hits[method], seed)
-        table[method] = {
-            "accuracy": _interval(stats.rate(int(hits[method].sum()), len(labels))),
-            "balanced_accuracy": _interval(stats.mean_of_classes(hits[method], labels)),
-            **{
-                name: _interval(_within(hits[method], labels, classes))
-                for name, classes in thirds.items()
-            },
-            "log_loss": _interval(stats.mean(one.log_loss)),
-            "expected_calibration_error": _interval(error),
-        }
-    gain = hits["gla"] - hits["fine_tuned"]
-    before = np.bincount(labels, hits["fine_tuned"]) / np.bincount(labels)
-    after = np.bincount(labels, hits["gla"]) / np.bincount(labels)
-    worst = np.argsort(after, kind="stable")[:5]
-    return {
-        "methods": table,
-        "balanced_accuracy_gain": _interval(stats.mean_of_classes(gain, labels)),
-        "tail_gain": _interval(_within(gain, labels, thirds["tail"])),
-        "head_loss": _interval(_within(-gain, labels, thirds["head"])),
-        "log_loss_gain": _interval(
-            stats.mean(found["fine_tuned"].log_loss - found["gla"].log_loss)
-        ),
-        "worst_classes": [
-            {"class": int(k), "before": float(before[k]), "after": float(after[k])} for k in worst
-        ],
+        more = {name: logits[rows] for name, logits in (others or {}).items()}
+        for method, of_all in {**more, **scores}.items():
+            parts.setdefault(method, []).append(outcome(of_all, labels[rows]))
+    found = {
+        method: Outcome(*map(np.concatenate, zip(*pieces, strict=True)))
+        for method, pieces in parts.items()
     }
+    before, after = found["fine_tuned"], found["gla"]
+    gain = after.hits - before.hits
+    first, *_, last = groups.values()
+    return Worth(
+        {name: _quality(one, labels, groups, seed) for name, one in found.items()},
+        stats.paired_difference(
+            both=int((after.hits * before.hits).sum()),
+            first=int((gain > 0).sum()),
+            second=int((gain < 0).sum()),
+            n=len(labels),
+        ),
+        stats.mean_of_classes(gain, labels),
+        _within(gain, labels, last),
+        _within(-gain, labels, first),
+        stats.mean(before.log_loss - after.log_loss),
+    )
 
 
-def parts(shares: NDArray[np.float64]) -> dict[str, Labels]:
-    """Classes of the head, medium and tail third by share, largest first.
+def _quality(found: Outcome, labels: Labels, groups: Mapping[str, Labels], seed: int) -> Quality:
+    right, counts = np.bincount(labels, found.hits), np.bincount(labels)
+    return Quality(
+        stats.rate(int(found.hits.sum()), len(labels)),
+        _of_rates(stats.mean_of_classes(found.hits, labels)),
+        {name: _of_rates(_within(found.hits, labels, each)) for name, each in groups.items()},
+        tuple(stats.rate(int(k), int(n)) for k, n in zip(right, counts, strict=True)),
+        stats.mean(found.log_loss),
+        calibration_error(found.confidence, found.hits, seed),
+    )
 
-    Raises:
-        EvidenceError: Fewer than 3 classes.
 
-    >>> parts(np.array([0.1, 0.6, 0.3]))["head"]
+def by_prior(shares: NDArray[np.float64]) -> dict[str, Labels]:
+    """Classes of the head, medium and tail third by share, largest first; of two, head and tail.
+
+    >>> by_prior(np.array([0.1, 0.6, 0.3]))["head"]
     array([1])
     """
-    if len(shares) < 3:
-        raise EvidenceError(
-            f"calibrate: {len(shares)} classes; head, medium and tail need at least 3"
-        )
+    names = ("head", "medium", "tail") if len(shares) > 2 else ("head", "tail")
     order = np.argsort(-shares, kind="stable")
-    return dict(zip(("head", "medium", "tail"), np.array_split(order, 3), strict=True))
+    return dict(zip(names, np.array_split(order, len(names)), strict=True))
+
+
+def by_count(counts: NDArray[np.int64]) -> dict[str, Labels]:
+    """Classes of a long-tailed training set: many (> 100 samples), medium, few (< 20).
+
+    Groups without a class are left out.
+
+    Source:
+        Liu et al. 2019, "Large-scale long-tailed recognition in an open world".
+
+    >>> by_count(np.array([500, 50, 5]))["few"]
+    array([2])
+    """
+    members = {
+        "many": counts > _MANY,
+        "medium": (counts >= _FEW) & (counts <= _MANY),
+        "few": counts < _FEW,
+    }
+    return {name: np.flatnonzero(which) for name, which in members.items() if which.any()}
 
 
 def calibration_error(
     confidence: NDArray[np.float64], hits: NDArray[np.float64], seed: int
-) -> stats.Interval:
+) -> Interval:
     """Expected calibration error in 15 bins of equal width, with a bootstrap interval.
 
     The bootstrap is reflected: resampling adds a bias of its own to an error that cannot be
@@ -216,17 +267,14 @@ def calibration_error(
     for _ in range(_DRAWS):
         times = rng.multinomial(n, np.full(n, 1 / n))
         draws.append(float(np.abs(np.bincount(bins, surplus * times, _BINS)).sum() / n))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return stats.Interval(
-        value, min(max(2 * value - float(high), 0), value), max(2 * value - float(low), value)
-    )
+    return stats.reflected(value, draws, low=0.0)
 
 
-def _within(values: NDArray[np.float64], labels: Labels, classes: Labels) -> stats.Interval:
+def _of_rates(found: Interval) -> Interval:
+    return Interval(found.value, max(found.low, 0.0), min(found.high, 1.0))
+
+
+def _within(values: NDArray[np.float64], labels: Labels, classes: Labels) -> Interval:
     rows = np.isin(labels, classes)
     of = np.searchsorted(np.sort(classes), labels[rows])
     return stats.mean_of_classes(values[rows], of)
-
-
-def _interval(found: stats.Interval) -> dict[str, float]:
-    return {name: round(value, 6) for name, value in found._asdict().items()}

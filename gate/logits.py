@@ -1,4 +1,4 @@
-"""Logits, labels and class shares as files: .npy, .npz, .safetensors, .csv, .parquet.
+"""Logits, labels, shares, embeddings as files: .npy, .npz, .safetensors, .csv, .parquet.
 
 A file holds one array; where it holds several, one of them has the name that is looked for.
 ``.npy`` is mapped, not read, so that any length will do; nothing is unpickled. The only file that
@@ -36,6 +36,26 @@ def read_logits(path: Path) -> NDArray[np.floating[Any]]:
     if not found.dtype.isnative:
         found = found.astype(found.dtype.newbyteorder("="))
     return found
+
+
+def read_embeddings(path: Path) -> tuple[NDArray[np.float32], tuple[str, ...] | None]:
+    """Class embeddings ``(K, D)`` and, where the file has them, the names of the classes.
+
+    Names are an array ``classes`` in an ``.npz``.
+
+    Raises:
+        DataError: The file cannot be read, or holds no finite matrix of numbers.
+    """
+    found = _as_numbers(path, _read(path, "embeddings"))
+    if found.ndim != 2 or not found.size or not np.isfinite(found).all():
+        raise DataError(
+            f"{path}: shape {found.shape}; class embeddings are a finite (K, D), a row a class"
+        )
+    classes = None
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as held:
+            classes = tuple(map(str, held["classes"])) if "classes" in held.files else None
+    return found.astype(np.float32), classes
 
 
 def read_labels(path: Path, name: str = "labels") -> NDArray[np.int64]:

@@ -170,6 +170,12 @@ class SplitPlan(Value):
     )
     attributes: tuple[str, ...] = Field((), description="Columns of attributes.")
     shard: Shard | None = None
+    long_tailed: float | None = Field(
+        None,
+        gt=1,
+        description="Keep fewer and fewer examples from class to class, the last this many times "
+        "fewer than the first.",
+    )
     balanced: tuple[str, ...] = Field(
         (), description="Columns whose groups are claimed to be of equal size."
     )
@@ -268,6 +274,55 @@ class Transfer(Value):
         return self.training or Training()
 
 
+class ZeroShot(Value):
+    """A classifier of a task's classes that saw none of its training data, by one of three ways.
+
+    Its label prior is estimated and removed. Unless one is given, the nearest class mean stands in.
+    """
+
+    embeddings: Path | None = Field(
+        None, description="File of class embeddings (K, D), as CLIP's text encoder gives them."
+    )
+    prompts: tuple[str, ...] = Field(
+        (), description="Such as 'a photo of a {}.': class embeddings are their mean, encoded."
+    )
+    encoder: BackboneFile | None = Field(
+        None, description="Of prompts, for a backbone of images; a text backbone encodes its own."
+    )
+    names: dict[Name, str] = Field(
+        {}, description="What prompts call a class, where its name will not do."
+    )
+    source: dict[Name, tuple[Annotated[int, Field(ge=0)], ...]] = Field(
+        {}, description="For each class, the classes of the backbone's own head that belong to it."
+    )
+    scale: float = Field(
+        100.0, gt=0, description="Of cosines: CLIP's logit scale, 1 / temperature."
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        ways = [name for name in ("embeddings", "prompts", "source") if getattr(self, name)]
+        if len(ways) != 1:
+            raise ValueError(f"state one of embeddings, prompts and source; found {ways or 'none'}")
+        if not self.prompts and (self.encoder or self.names):
+            raise ValueError("encoder and names go with prompts; drop them, or give prompts")
+        if self.encoder and not self.encoder.text:
+            raise ValueError("encoder: takes images; prompts need one with text.tokenizer")
+        for prompt in self.prompts:
+            if prompt.count("{}") != 1:
+                raise ValueError(
+                    f"prompts: {prompt!r} has {prompt.count('{}')} places for the class; write one "
+                    "{}"
+                )
+        for name, members in self.source.items():
+            if not members:
+                raise ValueError(f"source.{name}: no class of the own head; name at least one")
+        used = [index for members in self.source.values() for index in members]
+        if twice := sorted({index for index in used if used.count(index) > 1}):
+            raise ValueError(f"source: class {twice[0]} of the own head belongs to two classes")
+        return self
+
+
 class Task(Value):
     """A downstream task: a classifier is trained on one split and tried on another.
 
@@ -279,12 +334,26 @@ class Task(Value):
     head: Head | Literal["own"] = Head()
     transfer: Transfer = Transfer()
     debias: Stamped | None = None
+    zero_shot: ZeroShot | None = None
+    held_out: str | None = Field(
+        None,
+        description="Split that nothing is trained on, to estimate label prior and temperatures; "
+        "without it, the training split is used, head by head on a part left out.",
+    )
+    shifted: tuple[str, ...] = Field(
+        (), description="Further test splits of the same classes, from another distribution."
+    )
 
     @model_validator(mode="after")
     def _trains_what_is_named(self) -> Self:
         if self.head == "own":
             if self.train or self.debias or self.transfer != Transfer():
                 raise ValueError("head: own trains nothing; drop train, transfer and debias")
+            if self.zero_shot or self.held_out or self.shifted:
+                raise ValueError(
+                    "head: own has no fine-tuned head to calibrate; drop zero_shot, held_out and "
+                    "shifted"
+                )
         elif not self.train:
             raise ValueError("train: name a split to train on, or say head: own")
         elif self.transfer.trains and self.head != Head():
@@ -306,8 +375,19 @@ class Task(Value):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of its training split, if it has one, and of its test split."""
-        return (self.train, self.test) if self.train else (self.test,)
+        """Names of all its splits, in the order of training, held out, test, shifted."""
+        first = (self.train, self.held_out, self.test)
+        return (*(name for name in first if name), *self.shifted)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that changes a number; not the files, whose digests stand elsewhere."""
+        dumped = self.model_dump(mode="json", exclude={"zero_shot"})
+        if self.zero_shot:
+            given = self.zero_shot.model_dump(mode="json", exclude={"embeddings", "encoder"})
+            encoder = self.zero_shot.encoder
+            dumped["zero_shot"] = {**given, "encoder": encoder.settings if encoder else None}
+        return dumped
 
 
 class Plan(Value):
@@ -335,6 +415,23 @@ class Plan(Value):
                     )
             if task.train == task.test:
                 raise ValueError(f"tasks.{name}: trains and tests on the same split {task.train!r}")
+            if len(set(task.splits)) < len(task.splits):
+                raise ValueError(f"tasks.{name}: names a split twice; each has one use")
+            if task.zero_shot and task.zero_shot.source and not self.backbone.logits:
+                raise ValueError(
+                    f"tasks.{name}.zero_shot.source: needs backbone.logits, the output of its own "
+                    "head"
+                )
+            if (
+                task.zero_shot
+                and task.zero_shot.prompts
+                and not task.zero_shot.encoder
+                and not self.backbone.text
+            ):
+                raise ValueError(
+                    f"tasks.{name}.zero_shot.prompts: the backbone takes images; name the text "
+                    "encoder that belongs to it under encoder"
+                )
             if self.backbone.text and (task.transfer.trains or task.debias or task.ignores):
                 raise ValueError(
                     f"tasks.{name}: transfer, debias and head.ignore are for images, and the "

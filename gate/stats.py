@@ -175,7 +175,9 @@ def mean(values: "NDArray[np.float64]") -> Interval:
 def mean_of_classes(values: "NDArray[np.float64]", classes: "NDArray[np.int64]") -> Interval:
     """Mean of the classes' means, with its normal interval; every class has values.
 
-    A class with a single value says nothing of its variance: it takes the mean one of the others.
+    Values are of hits: 0 and 1, or differences of such. A class with a single value says nothing
+    of its variance: it takes the mean one of the others. Where hardly any value differs, the
+    interval reaches as far as that of a rate of which nothing was seen (Wilson).
 
     >>> import numpy as np
     >>> mean_of_classes(np.array([0.0, 1.0, 1.0, 1.0]), np.array([0, 0, 1, 1]))
@@ -192,8 +194,39 @@ def mean_of_classes(values: "NDArray[np.float64]", classes: "NDArray[np.int64]")
     variances = squares / np.maximum(counts - 1, 1)
     variances[~several] = variances[several].mean()
     reach = _Z * math.sqrt(float((variances / counts).sum())) / len(counts)
+    reach = max(reach, _Z**2 / (len(values) + _Z**2))
     value = float(means.mean())
     return Interval(value, value - reach, value + reach)
+
+
+def reflected(
+    value: float, draws: Sequence[float], low: float = -math.inf, high: float = math.inf
+) -> Interval:
+    """The basic bootstrap: quantiles of the draws, reflected at the value.
+
+    Resampling adds a bias of its own to whatever cannot be negative, such as a distance; reflected,
+    it is taken off and not doubled.
+
+    Args:
+        value: The estimate.
+        draws: What it comes to when the data are drawn again.
+        low: The least that is possible.
+        high: The most.
+
+    Source:
+        Davison & Hinkley 1997, section 5.2.
+
+    >>> reflected(1.0, [0.8, 1.1, 1.1, 1.3], low=0)
+    Interval(value=1.0, low=0.715, high=1.1775)
+    """
+    import numpy as np
+
+    below, above = (float(q) for q in np.quantile(draws, [0.025, 0.975]))
+    return Interval(
+        value,
+        min(max(2 * value - above, low), value),
+        max(min(2 * value - below, high), value),
+    )
 
 
 def largest(candidates: Sequence[Interval]) -> Interval:

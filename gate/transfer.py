@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 
-from gate import embed
+from gate import embed, files
 from gate.backbone import Backbone, Outputs
 from gate.data import Split
 from gate.errors import EvidenceError, PlanError
@@ -212,3 +212,22 @@ def _fine_tuned(trial: "Trial", task: Task, backbone: Backbone) -> Classifier:
     tensors = load_file(folder / HEAD)
     tuned = BackboneFile(**{**file.model_dump(), "weights": folder / WEIGHTS, "logits": None})
     return Classifier(Backbone(tuned), LinearHead(tensors["weight"], tensors["bias"]))
+
+
+def averaged(trial: "Trial", tuned: Backbone) -> Backbone:
+    """The candidate with the mean of its weights and of the tuned network's; itself if not tuned.
+
+    Source:
+        Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
+    """
+    first, second = trial.backbone, tuned
+    if first.digest == second.digest:
+        return first
+    path = trial.folder / f"average-{first.digest[7:23]}-{second.digest[7:23]}.safetensors"
+    if not path.exists():
+        pretrained, weights = load_file(first.file.path), load_file(second.file.path)
+        for name, tensor in weights.items():
+            if name in pretrained and np.issubdtype(tensor.dtype, np.floating):
+                weights[name] = (tensor + pretrained[name].astype(tensor.dtype)) / 2
+        files.write(path, save(weights))
+    return Backbone(BackboneFile(**{**second.file.model_dump(), "weights": path}))

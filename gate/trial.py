@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gate import embed, transfer
+from gate import embed, transfer, zero_shot
 from gate.backbone import Backbone, Outputs
 from gate.data import Split, open_split
 from gate.errors import PlanError
-from gate.head import LinearHead
+from gate.head import LinearHead, ZeroShotHead
 from gate.plan import Plan, Task
 from gate.strict_yaml import nearest
 from gate.transfer import Classifier
@@ -35,6 +35,7 @@ class Trial:
         self.folder = folder
         self._show_progress = show_progress
         self._splits: dict[str, Split] = {}
+        self._zero_shots: dict[str, zero_shot.Made] = {}
         self._classifiers: dict[tuple[str, str], Classifier] = {}
 
     @cached_property
@@ -64,12 +65,13 @@ class Trial:
                 raise PlanError(f"unknown task {name!r}; {nearest(name, self.plan.tasks)}")
         tasks = {name: self.plan.tasks[name] for name in names or self.plan.tasks}
         for name, task in tasks.items():
-            first, last = (self.split(split).classes for split in (task.splits[0], task.test))
-            if first != last:
-                raise PlanError(
-                    f"tasks.{name}: {task.train} has classes {', '.join(first)}, and {task.test} "
-                    f"has {', '.join(last)}; a head needs the same on both"
-                )
+            wanted = self.split(task.test).classes
+            for split in task.splits:
+                if (found := self.split(split).classes) != wanted:
+                    raise PlanError(
+                        f"tasks.{name}: {split} has classes {', '.join(found)}, and {task.test} "
+                        f"has {', '.join(wanted)}; a head needs the same on both"
+                    )
         return tasks
 
     def outputs(self, split: str, backbone: Backbone | None = None) -> Outputs:
@@ -94,6 +96,27 @@ class Trial:
             self._classifiers[key] = transfer.classifier(self, task, chosen)
         return self._classifiers[key]
 
+    def averaged(self, tuned: Classifier) -> Backbone:
+        """The candidate with its weights and those of a fine-tuned network averaged."""
+        return transfer.averaged(self, tuned.backbone)
+
+    def zero_shot(self, name: str) -> ZeroShotHead | None:
+        """The zero-shot classifier of the task of that name, if it has one, made once.
+
+        Raises:
+            GateError: Its file cannot be read, or it does not fit the classes or the features.
+        """
+        described = self.plan.tasks[name].zero_shot
+        if described is None:
+            return None
+        if name not in self._zero_shots:
+            self._zero_shots[name] = zero_shot.made(self, name, described)
+        return self._zero_shots[name].head
+
+    def zero_shot_digest(self, name: str) -> str | None:
+        """What the zero-shot classifier of a task was made from, if it has one."""
+        return self._zero_shots[name].digest if self.zero_shot(name) else None
+
     def head(self, task: Task, backbone: Backbone | None = None) -> LinearHead:
         """The linear head of a task on frozen features.
 
@@ -117,17 +140,19 @@ class Trial:
         self, probe: str, settings: dict[str, Any], measurements: tuple[Measurement, ...]
     ) -> Evidence:
         """What a probe measured, with all that it depends on."""
+        splits = {name: split.digest for name, split in self._splits.items()}
+        others = {f"zero_shot of {n}": found.digest for n, found in self._zero_shots.items()}
         return Evidence(
             probe=probe,
             settings={
                 "probe": settings,
                 "batch_size": self.plan.batch_size,
                 "backbone": self.plan.backbone.settings,
-                "tasks": {name: t.model_dump(mode="json") for name, t in self.plan.tasks.items()},
+                "tasks": {name: task.settings for name, task in self.plan.tasks.items()},
             },
             backbone=self.backbone.digest,
             reference=self.reference.digest if self.reference else None,
-            data={name: split.digest for name, split in sorted(self._splits.items())},
+            data=dict(sorted({**splits, **others}.items())),
             seed=self.plan.seed,
             versions={
                 "gate": version("gate"),

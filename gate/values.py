@@ -41,7 +41,7 @@ def digest_of(value: Value) -> str:
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 Labels = Annotated[dict[str, str], AfterValidator(lambda about: dict(sorted(about.items())))]
-Unit = Literal["fraction", "difference of fractions"]
+Unit = Literal["fraction", "difference of fractions", "nats", "ratio", "classes"]
 Outcome = Literal["pass", "fail", "inconclusive", "missing", "waived"]
 Decision = Literal["accept", "reject", "inconclusive"]
 Severity = Literal["block", "warn"]

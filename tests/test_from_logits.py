@@ -157,9 +157,9 @@ def test_half_of_what_calibrate_needs_is_a_wrong_use(arguments: list[str], says:
 def test_gla_is_worth_more_than_its_parts_on_exact_evidence() -> None:
     from pipelines.papers.gla import planted as paper
 
-    rows = paper.run()["worth"]["methods"]
+    rows = paper.run()["worth"]
 
-    low, high = ({m: row["accuracy"][end] for m, row in rows.items()} for end in ("low", "high"))
+    _, low, high = ({m: row["accuracy"][end] for m, row in rows.items()} for end in range(3))
     assert high["zero_shot"] < low["debiased"]
     assert high["fine_tuned"] < low["logit_adjustment"]
     assert high["logit_adjustment"] < low["plain_ensemble"]
@@ -175,9 +175,21 @@ def test_the_calibration_error_is_the_sum_over_bins() -> None:
     assert found.low <= found.value <= found.high
 
 
-def test_no_head_and_tail_of_two_classes() -> None:
-    with pytest.raises(EvidenceError, match="2 classes; head, medium and tail need at least 3"):
-        gla.parts(np.array([0.5, 0.5]))
+def test_classes_are_grouped_by_prior_or_by_training_count() -> None:
+    thirds = gla.by_prior(np.array([0.1, 0.4, 0.2, 0.05, 0.2, 0.05]))
+    assert {name: which.tolist() for name, which in thirds.items()} == {
+        "head": [1, 2],
+        "medium": [4, 0],
+        "tail": [3, 5],
+    }
+    assert list(gla.by_prior(np.array([0.2, 0.8]))) == ["head", "tail"]
+    by_count = gla.by_count(np.array([101, 100, 20, 19]))
+    assert {name: which.tolist() for name, which in by_count.items()} == {
+        "many": [0],
+        "medium": [1, 2],
+        "few": [3],
+    }
+    assert list(gla.by_count(np.array([500, 5]))) == ["many", "few"]
 
 
 def file(folder: Path, name: str, content: object) -> Path:

@@ -136,14 +136,16 @@ def test_standard_errors_cover_the_truth_in_about_95_of_100_samples() -> None:
     assert 0.91 <= covered / 500 <= 0.99
 
 
-def test_the_distance_to_uniform_has_an_interval_around_the_truth() -> None:
+def test_each_measure_of_leaning_has_an_interval_around_the_truth() -> None:
     logits, labels = exact_logits(PLANTED, np.array([600] * 5), 2)
 
-    value, low, high = priors.distance_to_uniform(priors.estimate(logits, labels), seed=0)
+    lean = priors.lean(priors.estimate(logits, labels), seed=0)
 
-    truth = np.abs(PLANTED - 0.2).sum() / 2
-    assert 0 < low <= truth <= high < 1
-    assert low <= value <= high
+    kl = np.log(5) + (PLANTED * np.log(PLANTED)).sum()
+    truths = (np.abs(PLANTED - 0.2).sum() / 2, kl, PLANTED.max() / PLANTED.min(), 5 * np.exp(-kl))
+    for truth, (value, low, high) in zip(truths, lean, strict=True):
+        assert 0 < low <= truth <= high
+        assert low < value < high
 
 
 def _no_class(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -179,24 +181,6 @@ def test_separable_data_give_a_finite_prior() -> None:
     logits = np.eye(3, dtype=np.float32)[labels] * 50
 
     assert np.isfinite(priors.estimate(logits, labels).shares).all()
-
-
-def test_the_adjusted_head_equals_the_formula_on_logits() -> None:
-    features, labels = blobs((60, 50, 40))
-    zero_shot, fine_tuned = (
-        fit_nearest_class_mean(features, labels),
-        fit_linear(features, labels, 1),
-    )
-    prior = priors.Prior(np.array([0.5, 0.3, 0.2]), np.eye(3), 0.7)
-    frequencies = np.array([0.4, 0.33, 0.27])
-    expected = (
-        0.7 * zero_shot.logits(features) - np.log(prior.shares)
-        + 0.9 * fine_tuned.logits(features) - np.log(frequencies)
-    )  # fmt: skip
-
-    head = priors.adjusted(zero_shot, prior, fine_tuned, 0.9, frequencies)
-
-    np.testing.assert_allclose(head.logits(features), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_removing_a_planted_prior_gains_accuracy_on_balanced_data() -> None:

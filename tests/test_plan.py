@@ -76,7 +76,7 @@ def test_every_shipped_plan_loads(path: str) -> None:
         ),
         (
             lambda p: p.update(reference={"onnx": "x", "preprocessing": {"size": 31}}),
-            "the same images must serve both",
+            "the same data must serve both",
         ),
     ],
 )

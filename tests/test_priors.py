@@ -150,7 +150,7 @@ def test_many_classes_are_fitted_as_few_are(monkeypatch: pytest.MonkeyPatch) -> 
     assert total_variation(found.shares, expected.shares) < 0.01
     assert found.covariance.shape == (20,)
     assert (found.errors < 1.2 * expected.errors).all()
-    assert priors.distance_to_uniform(found, 0)[0] > 0.3
+    assert priors.lean(found, 0).total_variation.value > 0.3
 
 
 def test_intervals_hold_the_truth_in_95_of_100_cases() -> None:

@@ -14,6 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from gate.errors import BackboneError
+from gate.head import CosineHead, LinearHead, SourceHead
 from gate.plan import BackboneFile
 from gate.strict_yaml import nearest
 
@@ -22,7 +23,7 @@ log = logging.getLogger("gate")
 # operators that ONNX Runtime brings itself; others would need a library of somebody's
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 _TOKENS = {"input_ids", "attention_mask", "token_type_ids"}
-_OPSET = 17
+_OPSET, _OLDEST = 17, 13  # of heads, and of backbones that one is put behind
 
 
 class OnnxRuntime:
@@ -219,32 +220,156 @@ def _first_line(fault: Exception) -> str:
     return (str(fault).strip().splitlines() or [type(fault).__name__])[0]
 
 
-def linear_head(
-    weight: NDArray[np.float32], bias: NDArray[np.float32], metadata: dict[str, str]
+# --- heads as ONNX --------------------------------------------------------------------------------
+
+
+class _Graph:
+    """Nodes and tensors of a head; names begin with ``gate/``, so that none meets a backbone's."""
+
+    def __init__(self, opset: int) -> None:
+        self.opset = opset
+        self.nodes: list[onnx.NodeProto] = []
+        self.tensors: list[onnx.TensorProto] = []
+
+    def node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
+        """Add a node; gives the name of its output."""
+        output = f"gate/{len(self.nodes)}"
+        self.nodes.append(onnx.helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    def tensor(self, name: str, values: NDArray[Any]) -> str:
+        """Add a tensor; gives its name."""
+        self.tensors.append(onnx.numpy_helper.from_array(values, f"gate/{name}"))
+        return f"gate/{name}"
+
+    def reduced(self, kind: str, given: str, axis: int) -> str:
+        """Add a reduction over one axis, which is dropped."""
+        by_input = self.opset >= (13 if kind == "ReduceSum" else 18)
+        if by_input:
+            axes = self.tensor(f"axis of {len(self.nodes)}", np.array([axis]))
+            return self.node(kind, [given, axes], keepdims=0)
+        return self.node(kind, [given], axes=[axis], keepdims=0)
+
+    def head(
+        self, linear: LinearHead, beside: CosineHead | SourceHead | None, features: str, own: str
+    ) -> str:
+        """Add a head on values of these names; gives the name of its logits ``(N, K)``."""
+        weight, bias = self.tensor("weight", linear.weight), self.tensor("bias", linear.bias)
+        logits = self.node("Gemm", [features, weight, bias])
+        if isinstance(beside, CosineHead):
+            unit = self.node("LpNormalization", [features], axis=1, p=2)
+            scaled = self.tensor("zero_shot", np.float32(beside.scale) * beside.weight)
+            logits = self.node("Add", [logits, self.node("MatMul", [unit, scaled])])
+        if isinstance(beside, SourceHead):
+            members = beside.padded()
+            # where a class has fewer members, something stands in that adds nothing to the sum
+            nothing = np.where(members < 0, np.float32(-1e30), np.float32(0))
+            each = self.node(
+                "Gather", [own, self.tensor("members", np.maximum(members, 0))], axis=1
+            )
+            each = self.node("Add", [each, self.tensor("nothing", nothing)])  # (N, K, G)
+            sums = self.reduced("ReduceLogSumExp", each, 2)
+            scale = self.tensor("scale", np.array(beside.scale, np.float32))
+            logits = self.node("Add", [logits, self.node("Mul", [sums, scale])])
+        return logits
+
+    def pooled(self, file: BackboneFile, features: str, rank: int) -> str:
+        """Add what Backbone does to maps and token sequences; gives the name of ``(N, D)``."""
+        if rank == 2:
+            return features
+        if file.preprocessing:
+            first = 2 if rank == 4 and file.preprocessing.layout == "NCHW" else 1
+            for _ in range(rank - 2):
+                features = self.reduced("ReduceMean", features, first)
+            return features
+        if file.text and file.text.pooling == "first":
+            first_token = self.tensor("first", np.array(0))
+            return self.node("Gather", [features, first_token], axis=1)
+        mask = self.node("Cast", ["attention_mask"], to=onnx.TensorProto.FLOAT)
+        places = self.tensor("last axis", np.array([2]))
+        weighted = self.node("Mul", [features, self.node("Unsqueeze", [mask, places])])
+        rows = self.tensor("row", np.array([1]))
+        count = self.node("Unsqueeze", [self.reduced("ReduceSum", mask, 1), rows])
+        return self.node("Div", [self.reduced("ReduceSum", weighted, 1), count])
+
+
+def head_model(
+    linear: LinearHead, beside: CosineHead | SourceHead | None, metadata: dict[str, str]
 ) -> bytes:
-    """A linear head as an ONNX file: ``features`` (N, D) to ``logits`` (N, K).
+    """A head as an ONNX file: ``features`` (N, D), and ``own_logits`` (N, S) if it reads these.
 
     Args:
-        weight: ``(D, K)``.
-        bias: ``(K,)``.
+        linear: D features to K classes.
+        beside: What is added to its ``logits`` (N, K).
         metadata: Goes with the file.
     """
-    features, classes = weight.shape
-    value = onnx.helper.make_tensor_value_info
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Gemm", ["features", "weight", "bias"], ["logits"])],
+    graph, value = _Graph(_OPSET), onnx.helper.make_tensor_value_info
+    width, classes = linear.weight.shape
+    last = graph.head(linear, beside, "features", "own_logits")
+    graph.nodes.append(onnx.helper.make_node("Identity", [last], ["logits"]))
+    inputs = [value("features", onnx.TensorProto.FLOAT, ["N", width])]
+    if isinstance(beside, SourceHead):
+        inputs.append(value("own_logits", onnx.TensorProto.FLOAT, ["N", "S"]))
+    made = onnx.helper.make_graph(
+        graph.nodes,
         "head",
-        [value("features", onnx.TensorProto.FLOAT, ["N", features])],
+        inputs,
         [value("logits", onnx.TensorProto.FLOAT, ["N", classes])],
-        [
-            onnx.numpy_helper.from_array(weight, "weight"),
-            onnx.numpy_helper.from_array(bias, "bias"),
-        ],
+        graph.tensors,
     )
     model = onnx.helper.make_model(
-        graph, opset_imports=[onnx.helper.make_opsetid("", _OPSET)], producer_name="gate"
+        made, opset_imports=[onnx.helper.make_opsetid("", _OPSET)], producer_name="gate"
     )
     model.ir_version = 8  # read by every ONNX Runtime of the last years
+    return _finished(model, metadata)
+
+
+def with_head(
+    described: BackboneFile,
+    linear: LinearHead,
+    beside: CosineHead | SourceHead | None,
+    metadata: dict[str, str],
+) -> bytes:
+    """A backbone and its head as one ONNX file: the backbone's inputs to ``calibrated_logits``.
+
+    Raises:
+        BackboneError: The backbone cannot be read, or its features have no rank that is known.
+    """
+    file = _model_file(described.path)
+    model = _load(file)
+    if _require_weights_inside(described.path, file, model):
+        onnx.load_external_data_for_model(model, str(file.parent))
+    (opset,) = [each.version for each in model.opset_import if each.domain in ("", "ai.onnx")]
+    if opset < _OLDEST:
+        raise BackboneError(
+            f"{file}: opset {opset}; a head is put behind opset {_OLDEST} or later; export it again"
+        )
+    features = described.output or model.graph.output[0].name
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    ranks = {
+        known.name: len(known.type.tensor_type.shape.dim)
+        for known in (*inferred.output, *inferred.value_info)
+        if known.type.tensor_type.HasField("shape")
+    }
+    if ranks.get(features) not in (2, 3, 4):
+        raise BackboneError(
+            f"{file}: the rank of {features!r} cannot be told ({ranks.get(features, 'unknown')}); "
+            "export it with shapes"
+        )
+    graph = _Graph(opset)
+    pooled = graph.pooled(described, features, ranks[features])
+    last = graph.head(linear, beside, pooled, described.logits or "")
+    model.graph.node.extend(graph.nodes)
+    model.graph.node.append(onnx.helper.make_node("Identity", [last], ["calibrated_logits"]))
+    model.graph.initializer.extend(graph.tensors)
+    shape = ["N", linear.weight.shape[1]]
+    info = onnx.helper.make_tensor_value_info("calibrated_logits", onnx.TensorProto.FLOAT, shape)
+    del model.graph.output[:]
+    model.graph.output.append(info)
+    return _finished(model, metadata)
+
+
+def _finished(model: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
     onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))

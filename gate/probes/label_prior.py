@@ -1,87 +1,233 @@
-"""Which label prior does a classifier on this backbone carry, and does removing it help?
+"""Which label prior does a classifier on this backbone carry, and what is removing it worth?
 
-What it measures: the label prior of the nearest-class-mean head, a stand-in for a zero-shot head,
-as shares with standard errors; how far it is from uniform; and what generalized logit adjustment
-(GLA) of the linear head by that prior changes in accuracy, on the same test images.
-Control: the uniform prior; the plain linear head.
+What it measures: the label prior of a task's zero-shot classifier (by class embeddings, prompts or
+the backbone's own head; else of the nearest class mean), as shares with intervals; how far it is
+from uniform; what removing it changes for examples that it was not estimated on; and what
+generalized logit adjustment (GLA) and each simpler method make of the test split, of shifted ones,
+of head, medium and tail classes, and of training sets of a few examples a class.
+Control: the uniform prior; the fine-tuned head by itself, on the same examples.
 Why it matters: a head inherits the prior, and rare classes pay for it.
 Blind spots: it says how a classifier leans, not how often a class stood in the pretraining data;
-imbalance in the features themselves cannot be mended on logits.
+it holds for label shift only, and imbalance in the features themselves cannot be mended on logits:
+look at the classes that stay worst.
 Source: Zhu et al. 2023, arXiv 2310.08106.
 """
 
+import math
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
 
-from gate import priors, stats
-from gate.head import LinearHead, fit_linear, fit_nearest_class_mean, out_of_fold_logits
-from gate.values import Measurement, Value
+from gate import calibrate, gla, priors, stats
+from gate.errors import EvidenceError, PlanError
+from gate.head import LinearHead, ZeroShotHead, fit_linear, out_of_fold_logits
+from gate.stats import Interval
+from gate.values import Measurement, Unit, Value
 
 if TYPE_CHECKING:
     from gate.plan import Task
-    from gate.priors import Prior
     from gate.trial import Trial
 
-_Z = 1.959964  # a 95 % interval of a normal estimate
+Floats = NDArray[np.floating[Any]]
 
 
 class LabelPrior(Value):
-    """Which tasks to measure; unless some are named, all with a head on frozen features."""
+    """Which tasks to measure; unless some are named, all that can be calibrated."""
 
     tasks: tuple[str, ...] | None = None
+    few_shot: tuple[int, ...] = Field(
+        (), description="Training examples a class; for tasks with a zero_shot classifier."
+    )
+    seeds: int = Field(5, ge=2, description="Draws of each few-shot training set.")
 
 
 def measure(trial: "Trial", settings: LabelPrior) -> Iterator[Measurement]:
-    """The prior of each task's classes, its distance to uniform, and the gain by GLA."""
-    for name, task in trial.tasks(settings.tasks).items():
-        if settings.tasks is None and not task.fits_head:
-            continue
-        prior, head = calibrate(trial, task)
-        train, test = trial.split(str(task.train)), trial.split(task.test)
-        for label, share, error in zip(train.classes, prior.shares, prior.errors, strict=True):
-            value, reach = float(share), _Z * float(error)
-            bounds = stats.Interval(value, max(value - reach, 0.0), min(value + reach, 1.0))
-            yield Measurement.of(
-                "label_prior", bounds, len(train), "fraction", task=name, **{"class": label}
+    """The prior of each task's classes, how far it leans, and what removing it is worth."""
+    for name, task in calibrate.tasks(trial, settings.tasks).items():
+        found = calibrate.fit(trial, name)
+        known = trial.split(task.held_out or str(task.train))
+        yield from _prior(name, found.how.prior, known.classes, len(known), trial.plan.seed)
+        groups = _groups(trial, task, found.how.prior)
+        for split in (task.test, *task.shifted):
+            labels = trial.split(split).labels
+            others = calibrate.averaged(trial, name, found, split)
+            worth = gla.worth(
+                found.how, *found.both(trial, split), labels, groups, others, trial.plan.seed
             )
-        distance = stats.Interval(*priors.distance_to_uniform(prior, trial.plan.seed))
-        yield Measurement.of(
-            "total_variation_to_uniform", distance, len(train), "fraction", task=name
-        )
-        plain = trial.predictions(task) == test.labels  # (N,)
-        calibrated = head.predict(trial.features(task.test)) == test.labels
-        gain = stats.paired_difference(
-            both=int((calibrated & plain).sum()),
-            first=int((calibrated & ~plain).sum()),
-            second=int((~calibrated & plain).sum()),
-            n=len(test),
-        )
-        yield Measurement.of("accuracy_gain", gain, len(test), "difference of fractions", task=name)
+            sizes = {group: int(np.isin(labels, which).sum()) for group, which in groups.items()}
+            yield from _methods(name, split, worth, len(labels), sizes)
+            if split == task.test:
+                yield from _gains(name, worth, known.classes, labels)
+        for shots in settings.few_shot:
+            yield from _few_shot(trial, name, task, shots, settings.seeds)
 
 
-def calibrate(trial: "Trial", task: "Task") -> "tuple[Prior, LinearHead]":
-    """The prior of a task's classes, and the task's head with both priors removed (GLA).
+def _prior(
+    task: str, prior: priors.Prior, classes: tuple[str, ...], n: int, seed: int
+) -> Iterator[Measurement]:
+    for label, *share in zip(classes, prior.shares, *prior.bounds, strict=True):
+        bounds = Interval(*map(float, share))
+        about = {"task": task, "class": label}
+        yield Measurement.of("label_prior", bounds, n, "fraction", **about)
+    lean = priors.lean(prior, seed)
+    crossed = prior.cross_fit
+    assert crossed  # noqa: S101  # estimate cross-fits unless it is told not to
+    units: dict[str, tuple[Interval, Unit]] = {
+        "total_variation_to_uniform": (lean.total_variation, "fraction"),
+        "kl_to_uniform": (lean.kl, "nats"),
+        "largest_over_smallest": (lean.largest_over_smallest, "ratio"),
+        "effective_classes": (lean.effective_classes, "classes"),
+        "log_loss_gain": (crossed.log_loss_gain, "nats"),
+        "balanced_accuracy_gain": (crossed.balanced_accuracy_gain, "difference of fractions"),
+    }
+    for metric, (interval, unit) in units.items():
+        yield Measurement.of(metric, interval, n, unit, task=task)
 
-    Prior and temperatures come from logits of training images by heads fitted without them.
 
-    Raises:
-        PlanError: The task's classifier is not a head on frozen features.
-    """
-    plain, seed = trial.head(task), trial.plan.seed
+def _groups(trial: "Trial", task: "Task", prior: priors.Prior) -> dict[str, gla.Labels]:
+    """By training count where the training set is long-tailed, else by the prior."""
     train = trial.split(str(task.train))
-    features, labels = trial.features(train.name), train.labels
-    l2 = task.head.l2 if task.head != "own" else 1.0
-    zero_shot = out_of_fold_logits(fit_nearest_class_mean, features, labels, seed)
-    fine_tuned = out_of_fold_logits(partial(fit_linear, l2=l2), features, labels, seed)
-    prior = priors.estimate(zero_shot, labels)
-    head = priors.adjusted(
-        fit_nearest_class_mean(features, labels),
-        prior,
-        plain,
-        priors.estimate(fine_tuned, labels).scale,
-        np.bincount(labels) / len(labels),
+    if train.plan.long_tailed:
+        return gla.by_count(np.bincount(train.labels))
+    return gla.by_prior(prior.shares)
+
+
+def _methods(
+    task: str, split: str, worth: gla.Worth, n: int, sizes: dict[str, int]
+) -> Iterator[Measurement]:
+    for method, one in worth.methods.items():
+        about = {"task": task, "split": split, "method": method}
+        yield Measurement.of("accuracy", one.accuracy, n, "fraction", **about)
+        yield Measurement.of("balanced_accuracy", one.balanced_accuracy, n, "fraction", **about)
+        yield Measurement.of("calibration_error", one.calibration_error, n, "fraction", **about)
+        for group, accuracy in one.groups.items():
+            yield Measurement.of(
+                "group_accuracy", accuracy, sizes[group], "fraction", group=group, **about
+            )
+
+
+def _gains(
+    task: str, worth: gla.Worth, classes: tuple[str, ...], labels: gla.Labels
+) -> Iterator[Measurement]:
+    for metric, gain in (
+        ("accuracy_gain", worth.accuracy_gain),
+        ("tail_gain", worth.tail_gain),
+        ("head_loss", worth.head_loss),
+    ):
+        yield Measurement.of(metric, gain, len(labels), "difference of fractions", task=task)
+    counts = np.bincount(labels)
+    for method in ("fine_tuned", "gla"):
+        of_classes = worth.methods[method].classes
+        for label, accuracy, count in zip(classes, of_classes, counts, strict=True):
+            about = {"task": task, "method": method, "class": label}
+            yield Measurement.of("class_accuracy", accuracy, int(count), "fraction", **about)
+        worst = stats.smallest(
+            [
+                stats.rate(round(one.value * int(n)), int(n), searched=len(classes))
+                for one, n in zip(of_classes, counts, strict=True)
+            ]
+        )
+        yield Measurement.of(
+            "worst_class_accuracy", worst, int(counts.min()), "fraction", task=task, method=method
+        )
+
+
+# --- few-shot -------------------------------------------------------------------------------------
+
+
+class _Drawn(NamedTuple):
+    """A few-shot training set: what the backbone and the zero-shot classifier make of it."""
+
+    features: NDArray[np.float32]  # (n K, D)
+    zero_shot: Floats  # (n K, K)
+    labels: gla.Labels
+
+
+def _few_shot(
+    trial: "Trial", name: str, task: "Task", shots: int, seeds: int
+) -> Iterator[Measurement]:
+    """Accuracy of each method, mean over training sets of so many examples a class."""
+    head = trial.zero_shot(name)
+    if head is None or task.head == "own":
+        raise PlanError(
+            f"label_prior.few_shot: task {name} has no zero-shot classifier, and the nearest class "
+            f"mean of a few examples is none; say which under tasks.{name}.zero_shot"
+        )
+    train, test = trial.split(str(task.train)), trial.split(task.test)
+    fewest = int(np.bincount(train.labels).min())
+    if not 1 <= shots <= fewest:
+        raise EvidenceError(
+            f"label_prior.few_shot: {shots} examples a class, and a class of {train.name} has "
+            f"{fewest}; give numbers from 1 to {fewest}"
+        )
+    features = trial.features(train.name)
+    f_zs, f_test = (_by(trial, head, split) for split in (train.name, test.name))
+    hits: dict[str, list[float]] = {}
+    for seed in range(seeds):
+        rng = np.random.default_rng([trial.plan.seed, seed, shots])
+        rows = np.concatenate(
+            [
+                rng.permutation(np.flatnonzero(train.labels == k))[:shots]
+                for k in range(len(train.classes))
+            ]
+        )
+        drawn = _Drawn(features[rows], f_zs[rows], train.labels[rows])
+        tuned = fit_linear(drawn.features, drawn.labels, task.head.l2)
+        how = _adjustment(drawn, tuned, shots, task.head.l2, trial.plan.seed)
+        scores = how.scores(f_test, tuned.logits(trial.features(test.name)))
+        for method, of_all in scores.items():
+            right = (of_all.argmax(axis=1) == test.labels).mean()
+            hits.setdefault(method, []).append(float(right))
+    for method, rates in hits.items():
+        yield Measurement.of(
+            "few_shot_accuracy",
+            _over_seeds(rates, len(test)),
+            len(test),
+            "fraction",
+            task=name,
+            method=method,
+            shots=str(shots),
+        )
+
+
+def _by(trial: "Trial", head: ZeroShotHead, split: str) -> Floats:
+    return head.logits(getattr(trial.outputs(split), head.reads))
+
+
+def _adjustment(
+    drawn: _Drawn, tuned: LinearHead, shots: int, l2: float, seed: int
+) -> gla.Adjustment:
+    """Prior and temperatures from the few training examples alone.
+
+    The fine-tuned head's temperature is estimated on folds left out. With one example a class, or
+    where it cannot be estimated, its logits are brought to the spread of the zero-shot ones.
+    """
+    prior = priors.estimate(drawn.zero_shot, drawn.labels, seed=seed)
+    classes = drawn.zero_shot.shape[1]
+    spread = prior.scale * drawn.zero_shot.std(axis=1).mean()
+    scale = spread / tuned.logits(drawn.features).std(axis=1).mean()
+    if shots > 1:
+        fit = partial(fit_linear, l2=l2)
+        left_out = out_of_fold_logits(fit, drawn.features, drawn.labels, seed, min(shots, 5))
+        with suppress(EvidenceError):  # a few examples may tell nothing
+            scale = priors.estimate(left_out, drawn.labels, folds=0).scale
+    return gla.Adjustment(prior, float(scale), np.full(classes, 1 / classes))
+
+
+def _over_seeds(rates: list[float], n: int) -> Interval:
+    """Their mean; its reach adds chance in training sets (Student's t) and in the test split."""
+    from scipy.stats import t
+
+    value = float(np.mean(rates))
+    by_seed = t.ppf(0.975, len(rates) - 1) * float(np.std(rates, ddof=1)) / math.sqrt(len(rates))
+    _, low, high = stats.rate(round(value * n), n)
+    return Interval(
+        value,
+        max(value - math.hypot(by_seed, value - min(low, value)), 0.0),
+        min(value + math.hypot(by_seed, max(high, value) - value), 1.0),
     )
-    return prior, head

@@ -65,7 +65,16 @@ def run() -> dict[str, Any]:
             "zero_shot": [round(scale, 3), pretrained.scale],
             "fine_tuned": [round(how.fine_tuned_scale, 3), tuned.scale],
         },
-        "worth": gla.worth(how, pretrained.logits(test, q), tuned.logits(test, p), test),
+        "worth": {
+            method: {"accuracy": one.accuracy, **one.groups}
+            for method, one in gla.worth(
+                how,
+                pretrained.logits(test, q),
+                tuned.logits(test, p),
+                test,
+                gla.by_prior(how.prior.shares),
+            ).methods.items()
+        },
     }
 
 
@@ -75,11 +84,8 @@ def tables(result: dict[str, Any]) -> str:
     lines += [f"| {name} | {value:.3f} |" for name, value in result["total_variation"].items()]
     worth, columns = result["worth"], ("accuracy", *PARTS)
     lines += ["", "| % right (95 %) | all | head | medium | tail |", "|---" * 5 + "|"]
-    for method, row in worth["methods"].items():
-        cells = [
-            f"{100 * row[c]['value']:.1f} ({100 * row[c]['low']:.1f}, {100 * row[c]['high']:.1f})"
-            for c in columns
-        ]
+    for method, row in worth.items():
+        cells = ["{:.1f} ({:.1f}, {:.1f})".format(*(100 * x for x in row[c])) for c in columns]
         lines.append(f"| {method.replace('_', ' ')} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
