@@ -444,7 +444,8 @@ class Plan(Value):
         if not self.probes.named():
             raise ValueError("probes: none is named, so nothing would be measured")
         for split in self.used_splits:
-            if bool(self.splits[split].text) != bool(self.backbone.text):
+            known = self.splits.get(split)  # a probe says itself which one it lacks
+            if known and bool(known.text) != bool(self.backbone.text):
                 raise ValueError(
                     f"splits.{split}: the backbone takes {self.backbone.takes}, and this split has "
                     "others; see text under the split and under backbone"

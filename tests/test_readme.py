@@ -23,10 +23,11 @@ def test_the_exit_codes_are_those_of_the_table() -> None:
         assert f"{code.value:>3}  {code.name:<12}  {code.meaning}" in README
 
 
-def test_the_example_plan_is_a_plan() -> None:
-    plan, tasks = blocks("yaml")
+def test_the_example_plans_are_plans() -> None:
+    plan, tasks, texts = blocks("yaml")
 
     assert Plan.model_validate(yaml.safe_load(plan)).name == "birds"
+    assert Plan.model_validate(yaml.safe_load(texts)).name == "topics"
     for task in yaml.safe_load(tasks)["tasks"].values():
         Task.model_validate(task)
 

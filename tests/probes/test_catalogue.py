@@ -1,6 +1,7 @@
 """Each probe measures what the catalogue says, and nothing else."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from gate import probes
 from gate.catalogue import CATALOGUE
 from gate.plan import Plan
 from gate.trial import Trial
+from tests.probes.test_label_prior import with_embeddings
 
 
 def test_the_catalogue_lists_every_probe() -> None:
@@ -17,9 +19,10 @@ def test_the_catalogue_lists_every_probe() -> None:
 # natural_overlay trains from scratch, which the example's ONNX files cannot: see test_transfer
 @pytest.mark.parametrize("probe", sorted(set(CATALOGUE) - {"natural_overlay"}))
 def test_a_probe_measures_its_rows_of_the_catalogue(
-    probe: str, digits_trial: Callable[[str], Trial]
+    probe: str, digits_trial: Callable[[str], Trial], tmp_path: Path
 ) -> None:
-    content = digits_trial("clean").plan.model_dump()
+    content = with_embeddings(digits_trial("clean"), tmp_path).plan.model_dump()
+    content["probes"]["label_prior"]["few_shot"] = [1]
     content["reference"] = digits_trial("shortcut").plan.backbone.model_dump()
     grid = {"pattern": "checkerboard", "size": [0.1], "place": ["centre"]}
     content["probes"]["trigger_patch"]["triggers"] = [grid]
