@@ -183,7 +183,7 @@ def write_heads(trial: "Trial", folder: Path, *, with_backbone: bool = False) ->
     for name, task in tasks(trial, None).items():
         if not task.fits_head:
             continue
-        found = fit(trial, name)
+        found = trial.calibrated(name)
         # under one key, because safetensors writes several in an order of its own each time
         metadata = {"gate": json.dumps(_about(trial, name, found), sort_keys=True)}
         parts = found.parts()

@@ -53,34 +53,13 @@ def describe(prior: Prior, clustered: bool = False, seed: int = 0) -> dict[str, 
         "effective_classes": _interval(lean.effective_classes),
         "separable": prior.separable,
         "removed": prior.helps,
-        "remarks": remarks(prior),
+        "remarks": priors.remarks(prior),
     }
     if prior.cross_fit:
         said["cross_fitted"] = {
             "log_loss_gain": _interval(prior.cross_fit.log_loss_gain),
             "balanced_accuracy_gain": _interval(prior.cross_fit.balanced_accuracy_gain),
         }
-    return said
-
-
-def remarks(prior: Prior) -> list[str]:
-    """What a reader of the estimate must know, in sentences."""
-    said = []
-    if prior.separable:
-        said.append(
-            "the corrected logits classify every sample rightly (separable): the likelihood alone "
-            "has no maximum, and only the ridge keeps the estimate finite; add harder samples"
-        )
-    if prior.cross_fit and not prior.helps:
-        said.append(
-            "removing the prior does not lower the log loss of samples left out (change "
-            f"{-prior.cross_fit.log_loss_gain.value:+.4g}): it is not removed; add samples"
-        )
-    if prior.covariance.ndim == 1:
-        said.append(
-            f"{len(prior.shares)} classes: standard errors are from the diagonal of the curvature "
-            "alone, and too small where classes are confused with each other"
-        )
     return said
 
 

@@ -107,6 +107,7 @@ def markdown(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
         if (more := len(item.measurements) - _ROWS_PER_PROBE) > 0:
             lines.append(_cells(f"and {more} more in the evidence file", "", "", "", ""))
         lines += ["", "</details>", ""]
+        lines += [f"> {escape(item.probe)}: {escape(remark)}\n" for remark in item.remarks]
     return "\n".join([*lines, LIMITS, ""])
 
 
@@ -199,6 +200,9 @@ def _print(verdict: Verdict, evidence: Sequence[Evidence], console: "Console") -
         for row in remedies:
             console.print(Text.assemble((f"{row.mark:<5}", row.style), row.rule))
             console.print(Padding(Text(row.says), (0, 0, 0, 5)))
+    for item in evidence:
+        for remark in item.remarks:
+            console.print(Text(f"{item.probe}: {remark}"))
     console.print(Text(LIMITS, style="dim"))
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gate import embed, transfer, zero_shot
+from gate import calibrate, embed, transfer, zero_shot
 from gate.backbone import Backbone, Outputs
+from gate.calibrate import Calibrated
 from gate.data import Split, open_split
 from gate.errors import PlanError
 from gate.head import LinearHead, ZeroShotHead
@@ -35,6 +36,7 @@ class Trial:
         self.folder = folder
         self._show_progress = show_progress
         self._splits: dict[str, Split] = {}
+        self._calibrated: dict[str, Calibrated] = {}
         self._zero_shots: dict[str, zero_shot.Made] = {}
         self._classifiers: dict[tuple[str, str], Classifier] = {}
 
@@ -100,6 +102,12 @@ class Trial:
         """The candidate with its weights and those of a fine-tuned network averaged."""
         return transfer.averaged(self, tuned.backbone)
 
+    def calibrated(self, name: str) -> Calibrated:
+        """The calibrated classifier of the task of that name, fitted once."""
+        if name not in self._calibrated:
+            self._calibrated[name] = calibrate.fit(self, name)
+        return self._calibrated[name]
+
     def zero_shot(self, name: str) -> ZeroShotHead | None:
         """The zero-shot classifier of the task of that name, if it has one, made once.
 
@@ -137,7 +145,11 @@ class Trial:
         return classifier.predict(self.outputs(task.test, classifier.backbone))
 
     def evidence(
-        self, probe: str, settings: dict[str, Any], measurements: tuple[Measurement, ...]
+        self,
+        probe: str,
+        settings: dict[str, Any],
+        measurements: tuple[Measurement, ...],
+        remarks: tuple[str, ...] = (),
     ) -> Evidence:
         """What a probe measured, with all that it depends on."""
         splits = {name: split.digest for name, split in self._splits.items()}
@@ -162,6 +174,7 @@ class Trial:
                 **self.backbone.versions,
             },
             measurements=measurements,
+            remarks=remarks,
         )
 
     @contextmanager

@@ -86,7 +86,7 @@ class Measurement(Value):
 
 
 class Evidence(Value):
-    """What one probe measured on one backbone."""
+    """What one probe measured on one backbone; ``remarks`` say what a reader must know of it."""
 
     schema_: Literal["gate.evidence/v1"] = Field("gate.evidence/v1", alias="schema")
     probe: str
@@ -97,6 +97,7 @@ class Evidence(Value):
     seed: int
     versions: dict[str, str]
     measurements: tuple[Measurement, ...] = Field(min_length=1)
+    remarks: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

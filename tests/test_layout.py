@@ -69,6 +69,7 @@ MAY_IMPORT = {
     "from_logits": {"errors", "files", "gla", "logits", "priors", "stats"},
     "trial": {
         "backbone",
+        "calibrate",
         "data",
         "embed",
         "errors",

@@ -2,24 +2,30 @@
 
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
+import pandas
 import pytest
 from onnx import numpy_helper
 from safetensors.numpy import load_file, save_file
 
-from gate import calibrate, probes
+from gate import calibrate, probes, report
+from gate.decide import decide
 from gate.errors import GateError, PlanError
 from gate.head import CosineHead, SourceHead
 from gate.plan import Plan
+from gate.policy import Policy
 from gate.trial import Trial
 from tests import tiny_text
+from tests.builders import rule
 from tests.probes.test_label_prior import TASK, changed, with_embeddings
 
+TODAY = date(2026, 1, 1)
 MakeTrial = Callable[[str], Trial]
 SOURCE = {"6": [0, 4], "7": [1], "8": [2, 3, 5], "9": [7]}
 
@@ -255,6 +261,23 @@ def test_prompts_are_encoded_by_the_text_backbone_itself(tmp_path: Path) -> None
     accuracy = {m.about["method"]: m.value for m in found if m.metric == "accuracy"}
     assert accuracy["zero_shot"] > 0.7
     assert not [m for m in found if m.about.get("method") == "wise_ft"]
+
+
+def test_evidence_says_that_only_the_ridge_kept_the_estimate_finite(tmp_path: Path) -> None:
+    plan = tiny_text.write_plan(tmp_path, zero_shot=PROMPTS)
+    words = {"sport": "ball goal", "money": "stock price"}
+    rows = [(f"{words[name]} x{i}", name) for i in range(30) for name in tiny_text.CLASSES]
+    pandas.DataFrame(rows, columns=["text", "label"]).to_csv(tmp_path / "train.csv", index=False)
+
+    found = probes.measure("label_prior", Trial(Plan.model_validate(plan), tmp_path / "features"))
+
+    assert any(remark.startswith("topics: ") and "separable" in remark for remark in found.remarks)
+    assert all(np.isfinite(m.value) for m in found.measurements)
+    shown = report.markdown(
+        decide(Policy(name="p", version=1, rules=[rule()]), [found], TODAY), [found]
+    )
+    assert "&gt; " not in shown
+    assert "> label_prior: topics: the corrected logits classify every sample rightly" in shown
 
 
 def test_a_text_backbone_and_its_calibrated_head_go_into_one_file(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "label_free",
     "lean",
     "mean_predicted_share",
+    "remarks",
 ]
 
 
@@ -76,3 +77,24 @@ def _divergence(q: NDArray[np.float64]) -> float:
 def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     values, vectors = np.linalg.eigh(covariance)
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
+
+
+def remarks(prior: Prior) -> list[str]:
+    """What a reader of the estimate must know, in sentences."""
+    said = []
+    if prior.separable:
+        said.append(
+            "the corrected logits classify every sample rightly (separable): the likelihood alone "
+            "has no maximum, and only the ridge keeps the estimate finite; add harder samples"
+        )
+    if prior.cross_fit and not prior.helps:
+        said.append(
+            "removing the prior does not lower the log loss of samples left out (change "
+            f"{-prior.cross_fit.log_loss_gain.value:+.4g}): it is not removed; add samples"
+        )
+    if prior.covariance.ndim == 1:
+        said.append(
+            f"{len(prior.shares)} classes: standard errors are from the diagonal of the curvature "
+            "alone, and too small where classes are confused with each other"
+        )
+    return said

@@ -20,7 +20,8 @@ from gate.values import Evidence, Measurement, Value
 if TYPE_CHECKING:
     from gate.trial import Trial
 
-_MEASURE: dict[str, Callable[["Trial", Any], Iterator[Measurement]]] = {
+# a probe yields measurements and, as text, what a reader of them must know
+_MEASURE: dict[str, Callable[["Trial", Any], Iterator[Measurement | str]]] = {
     "clean_accuracy": clean_accuracy.measure,
     "trigger_patch": trigger_patch.measure,
     "spurious_attribute": spurious_attribute.measure,
@@ -54,5 +55,7 @@ def measure(probe: str, trial: "Trial") -> Evidence:
         GateError: It cannot be measured; says why and what to do.
     """
     settings = getattr(trial.plan.probes, probe)
-    measurements = tuple(_MEASURE[probe](trial, settings))
-    return trial.evidence(probe, settings.model_dump(mode="json"), measurements)
+    found = list(_MEASURE[probe](trial, settings))
+    measurements = tuple(each for each in found if isinstance(each, Measurement))
+    remarks = tuple(each for each in found if isinstance(each, str))
+    return trial.evidence(probe, settings.model_dump(mode="json"), measurements, remarks)

@@ -46,11 +46,12 @@ class LabelPrior(Value):
     seeds: int = Field(5, ge=2, description="Draws of each few-shot training set.")
 
 
-def measure(trial: "Trial", settings: LabelPrior) -> Iterator[Measurement]:
+def measure(trial: "Trial", settings: LabelPrior) -> Iterator[Measurement | str]:
     """The prior of each task's classes, how far it leans, and what removing it is worth."""
     for name, task in calibrate.tasks(trial, settings.tasks).items():
-        found = calibrate.fit(trial, name)
+        found = trial.calibrated(name)
         known = trial.split(task.held_out or str(task.train))
+        yield from (f"{name}: {remark}" for remark in priors.remarks(found.how.prior))
         yield from _prior(name, found.how.prior, known.classes, len(known), trial.plan.seed)
         groups = _groups(trial, task, found.how.prior)
         for split in (task.test, *task.shifted):
