@@ -15,6 +15,7 @@ from gate import probes
 from gate.backbone import fine_tune
 from gate.catalogue import CATALOGUE
 from gate.errors import BackboneError, EvidenceError, PlanError
+from gate.head import LinearHead, fit_nearest_class_mean
 from gate.plan import Plan, Task
 from gate.remedies import against_attribute, against_trigger
 from gate.transfer import balanced_rows
@@ -395,3 +396,78 @@ def test_an_overlay_shifts_the_histogram_as_counted_by_hand(make: MakeTrial) -> 
     largest = by_name["largest_class_growth", "fixed"]
     assert largest.value == pytest.approx(growth.max())
     assert largest.about["class"] == ("dark", "bright")[int(growth.argmax())]
+
+
+# --- calibration of a network that was trained through --------------------------------------------
+
+
+def calibrated_plan(make: MakeTrial, **changes: Any) -> Trial:
+    """The test split is parted: one part is held out, another is tried on."""
+    plan = make().plan.model_dump()
+    test = plan["splits"]["test"]
+    parts = {name: {**test, "shard": {"index": i, "count": 3}} for i, name in enumerate("ab")}
+    content = {"train": "train", "held_out": "a", "test": "b", "transfer": FULL, **changes}
+    return make(
+        splits={"train": plan["splits"]["train"], **parts},
+        tasks={"task": content},
+        probes={"label_prior": {}},
+    )
+
+
+def shaded(make: MakeTrial, tmp_path: Path) -> None:
+    """Classes that overlap, so that no estimate is for separable data."""
+    rng = np.random.default_rng(5)
+    for name in ("train", "test"):
+        content = dict(np.load(tmp_path / f"{name}.npz"))
+        turned = rng.random(len(content["label"])) < 0.2
+        np.savez(tmp_path / f"{name}.npz", **{**content, "label": content["label"] ^ turned})
+
+
+def test_gla_and_wise_ft_of_a_network_that_was_trained_through(
+    make: MakeTrial, tmp_path: Path
+) -> None:
+    shaded(make, tmp_path)
+    trial = calibrated_plan(make)
+    task = trial.plan.tasks["task"]
+    tuned = trial.classifier(task)
+
+    found = probes.measure("label_prior", trial).measurements
+
+    accuracy = {m.about["method"]: m.value for m in found if m.metric == "accuracy"}
+    labels = trial.split("b").labels
+    assert accuracy["fine_tuned"] == pytest.approx((trial.predictions(task) == labels).mean())
+    before, after = load_file(trial.backbone.file.path), load_file(tuned.backbone.file.path)
+    averaged = trial.averaged(tuned)
+    mean = load_file(averaged.file.path)
+    for name in ("conv.weight", "norm.running_mean"):
+        np.testing.assert_allclose(mean[name], (before[name] + after[name]) / 2, rtol=1e-6)
+    zero_shot = fit_nearest_class_mean(trial.features("train"), trial.split("train").labels)
+    assert tuned.head is not None
+    weight = (zero_shot.weight + tuned.head.weight) / 2
+    bias = (zero_shot.bias + tuned.head.bias) / 2
+    head = LinearHead(weight.astype(np.float32), bias.astype(np.float32))
+    right = head.predict(np.asarray(trial.features("b", averaged))) == labels
+    assert accuracy["wise_ft"] == pytest.approx(right.mean())
+
+
+def test_a_network_from_scratch_shares_no_weights_to_average(
+    make: MakeTrial, tmp_path: Path
+) -> None:
+    shaded(make, tmp_path)
+    trial = calibrated_plan(make, transfer={**FULL, "mode": "from_scratch"})
+
+    found = probes.measure("label_prior", trial).measurements
+
+    methods = {m.about["method"] for m in found if m.metric == "accuracy"}
+    assert "gla" in methods
+    assert "wise_ft" not in methods
+
+
+def test_what_was_trained_through_is_calibrated_on_images_it_did_not_see(make: MakeTrial) -> None:
+    trial = make(
+        tasks={"task": {"train": "train", "test": "test", "transfer": FULL}},
+        probes={"label_prior": {"tasks": ["task"]}},
+    )
+
+    with pytest.raises(PlanError, match="name a split under held_out"):
+        probes.measure("label_prior", trial)
