@@ -164,7 +164,8 @@ def _stamped(
         for images in split.batches(
             trial.plan.batch_size, preprocessing.size, preprocessing.channels
         ):
-            found = [(i, stamp) for i, stamp in enumerate(stamps[start:][: len(images)]) if stamp]
+            of_batch = stamps[start : start + len(images)]
+            found = [(i, stamp) for i, stamp in enumerate(of_batch) if stamp]
             if found:
                 stamped = np.concatenate([stamp.on(images[i : i + 1]) for i, stamp in found])
                 rows = start + np.array([i for i, _ in found])
