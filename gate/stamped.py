@@ -262,7 +262,7 @@ def excess_skew(hits: Hits, trigger: Trigger, *, searched: int = 1) -> Interval:
 
 
 def shift(values: NDArray[np.float64], n: int, *, searched: int = 1) -> Interval:
-    """Jackknife interval of a shift between histograms of ``n`` images.
+    """Jackknife interval of a change in the answers to ``n`` images, as between histograms.
 
     Where no image changes its class a jackknife has no width; then, as for any rate, nothing was
     seen in ``n`` images, and the reach is that of a rate of zero.
