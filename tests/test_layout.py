@@ -62,6 +62,7 @@ MAY_IMPORT = {
         "plan",
         "strict_yaml",
         "transfer",
+        "triggers",
         "values",
     },
     "probes": {

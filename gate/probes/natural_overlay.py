@@ -28,7 +28,7 @@ from gate.stamped import (
     total_variation,
 )
 from gate.stats import Interval
-from gate.triggers import Place, Trigger, TriggerGrid, bank
+from gate.triggers import Place, Trigger, TriggerGrid
 from gate.values import Measurement, Unit, Value
 
 if TYPE_CHECKING:
@@ -60,11 +60,10 @@ class NaturalOverlay(Value):
 def measure(trial: "Trial", settings: NaturalOverlay) -> Iterator[Measurement]:
     """Skew of predictions, the class that grows most, and both over a network from scratch."""
     tasks = trial.tasks(settings.tasks)
-    side, channels = trial.backbone.preprocessing.size, trial.backbone.preprocessing.channels
     for split in dict.fromkeys(task.test for task in tasks.values()):
         opened = trial.split(split)
         require_blocks("natural_overlay", f"split {split}", len(opened))
-        overlays = bank(settings.overlays, side, channels, trial.plan.seed, opened.classes)
+        overlays = trial.bank(settings.overlays, split)
         chosen = {name: task for name, task in tasks.items() if task.test == split}
         classifiers = {name: trial.classifier(task) for name, task in chosen.items()}
         stamps = [stamp for o in overlays for stamp in (o.stamp, *o.controls)]

@@ -35,7 +35,7 @@ from gate.stamped import (
     total_variation,
 )
 from gate.stats import Interval
-from gate.triggers import DEFAULT_BANK, Trigger, TriggerGrid, bank
+from gate.triggers import DEFAULT_BANK, Trigger, TriggerGrid
 from gate.values import Measurement, Unit, Value
 
 if TYPE_CHECKING:
@@ -75,15 +75,9 @@ def measure(trial: "Trial", settings: TriggerPatch) -> Iterator[Measurement]:
 def _of_split(
     trial: "Trial", settings: TriggerPatch, split: str, tasks: "dict[str, Task]"
 ) -> Iterator[Measurement]:
-    preprocessing, opened = trial.backbone.preprocessing, trial.split(split)
+    opened = trial.split(split)
     require_blocks("trigger_patch", f"split {split}", len(opened))
-    triggers = bank(
-        settings.triggers,
-        preprocessing.size,
-        preprocessing.channels,
-        trial.plan.seed,
-        opened.classes,
-    )
+    triggers = trial.bank(settings.triggers, split)
     classifiers = {name: trial.classifier(task) for name, task in tasks.items()}
     stamps = [stamp for t in triggers for stamp in (t.stamp, *t.controls)]
     responses = respond(trial, split, classifiers, stamps)
