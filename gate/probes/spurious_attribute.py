@@ -196,7 +196,7 @@ def accuracies(
     gap = stats.Interval(
         mean.value - worst.value, max(mean.low - worst.high, 0.0), mean.high - worst.low
     )
-    yield Measurement.of("group_gap", gap, smallest, "difference of fractions", **about)
+    yield Measurement.difference("group_gap", gap, smallest, **about)
     if trained is not None:
         weighted = weighted_accuracy(hits, counts, trained / trained.sum())
         yield Measurement.of("group_weighted_accuracy", weighted, len(right), "fraction", **about)
@@ -286,7 +286,7 @@ def dose_response(
     for tenths, hits in zip(_TENTHS, right.sum(axis=1).tolist(), strict=True):
         dose = f"{tenths / 10:.1f}"
         yield Measurement.rate("conflicting_accuracy", hits, n, **about, correlation=dose)
-    yield Measurement.of("dose_response_slope", change, n, "difference of fractions", **about)
+    yield Measurement.difference("dose_response_slope", change, n, **about)
 
 
 def training_sets(groups: Groups, pool: Images, rng: np.random.Generator) -> NDArray[np.int64]:
