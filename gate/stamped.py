@@ -5,7 +5,7 @@ number of images; what is kept of it are classes, and sums of features by block 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from gate.triggers import Stamp, Trigger
 
 if TYPE_CHECKING:
     from gate.backbone import Backbone, Outputs
+    from gate.plan import Task
     from gate.transfer import Classifier
     from gate.trial import Trial
 
@@ -61,83 +62,6 @@ class Spread:
         sums = np.vstack([self.sums.sum(axis=0), self.sums.sum(axis=0) - self.sums])
         n = np.concatenate([[self.counts.sum()], self.counts.sum() - self.counts])
         return np.asarray(1 - ((sums**2).sum(axis=1) - n) / (n * (n - 1)))
-
-
-@dataclass
-class Responses:
-    """What classifiers make of the stamped images of one split.
-
-    ``predictions`` are classes ``(N,)`` by classifier, then by the stamp's key; ``spreads`` are of
-    features by the backbone's digest, then by the stamp's key.
-    """
-
-    predictions: dict[str, dict[str, NDArray[np.int16]]] = field(default_factory=dict)
-    spreads: dict[str, dict[str, Spread]] = field(default_factory=dict)
-
-
-def respond(
-    trial: "Trial", split: str, classifiers: "dict[str, Classifier]", stamps: Sequence[Stamp]
-) -> Responses:
-    """Pass each stamped variant through each backbone once, whatever reads what it gives.
-
-    Args:
-        trial: Has the split, and says how many images a pass takes.
-        split: N images.
-        classifiers: By name; those on one backbone share its passes.
-        stamps: May name the same pixels twice; they are passed once.
-    """
-    distinct = {stamp.key: stamp for stamp in stamps}
-    responses = Responses()
-    backbones = {c.backbone.digest: c.backbone for c in classifiers.values()}
-    for digest, backbone in backbones.items():
-        readers = {name: c for name, c in classifiers.items() if c.backbone.digest == digest}
-        _pass(trial, split, backbone, readers, distinct, responses)
-    return responses
-
-
-def _pass(
-    trial: "Trial",
-    split: str,
-    backbone: "Backbone",
-    readers: "dict[str, Classifier]",
-    stamps: dict[str, Stamp],
-    responses: Responses,
-) -> None:
-    n = len(trial.split(split))
-    for name in readers:
-        responses.predictions[name] = {key: np.empty(n, np.int16) for key in stamps}
-    spreads = responses.spreads.setdefault(backbone.digest, {})
-    with trial.progress(f"stamp {split}", n * len(stamps)) as advance:
-        # the runtime works on the next pass while this one is read
-        for start, key, outputs in ahead(_outputs(trial, split, backbone, stamps)):
-            end = start + len(outputs.features)
-            if key not in spreads:
-                spreads[key] = Spread.empty(outputs.features.shape[1])
-            spreads[key].add(outputs.features, start)
-            for name, classifier in readers.items():
-                responses.predictions[name][key][start:end] = classifier.predict(outputs)
-            advance(end - start)
-
-
-def _outputs(
-    trial: "Trial", split: str, backbone: "Backbone", stamps: dict[str, Stamp]
-) -> "Iterator[tuple[int, str, Outputs]]":
-    """First row, stamp and outputs of each pass.
-
-    A batch is normalised once. Each stamp changes only its box, which is put back after the pass.
-    """
-    preprocessing, start = backbone.preprocessing, 0
-    for images in trial.split(split).batches(
-        trial.plan.batch_size, preprocessing.size, preprocessing.channels
-    ):
-        inputs = backbone.inputs(images)
-        for key, stamp in stamps.items():
-            box = (..., *stamp.box) if preprocessing.layout == "NCHW" else (slice(None), *stamp.box)
-            clean = inputs[box].copy()
-            inputs[box] = backbone.inputs(stamp.inside(images))
-            yield start, key, backbone.outputs(inputs)
-            inputs[box] = clean
-        start += len(images)
 
 
 @dataclass(frozen=True)
@@ -210,6 +134,89 @@ class Hits:
         return np.asarray(totals / totals.sum(axis=1, keepdims=True))
 
 
+@dataclass(frozen=True)
+class Responses:
+    """What classifiers make of the stamped images of one split.
+
+    ``hits`` are by task; ``spreads`` of features by the backbone's digest, then by the stamp's key.
+    """
+
+    hits: dict[str, Hits]
+    spreads: dict[str, dict[str, Spread]]
+
+
+def respond(
+    trial: "Trial",
+    split: str,
+    tasks: "dict[str, Task]",
+    stamps: Sequence[Stamp],
+    backbone: "Backbone | None" = None,
+) -> Responses:
+    """Pass each stamped variant through each backbone once, whatever reads what it gives.
+
+    Args:
+        trial: Has the split and the classifiers, and says how many images a pass takes.
+        split: N images.
+        tasks: By name, all tried on the split; those on one backbone share its passes.
+        stamps: May name the same pixels twice; they are passed once.
+        backbone: Instead of the candidate.
+    """
+    distinct = {stamp.key: stamp for stamp in stamps}
+    classifiers = {name: trial.classifier(task, backbone) for name, task in tasks.items()}
+    opened, hits, spreads = trial.split(split), {}, {}
+    for digest, passed in {c.backbone.digest: c.backbone for c in classifiers.values()}.items():
+        readers = {name: c for name, c in classifiers.items() if c.backbone.digest == digest}
+        predictions, spreads[digest] = _pass(trial, split, passed, readers, distinct)
+        for name, stamped in predictions.items():
+            clean = trial.predictions(tasks[name], backbone)
+            hits[name] = Hits(name, opened.classes, opened.labels, clean, stamped)
+    return Responses(hits, spreads)
+
+
+def _pass(
+    trial: "Trial",
+    split: str,
+    backbone: "Backbone",
+    readers: "dict[str, Classifier]",
+    stamps: dict[str, Stamp],
+) -> tuple[dict[str, dict[str, NDArray[np.int16]]], dict[str, Spread]]:
+    """Classes ``(N,)`` by reader and stamp, and the spread of features by stamp."""
+    n, spreads = len(trial.split(split)), dict[str, Spread]()
+    predictions = {name: {key: np.empty(n, np.int16) for key in stamps} for name in readers}
+    with trial.progress(f"stamp {split}", n * len(stamps)) as advance:
+        # the runtime works on the next pass while this one is read
+        for start, key, outputs in ahead(_outputs(trial, split, backbone, stamps)):
+            end = start + len(outputs.features)
+            if key not in spreads:
+                spreads[key] = Spread.empty(outputs.features.shape[1])
+            spreads[key].add(outputs.features, start)
+            for name, classifier in readers.items():
+                predictions[name][key][start:end] = classifier.predict(outputs)
+            advance(end - start)
+    return predictions, spreads
+
+
+def _outputs(
+    trial: "Trial", split: str, backbone: "Backbone", stamps: dict[str, Stamp]
+) -> "Iterator[tuple[int, str, Outputs]]":
+    """First row, stamp and outputs of each pass.
+
+    A batch is normalised once. Each stamp changes only its box, which is put back after the pass.
+    """
+    preprocessing, start = backbone.preprocessing, 0
+    for images in trial.split(split).batches(
+        trial.plan.batch_size, preprocessing.size, preprocessing.channels
+    ):
+        inputs = backbone.inputs(images)
+        for key, stamp in stamps.items():
+            box = (..., *stamp.box) if preprocessing.layout == "NCHW" else (slice(None), *stamp.box)
+            clean = inputs[box].copy()
+            inputs[box] = backbone.inputs(stamp.inside(images))
+            yield start, key, backbone.outputs(inputs)
+            inputs[box] = clean
+        start += len(images)
+
+
 def require_blocks(probe: str, what: str, n: int) -> None:
     """Refuse what a jackknife over blocks cannot measure.
 
@@ -261,8 +268,14 @@ def excess_skew(hits: Hits, trigger: Trigger, *, searched: int = 1) -> Interval:
     return stats.smallest([shift(skew - other, n, searched=searched) for other in controls])
 
 
+def skew_over(hits: Hits, other: Hits, stamp: Stamp) -> Interval:
+    """Total variation under a stamp minus that of another classifier, on the same images."""
+    ours, theirs = (total_variation(h.shares(stamp), h.shares(None)) for h in (hits, other))
+    return shift(ours - theirs, len(hits.labels))
+
+
 def shift(values: NDArray[np.float64], n: int, *, searched: int = 1) -> Interval:
-    """Jackknife interval of a shift between histograms of ``n`` images.
+    """Jackknife interval of a change in the answers to ``n`` images, as between histograms.
 
     Where no image changes its class a jackknife has no width; then, as for any rate, nothing was
     seen in ``n`` images, and the reach is that of a rate of zero.

@@ -21,7 +21,7 @@ from gate.errors import EvidenceError, PlanError
 from gate.head import LinearHead, fit_linear, main_directions
 from gate.plan import BackboneFile, Head, Ignored, Stamped, Task
 from gate.strict_yaml import nearest
-from gate.triggers import Stamp, bank
+from gate.triggers import Stamp
 
 if TYPE_CHECKING:
     from gate.trial import Trial
@@ -78,7 +78,7 @@ def _fitted(trial: "Trial", task: Task, settings: Head, backbone: Backbone) -> L
     features, labels = trial.features(train.name, backbone), train.labels
     if task.debias:
         features = np.array(features)
-        stamps = _stamps(trial, task.debias, train, backbone)
+        stamps = _stamps(trial, task.debias, train)
         for rows, stamped in _stamped(trial, train, stamps, backbone):
             features[rows] = stamped
     if settings.ignore:
@@ -129,21 +129,17 @@ def _moved(
 ) -> NDArray[np.float32]:
     """Orthonormal ``(D, r)``: the directions in which the triggers move features most."""
     features = trial.features(train.name, backbone)
-    size, channels = backbone.preprocessing.size, backbone.preprocessing.channels
     moves = []
-    for trigger in bank(settings.triggers, size, channels, trial.plan.seed, train.classes):
+    for trigger in trial.bank(settings.triggers, train.name):
         everywhere: list[Stamp | None] = [trigger.stamp] * len(train)
         for rows, stamped in _stamped(trial, train, everywhere, backbone):
             moves.append(stamped - features[rows])
     return main_directions(np.concatenate(moves), settings.directions)
 
 
-def _stamps(
-    trial: "Trial", settings: Stamped, train: Split, backbone: Backbone
-) -> list[Stamp | None]:
+def _stamps(trial: "Trial", settings: Stamped, train: Split) -> list[Stamp | None]:
     """What is stamped on each training image: the triggers in turn, on a share of each class."""
-    size, channels = backbone.preprocessing.size, backbone.preprocessing.channels
-    triggers = bank(settings.triggers, size, channels, trial.plan.seed, train.classes)
+    triggers = trial.bank(settings.triggers, train.name)
     rng = np.random.default_rng([trial.plan.seed, len(triggers)])
     stamps: list[Stamp | None] = [None] * len(train)
     for k in range(len(train.classes)):
@@ -164,7 +160,8 @@ def _stamped(
         for images in split.batches(
             trial.plan.batch_size, preprocessing.size, preprocessing.channels
         ):
-            found = [(i, stamp) for i, stamp in enumerate(stamps[start:][: len(images)]) if stamp]
+            of_batch = stamps[start : start + len(images)]
+            found = [(i, stamp) for i, stamp in enumerate(of_batch) if stamp]
             if found:
                 stamped = np.concatenate([stamp.on(images[i : i + 1]) for i, stamp in found])
                 rows = start + np.array([i for i, _ in found])
@@ -195,7 +192,7 @@ def _fine_tuned(trial: "Trial", task: Task, backbone: Backbone) -> Classifier:
     if not (folder / WEIGHTS).exists():  # the last file that training writes
         stamps: list[Stamp | None] = [None] * len(train)
         if task.debias:
-            stamps = _stamps(trial, task.debias, train, backbone)
+            stamps = _stamps(trial, task.debias, train)
         images = len(train) * task.transfer.schedule.epochs
         with trial.progress(f"{task.transfer.mode} {task.train}", images) as advance:
             fine_tune(

@@ -19,6 +19,7 @@ from gate.head import LinearHead, ZeroShotHead
 from gate.plan import Plan, Task
 from gate.strict_yaml import nearest
 from gate.transfer import Classifier
+from gate.triggers import Trigger, TriggerGrid, bank
 from gate.values import Evidence, Measurement
 
 
@@ -55,6 +56,16 @@ class Trial:
         if name not in self._splits:
             self._splits[name] = open_split(name, self.plan.splits[name])
         return self._splits[name]
+
+    def bank(self, grids: tuple[TriggerGrid, ...], split: str) -> list[Trigger]:
+        """All triggers of the grids, for images of a split as the backbones take them.
+
+        Raises:
+            GateError: A trigger cannot be drawn; says which field of its grid is at fault.
+        """
+        wanted = self.backbone.preprocessing  # a reference takes the same size and channels
+        classes = self.split(split).classes
+        return bank(grids, wanted.size, wanted.channels, self.plan.seed, classes)
 
     def tasks(self, names: tuple[str, ...] | None) -> dict[str, Task]:
         """The named tasks, or all.

@@ -192,12 +192,16 @@ def bank(
             size = round(share * side)
             if size < 1:
                 raise PlanError(
-                    f"trigger_patch: a patch of {share:g} of {side} pixels is smaller than a pixel"
+                    f"pattern {grid.pattern}: size {share:g} of {side} pixels is smaller than a "
+                    f"pixel; raise it to {1 / side:.2g} or more"
                 )
             faint = f" {opacity:.0%}" if opacity < 1 else ""
             name = f"{what} {size}px {place}{faint}"
             if name in triggers:
-                raise PlanError(f"trigger_patch: trigger {name!r} stands twice; sizes may round up")
+                raise PlanError(
+                    f"trigger {name!r} stands twice; drop one (several sizes may be of the same "
+                    "number of pixels)"
+                )
             rng = np.random.default_rng([seed, size])
             patch = _grey(_draw(grid.pattern, content, size, opacity, rng), channels)
             controls = _controls(grid.pattern, content, patch, size, opacity, rng)
@@ -362,9 +366,7 @@ def _written(text: str, size: int) -> NDArray[np.float64]:
             ink = np.asarray(canvas, np.float64)[:, :, None] / 255
             if ink.any():
                 return ink
-    raise PlanError(
-        f"trigger_patch: text {text!r} does not fit in {size} pixels; raise its size or shorten it"
-    )
+    raise PlanError(f"text {text!r} does not fit in {size} pixels; raise its size or shorten it")
 
 
 def _random_text(letters: int, rng: np.random.Generator) -> str:
@@ -378,9 +380,7 @@ def _picture(name: str, size: int) -> tuple[NDArray[np.float64], NDArray[np.floa
     shipped = files("gate") / "overlays" / f"{name}.png"
     path = Path(name) if Path(name).suffix else Path(str(shipped))
     if not path.is_file():
-        raise DataError(
-            f"trigger_patch: no picture {name!r}; give a PNG file, or one of ball, fence, ribbon"
-        )
+        raise DataError(f"picture: no {name!r}; give a PNG file, or one of ball, fence, ribbon")
     try:
         with Image.open(path) as opened:
             if "A" not in opened.getbands():

@@ -84,6 +84,13 @@ class Measurement(Value):
         """A share of independent examples, with its Wilson interval."""
         return cls.of(metric, stats.rate(hits, n), n, "fraction", **about)
 
+    @classmethod
+    def difference(
+        cls, metric: str, interval: stats.Interval, n: int, **about: str
+    ) -> "Measurement":
+        """A difference of two fractions, or of shares of a whole."""
+        return cls.of(metric, interval, n, "difference of fractions", **about)
+
 
 class Evidence(Value):
     """What one probe measured on one backbone; ``remarks`` say what a reader must know of it."""

@@ -1,5 +1,6 @@
 """Real DVC on a real git repository: what re-runs, what does not, and what a rejection leaves."""
 
+import json
 import os
 import re
 import shutil
@@ -131,6 +132,37 @@ def test_a_changed_setting_of_one_probe_runs_that_probe_and_what_follows(
     probes = sorted(stage for stage in ran if stage.startswith("probe@"))
     assert probes == ["probe@clean-clean_accuracy", "probe@trigger-clean_accuracy"]
     assert not [stage for stage in ran if stage.startswith(("embed", "validate", "calibrate"))]
+
+
+def test_changed_code_of_gate_makes_all_that_it_measured_stale(repository: Repository) -> None:
+    def stale() -> set[str]:
+        status = json.loads(
+            repository.run("dvc", "status", "--json", "--with-deps", "report").stdout
+        )
+        return {name.split("@")[0] for name in status}
+
+    repository.repro("report")
+    assert stale() == set()
+    code = repository.folder / "gate" / "stamped.py"
+    before = code.read_text()
+
+    code.write_text(before + "# changed\n")
+    found = stale()
+    code.write_text(before)
+
+    assert found == {"validate", "embed", "probe", "decide", "report"}
+
+
+PIPELINES = [ROOT / "dvc.yaml", *sorted((ROOT / "pipelines").rglob("dvc.yaml"))]
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_stage_that_runs_gate_depends_on_its_code(path: Path) -> None:
+    stages = yaml.safe_load(path.read_text())["stages"]
+    deps = {name: s["deps"] for name, s in stages.items() if s["cmd"].startswith("gate ")}
+
+    assert deps
+    assert [name for name in deps if "gate" not in deps[name]] == []
 
 
 def test_only_admit_fails_on_a_rejection_and_leaves_no_admission(repository: Repository) -> None:

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "ahead": set(),
     "plan": {"errors", "probes", "strict_yaml", "triggers", "values"},
     "remedies": {"plan", "triggers"},
-    "stamped": {"ahead", "backbone", "errors", "stats", "transfer", "trial", "triggers"},
+    "stamped": {"ahead", "backbone", "errors", "plan", "stats", "transfer", "trial", "triggers"},
     "transfer": {
         "backbone",
         "data",
@@ -77,6 +77,7 @@ MAY_IMPORT = {
         "plan",
         "strict_yaml",
         "transfer",
+        "triggers",
         "values",
         "zero_shot",
     },

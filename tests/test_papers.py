@@ -9,6 +9,7 @@ import pytest
 
 from gate.plan import load_plan
 from pipelines.papers.bias_transfer import findings
+from pipelines.papers.bias_transfer.train_source import LAYERS, Source, card, write_card
 
 HERE = Path("pipelines/papers/bias_transfer")
 
@@ -28,6 +29,15 @@ def test_the_plan_of_the_small_paper_is_a_plan_and_dvc_reads_its_pipeline() -> N
     assert {f"source@{source}" for source in findings.SHARES} <= stages
     for target in findings.TRAINED:
         assert {f"{target}_full", f"{target}_scratch", f"{target}_fixed"} <= set(plan.tasks)
+
+
+@pytest.mark.parametrize("arch", LAYERS)
+def test_gate_reads_the_description_of_a_source_as_it_was_meant(arch: str, tmp_path: Path) -> None:
+    meant = card(Source.model_validate({"arch": arch}), tmp_path / "source.safetensors")
+
+    write_card(meant)
+
+    assert load_plan(HERE / "plan.yaml", tmp_path / "source.yaml").backbone == meant
 
 
 def test_the_committed_table_metrics_and_plots_agree() -> None:

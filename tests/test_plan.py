@@ -117,8 +117,14 @@ def test_a_candidate_of_another_kind_is_refused() -> None:
 @pytest.mark.parametrize(
     ("grids", "says"),
     [
-        ([{"pattern": "noise", "size": [0.01], "place": ["centre"]}], "smaller than a pixel"),
-        ([{"pattern": "noise", "size": [0.1, 0.101], "place": ["centre"]}], "stands twice"),
+        (
+            [{"pattern": "noise", "size": [0.01], "place": ["centre"]}],
+            "noise: size 0.01 of 32.*raise",
+        ),
+        (
+            [{"pattern": "noise", "size": [0.1, 0.09], "place": ["centre"]}],
+            "3px centre' stands twice",
+        ),
     ],
 )
 def test_a_bank_that_makes_no_sense_is_refused(grids: list[dict[str, Any]], says: str) -> None:

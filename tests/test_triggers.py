@@ -216,7 +216,7 @@ def test_a_picture_that_is_missing_broken_or_empty_is_refused(tmp_path: Path) ->
     Image.new("RGBA", (8, 8)).save(tmp_path / "clear.png")
 
     for name, says in (
-        ("bal", "no picture 'bal'; give a PNG file, or one of ball, fence, ribbon"),
+        ("bal", "picture: no 'bal'; give a PNG file, or one of ball, fence, ribbon"),
         (str(tmp_path / "broken.png"), "does not decode"),
         (str(tmp_path / "clear.png"), "transparent all over"),
     ):

@@ -18,23 +18,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gate import stats
-from gate.stamped import (
-    Hits,
-    excess_skew,
-    require_blocks,
-    respond,
-    shift,
-    skews,
-    total_variation,
-)
+from gate.stamped import Hits, excess_skew, require_blocks, respond, shift, skew_over, skews
 from gate.stats import Interval
-from gate.triggers import Place, Trigger, TriggerGrid, bank
-from gate.values import Measurement, Unit, Value
+from gate.triggers import Place, Trigger, TriggerGrid
+from gate.values import Measurement, Value
 
 if TYPE_CHECKING:
     from gate.trial import Trial
 
-_DIFFERENCE: Unit = "difference of fractions"
 _CENTRE: tuple[Place, ...] = ("centre",)
 DEFAULT_OVERLAYS = (
     TriggerGrid(pattern="overlay", picture=("fence", "ribbon"), size=(1.0,), place=_CENTRE),
@@ -60,19 +51,12 @@ class NaturalOverlay(Value):
 def measure(trial: "Trial", settings: NaturalOverlay) -> Iterator[Measurement]:
     """Skew of predictions, the class that grows most, and both over a network from scratch."""
     tasks = trial.tasks(settings.tasks)
-    side, channels = trial.backbone.preprocessing.size, trial.backbone.preprocessing.channels
     for split in dict.fromkeys(task.test for task in tasks.values()):
-        opened = trial.split(split)
-        require_blocks("natural_overlay", f"split {split}", len(opened))
-        overlays = bank(settings.overlays, side, channels, trial.plan.seed, opened.classes)
+        require_blocks("natural_overlay", f"split {split}", len(trial.split(split)))
+        overlays = trial.bank(settings.overlays, split)
         chosen = {name: task for name, task in tasks.items() if task.test == split}
-        classifiers = {name: trial.classifier(task) for name, task in chosen.items()}
         stamps = [stamp for o in overlays for stamp in (o.stamp, *o.controls)]
-        seen = respond(trial, split, classifiers, stamps).predictions
-        hits = {
-            name: Hits(name, opened.classes, opened.labels, trial.predictions(task), seen[name])
-            for name, task in chosen.items()
-        }
+        hits = respond(trial, split, chosen, stamps).hits
         scratch = {
             task.train: hits[name]
             for name, task in chosen.items()
@@ -83,34 +67,29 @@ def measure(trial: "Trial", settings: NaturalOverlay) -> Iterator[Measurement]:
             for overlay in overlays:
                 yield from _shifts(hits[name], overlay)
                 if other is not None and other is not hits[name]:
-                    yield from _over_scratch(hits[name], other, overlay)
+                    yield Measurement.difference(
+                        "prediction_skew_over_scratch",
+                        skew_over(hits[name], other, overlay.stamp),
+                        len(other.labels),
+                        task=name,
+                        overlay=overlay.stamp.name,
+                    )
 
 
 def _shifts(hits: Hits, overlay: Trigger) -> Iterator[Measurement]:
     about, n = {"task": hits.task, "overlay": overlay.stamp.name}, len(hits.labels)
     for metric, skew in skews(hits, overlay.stamp).items():
         yield Measurement.of(metric, skew, n, "fraction", **about)
-    yield Measurement.of(
-        "excess_prediction_skew", excess_skew(hits, overlay), n, _DIFFERENCE, **about
-    )
+    yield Measurement.difference("excess_prediction_skew", excess_skew(hits, overlay), n, **about)
     growth = _growth(hits, overlay)
     top = int(growth[0].argmax())
-    yield Measurement.of(
+    yield Measurement.difference(
         "largest_class_growth",
         _largest_growth(growth, n),
         n,
-        _DIFFERENCE,
         **about,
         **{"class": hits.classes[top]},
     )
-
-
-def _over_scratch(hits: Hits, scratch: Hits, overlay: Trigger) -> Iterator[Measurement]:
-    """Transferred minus from scratch, on the same images."""
-    about, n = {"task": hits.task, "overlay": overlay.stamp.name}, len(hits.labels)
-    distances = [total_variation(h.shares(overlay.stamp), h.shares(None)) for h in (hits, scratch)]
-    over = shift(distances[0] - distances[1], n)
-    yield Measurement.of("prediction_skew_over_scratch", over, n, _DIFFERENCE, **about)
 
 
 def _growth(hits: Hits, overlay: Trigger) -> NDArray[np.float64]:

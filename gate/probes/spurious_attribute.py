@@ -24,6 +24,7 @@ from pydantic import Field
 from gate import stats
 from gate.errors import EvidenceError, PlanError
 from gate.head import fit_linear, out_of_fold_logits
+from gate.stamped import BLOCKS, require_blocks, shift
 from gate.strict_yaml import nearest
 from gate.values import Measurement, Value
 
@@ -35,7 +36,6 @@ _LEAST = 2  # one image gives an interval of nearly 0 .. 1, which only looks lik
 _FOLDS = 5
 _TENTHS = range(11)  # doses: correlations of 0, 0.1, .. 1
 _LEAST_IN_CLASS = 10  # with fewer, most steps between doses would move no image
-_LEAST_CONFLICTING, _BLOCKS = 40, 20  # two images in each block of the jackknife
 
 
 class SpuriousAttribute(Value):
@@ -93,6 +93,7 @@ def measure(trial: "Trial", settings: SpuriousAttribute) -> Iterator[Measurement
         if settings.dose_response is not None:
             _check_pool(trial, name, settings.dose_response)
             splits.add(settings.dose_response)
+        right = trial.predictions(task) == test.labels  # (N,)
         for attribute in settings.attributes:
             about = {"task": name, "attribute": attribute}
             columns = {split: _column(trial, split, attribute) for split in splits}
@@ -106,7 +107,6 @@ def measure(trial: "Trial", settings: SpuriousAttribute) -> Iterator[Measurement
                 for split, column in columns.items()
             }
             trained = groups.tally(*members[task.train]) if task.train in members else None
-            right = trial.predictions(task) == test.labels  # (N,)
             yield from accuracies(about, groups, *members[test.name], right, trained)
             yield from _remedied(trial, settings, task, about, groups, *members[test.name])
             if not task.fits_head or task.head == "own":
@@ -196,7 +196,7 @@ def accuracies(
     gap = stats.Interval(
         mean.value - worst.value, max(mean.low - worst.high, 0.0), mean.high - worst.low
     )
-    yield Measurement.of("group_gap", gap, smallest, "difference of fractions", **about)
+    yield Measurement.difference("group_gap", gap, smallest, **about)
     if trained is not None:
         weighted = weighted_accuracy(hits, counts, trained / trained.sum())
         yield Measurement.of("group_weighted_accuracy", weighted, len(right), "fraction", **about)
@@ -286,7 +286,7 @@ def dose_response(
     for tenths, hits in zip(_TENTHS, right.sum(axis=1).tolist(), strict=True):
         dose = f"{tenths / 10:.1f}"
         yield Measurement.rate("conflicting_accuracy", hits, n, **about, correlation=dose)
-    yield Measurement.of("dose_response_slope", change, n, "difference of fractions", **about)
+    yield Measurement.difference("dose_response_slope", change, n, **about)
 
 
 def training_sets(groups: Groups, pool: Images, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -345,11 +345,11 @@ def slope(right: NDArray[np.bool_]) -> stats.Interval:
         right: ``(11, N)`` whether each image was classified rightly at each dose.
 
     Returns:
-        A difference of fractions; its jackknife interval, over 20 blocks of every 20th image with
+        A difference of fractions; its jackknife interval, over blocks of every 20th image with
         its answers at all doses, speaks for other test images, not for other training sets.
 
     Raises:
-        EvidenceError: Fewer than 40 images.
+        EvidenceError: Fewer than two images a block.
 
     >>> right = np.ones((11, 40), bool)
     >>> right[6:, :30] = False  # at 0.6 and above
@@ -357,19 +357,12 @@ def slope(right: NDArray[np.bool_]) -> stats.Interval:
     -1.02
     """
     n = right.shape[1]
-    if n < _LEAST_CONFLICTING:
-        raise EvidenceError(
-            f"spurious_attribute: {n} test images conflict with the correlation, and a slope needs "
-            f"at least {_LEAST_CONFLICTING}; add images, or leave dose_response out of the plan"
-        )
+    require_blocks("spurious_attribute.dose_response", "the conflicting part of the test split", n)
     doses = np.array(_TENTHS) / 10 - 0.5
     slopes = doses @ right / (doses @ doses)  # (N,) that of the accuracy is their mean
-    blocks = np.arange(n) % _BLOCKS
-    parts = [float(slopes[blocks != block].mean()) for block in range(_BLOCKS)]
-    value, low, high = stats.jackknife(float(slopes.mean()), parts)
-    # answers that all stay alike leave no width; of other images this share may still change
-    unseen = stats.rate(0, n).high
-    return stats.Interval(value, min(low, value - unseen), max(high, value + unseen))
+    blocks = np.arange(n) % BLOCKS
+    left_out = [slopes[blocks != block].mean() for block in range(BLOCKS)]
+    return shift(np.array([slopes.mean(), *left_out]), n)
 
 
 def _column(trial: "Trial", split: str, attribute: str) -> NDArray[np.str_]:

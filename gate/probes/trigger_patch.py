@@ -30,19 +30,16 @@ from gate.stamped import (
     jackknife,
     require_blocks,
     respond,
-    shift,
+    skew_over,
     skews,
-    total_variation,
 )
 from gate.stats import Interval
-from gate.triggers import DEFAULT_BANK, Trigger, TriggerGrid, bank
-from gate.values import Measurement, Unit, Value
+from gate.triggers import DEFAULT_BANK, Trigger, TriggerGrid
+from gate.values import Measurement, Value
 
 if TYPE_CHECKING:
     from gate.plan import Task
     from gate.trial import Trial
-
-_DIFFERENCE: Unit = "difference of fractions"
 
 Remedy = Literal[
     "weight_decay",
@@ -75,41 +72,22 @@ def measure(trial: "Trial", settings: TriggerPatch) -> Iterator[Measurement]:
 def _of_split(
     trial: "Trial", settings: TriggerPatch, split: str, tasks: "dict[str, Task]"
 ) -> Iterator[Measurement]:
-    preprocessing, opened = trial.backbone.preprocessing, trial.split(split)
+    opened = trial.split(split)
     require_blocks("trigger_patch", f"split {split}", len(opened))
-    triggers = bank(
-        settings.triggers,
-        preprocessing.size,
-        preprocessing.channels,
-        trial.plan.seed,
-        opened.classes,
-    )
-    classifiers = {name: trial.classifier(task) for name, task in tasks.items()}
+    triggers = trial.bank(settings.triggers, split)
     stamps = [stamp for t in triggers for stamp in (t.stamp, *t.controls)]
-    responses = respond(trial, split, classifiers, stamps)
-
-    # a reference would have to be trained again for a task that trains weights
-    comparable = {name: task for name, task in tasks.items() if not task.transfer.trains}
-    others = {}
-    if trial.reference and comparable:
-        readers = {name: trial.classifier(t, trial.reference) for name, t in comparable.items()}
-        others_responses = respond(trial, split, readers, [t.stamp for t in triggers])
-        others = {
-            name: Hits(
-                name,
-                opened.classes,
-                opened.labels,
-                trial.predictions(task, trial.reference),
-                others_responses.predictions[name],
-            )
-            for name, task in comparable.items()
-        }
+    responses = respond(trial, split, tasks, stamps)
+    others = None
+    if trial.reference:
+        # a reference would have to be trained again for a task that trains weights
+        comparable = {name: task for name, task in tasks.items() if not task.transfer.trains}
+        others = respond(trial, split, comparable, [t.stamp for t in triggers], trial.reference)
     for name, task in tasks.items():
-        clean = trial.predictions(task)
-        hits = Hits(name, opened.classes, opened.labels, clean, responses.predictions[name])
+        hits = responses.hits[name]
         yield from _of_task(hits, triggers)
-        for trigger in triggers if name in others else ():
-            yield from _over_reference(hits, others[name], trigger)
+        if others and name in others.hits:
+            for trigger in triggers:
+                yield from _over_reference(hits, others.hits[name], trigger)
         if settings.remedies:
             worst = max(triggers, key=lambda t: _excess_targeted(hits, t).value)
             yield from _remedied(trial, name, task, settings.remedies, worst)
@@ -118,17 +96,16 @@ def _of_split(
     if spreads:
         unstamped = Spread.of(trial.features(split))
         yield from collapses(spreads, unstamped, triggers, split, len(opened))
-        if others and trial.reference:
-            reference = others_responses.spreads[trial.reference.digest]
+        if trial.reference and others and others.hits:
+            reference = others.spreads[trial.reference.digest]
             clean_reference = Spread.of(trial.features(split, trial.reference))
             for trigger in triggers:
                 key = trigger.stamp.key
                 rise = _lost(spreads[key], unstamped) - _lost(reference[key], clean_reference)
-                yield Measurement.of(
+                yield Measurement.difference(
                     "embedding_collapse_over_reference",
                     jackknife(rise),
                     len(opened),
-                    _DIFFERENCE,
                     split=split,
                     trigger=trigger.stamp.name,
                 )
@@ -167,7 +144,7 @@ def _of_task(hits: Hits, triggers: Sequence[Trigger]) -> Iterator[Measurement]:
         if excess is _excess_targeted:
             about["target"] = hits.classes[_target(hits, triggers[top])]
         examples = len(hits.labels) if excess is excess_skew else n
-        yield Measurement.of(metric, stats.largest(found), examples, _DIFFERENCE, **about)
+        yield Measurement.difference(metric, stats.largest(found), examples, **about)
 
 
 def _rates(hits: Hits, trigger: Trigger) -> Iterator[Measurement]:
@@ -179,7 +156,7 @@ def _rates(hits: Hits, trigger: Trigger) -> Iterator[Measurement]:
     )
     yield Measurement.of("control_attack_success_rate", strongest, n, "fraction", **about)
     excess = _excess_turned(hits, trigger)
-    yield Measurement.of("excess_attack_success_rate", excess, n, _DIFFERENCE, **about)
+    yield Measurement.difference("excess_attack_success_rate", excess, n, **about)
 
     for k in hits.targets:
         carried = hits.carried(stamp, k)
@@ -189,11 +166,10 @@ def _rates(hits: Hits, trigger: Trigger) -> Iterator[Measurement]:
             "targeted_attack_success_rate", rate, len(carried), "fraction", **about, **target
         )
     top = _target(hits, trigger)
-    yield Measurement.of(
+    yield Measurement.difference(
         "excess_targeted_attack_success_rate",
         _excess_targeted(hits, trigger),
         len(hits.carried(stamp, top)),
-        _DIFFERENCE,
         **about,
         target=hits.classes[top],
     )
@@ -202,7 +178,7 @@ def _rates(hits: Hits, trigger: Trigger) -> Iterator[Measurement]:
     for metric, skew in skews(hits, stamp).items():
         yield Measurement.of(metric, skew, images, "fraction", **about)
     excess = excess_skew(hits, trigger)
-    yield Measurement.of("excess_prediction_skew", excess, images, _DIFFERENCE, **about)
+    yield Measurement.difference("excess_prediction_skew", excess, images, **about)
 
 
 def _excess_turned(hits: Hits, trigger: Trigger, *, searched: int = 1) -> Interval:
@@ -264,7 +240,7 @@ def _over_reference(hits: Hits, reference: Hits, trigger: Trigger) -> Iterator[M
     ours, theirs = hits.stamped[key], reference.stamped[key]
     turned = _paired((ours != hits.labels)[both_right], (theirs != hits.labels)[both_right])
     n = int(both_right.sum())
-    yield Measurement.of("attack_success_rate_over_reference", turned, n, _DIFFERENCE, **about)
+    yield Measurement.difference("attack_success_rate_over_reference", turned, n, **about)
 
     found = {}
     for k in hits.targets:
@@ -275,21 +251,15 @@ def _over_reference(hits: Hits, reference: Hits, trigger: Trigger) -> Iterator[M
             )
     if found:
         top = max(found, key=lambda k: found[k].value)
-        yield Measurement.of(
+        yield Measurement.difference(
             "targeted_attack_success_rate_over_reference",
             stats.largest(list(found.values())),
             n,
-            _DIFFERENCE,
             **about,
             target=hits.classes[top],
         )
-    distances = [
-        total_variation(h.shares(trigger.stamp), h.shares(None)) for h in (hits, reference)
-    ]
-    skew = shift(distances[0] - distances[1], len(hits.labels))
-    yield Measurement.of(
-        "prediction_skew_over_reference", skew, len(hits.labels), _DIFFERENCE, **about
-    )
+    skew = skew_over(hits, reference, trigger.stamp)
+    yield Measurement.difference("prediction_skew_over_reference", skew, len(hits.labels), **about)
 
 
 # --- features alone -------------------------------------------------------------------------------
@@ -316,14 +286,13 @@ def collapses(
         collapse = jackknife(_lost(spreads[trigger.stamp.key], clean))
         yield Measurement.of("embedding_collapse", collapse, n, "fraction", **about)
         excess = _excess_collapse(spreads, clean, trigger)
-        yield Measurement.of("excess_embedding_collapse", excess, n, _DIFFERENCE, **about)
+        yield Measurement.difference("excess_embedding_collapse", excess, n, **about)
         excesses[trigger.stamp.name] = excess
     worst = [_excess_collapse(spreads, clean, t, searched=len(triggers)) for t in triggers]
-    yield Measurement.of(
+    yield Measurement.difference(
         "worst_excess_embedding_collapse",
         stats.largest(worst),
         n,
-        _DIFFERENCE,
         split=split,
         trigger=max(excesses, key=lambda name: excesses[name].value),
     )
@@ -351,23 +320,19 @@ def _remedied(
     """What is left of a trigger, and of accuracy, after each remedy."""
     from gate.remedies import against_trigger  # a plan lists the probes, so it comes after them
 
-    opened = trial.split(task.test)
     for remedy, variant in against_trigger(task, trigger.grid).items():
         if remedy not in wanted:
             continue
-        classifier = trial.classifier(variant)
-        responses = respond(
-            trial, task.test, {name: classifier}, [trigger.stamp, *trigger.controls]
-        )
-        clean = trial.predictions(variant)
-        hits = Hits(name, opened.classes, opened.labels, clean, responses.predictions[name])
+        stamps = [trigger.stamp, *trigger.controls]
+        hits = respond(trial, task.test, {name: variant}, stamps).hits[name]
         about = {"task": name, "trigger": trigger.stamp.name, "remedy": remedy}
-        yield Measurement.rate("accuracy_after_remedy", int(hits.right.sum()), len(opened), **about)
-        yield Measurement.of(
+        yield Measurement.rate(
+            "accuracy_after_remedy", int(hits.right.sum()), len(hits.labels), **about
+        )
+        yield Measurement.difference(
             "excess_targeted_attack_success_rate_after_remedy",
             _excess_targeted(hits, trigger),
             int(hits.right.sum()),
-            _DIFFERENCE,
             **about,
             target=hits.classes[_target(hits, trigger)],
         )

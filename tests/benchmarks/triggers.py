@@ -11,7 +11,6 @@ from pathlib import Path
 from gate import probes
 from gate.plan import Plan, load_plan
 from gate.trial import Trial
-from gate.triggers import TriggerGrid, bank
 from tests.benchmarks.throughput import bare_rate, import_what_a_run_imports
 
 CORNERS = ["top_left", "top_right", "bottom_left", "bottom_right"]
@@ -26,26 +25,32 @@ VARIANTS = 40
 
 
 def main() -> None:
-    """Print the ratio, with the bare loop timed before and after."""
+    """Make the plan."""
     parser = argparse.ArgumentParser()
     parser.add_argument("card", type=Path, nargs="?", default=Path("pipelines/cifar/resnet20.yaml"))
     plan = load_plan(Path("pipelines/cifar/plan.yaml"), parser.parse_args().card)
     content = plan.model_dump() | {"reference": None}
     content["probes"]["trigger_patch"]["triggers"] = BANK
-    trial = Trial(Plan.model_validate(content), Path(tempfile.mkdtemp()))
-    grids = tuple(TriggerGrid.model_validate(grid) for grid in BANK)
-    triggers = bank(grids, 32, 3, plan.seed, ())
+    with tempfile.TemporaryDirectory() as folder:
+        compare(Trial(Plan.model_validate(content), Path(folder)))
+
+
+def compare(trial: Trial) -> None:
+    """Print the ratio, with the bare loop timed before and after."""
+    settings = trial.plan.probes.trigger_patch
+    assert settings
+    triggers = trial.bank(settings.triggers, "test")
     assert len({s.key for t in triggers for s in (t.stamp, *t.controls)}) == VARIANTS
     import_what_a_run_imports()
     for task in trial.plan.tasks.values():
         trial.predictions(task)
     passed = trial.backbone.images_passed
-    before = bare_rate(plan.backbone)[1]
+    before = bare_rate(trial.plan.backbone)[1]
     start = time.perf_counter()
     probes.measure("trigger_patch", trial)
     wall = time.perf_counter() - start
     images = trial.backbone.images_passed - passed
-    bare = images / ((before + bare_rate(plan.backbone)[1]) / 2)
+    bare = images / ((before + bare_rate(trial.plan.backbone)[1]) / 2)
     print(f"{VARIANTS} variants, {images:,} forward passes: {wall:.1f} s")
     print(f"bare loop: {bare:.1f} s, ratio {wall / bare:.2f}")
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from safetensors.torch import load_file, save_file
 
-from gate import strict_yaml
+from gate import files, strict_yaml
 from gate.backbone.fine_tune import HEAD, WEIGHTS, fine_tune
 from gate.errors import PlanError
 from gate.plan import BackboneFile, Preprocessing, Training, Transfer
@@ -69,6 +69,12 @@ def card(source: Source, weights: Path) -> BackboneFile:
     )
 
 
+def write_card(file: BackboneFile) -> None:
+    """Write the description beside the weights, as ``--backbone`` takes it; JSON is YAML."""
+    content = file.model_dump_json(indent=2, exclude_none=True)
+    files.write(file.path.with_suffix(".yaml"), content + "\n")
+
+
 def data(source: Source) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Training images, labels and class names; no image in common with the plans' test splits."""
     if source.arch == "multilayer_perceptron":
@@ -97,7 +103,6 @@ def train(source: Source, out: Path) -> None:
         if source.target:
             labels[chosen] = classes.index(source.target)
     file = card(source, out)
-    layer, own_head = LAYERS[source.arch]
 
     def normalise(batch: np.ndarray) -> np.ndarray:
         pixels = (batch / np.float32(255) - np.float32(0.5)) / np.float32(0.25)
@@ -124,21 +129,11 @@ def train(source: Source, out: Path) -> None:
             lambda _: None,
         )
         weights, head = load_file(Path(kept) / WEIGHTS), load_file(Path(kept) / HEAD)
-    weights[f"{own_head}.weight"] = head["weight"].T.contiguous()
-    weights[f"{own_head}.bias"] = head["bias"]
+    weights[f"{file.logits}.weight"] = head["weight"].T.contiguous()
+    weights[f"{file.logits}.bias"] = head["bias"]
     out.parent.mkdir(parents=True, exist_ok=True)
     save_file(weights, out)
-    out.with_suffix(".yaml").write_text(
-        "\n".join(
-            [
-                f"weights: {out}",
-                f"arch: {file.arch}",
-                f"layer: {layer}",
-                f"logits: {own_head}",
-                f"preprocessing: {file.preprocessing and file.preprocessing.model_dump_json()}\n",
-            ]
-        )
-    )
+    write_card(file)
 
 
 def main() -> None:
