@@ -4,6 +4,7 @@ Source: Zhu et al. 2023, arXiv 2310.08106.
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from gate.transfer import Classifier
     from gate.trial import Trial
 
+log = logging.getLogger("gate")
+
 Floats = NDArray[np.floating[Any]]
 
 
@@ -52,7 +55,7 @@ class Calibrated:
     def logits(self, outputs: "Outputs") -> NDArray[np.float64]:
         """Calibrated logits ``(N, K)`` of what the candidate gave, of a head on frozen features."""
         f_zs = self.zero_shot.logits(getattr(outputs, self.zero_shot.reads))
-        return self.how.scores(f_zs, _head(self.fine_tuned).logits(outputs.features))["gla"]
+        return self.how.scores(f_zs, self.fine_tuned.linear.logits(outputs.features))["gla"]
 
     def parts(self) -> tuple[LinearHead, CosineHead | SourceHead | None]:
         """As one linear head, ``W = a_zs W_zs + a_ft W_ft``, ``bias = ... - log q - log p``.
@@ -60,7 +63,7 @@ class Calibrated:
         Where the zero-shot classifier is not linear on the same features, it stands beside it, at
         its temperature, and logits are the sum of both.
         """
-        tuned, a_zs, a_ft = _head(self.fine_tuned), self.how.prior.scale, self.how.fine_tuned_scale
+        tuned, a_zs, a_ft = self.fine_tuned.linear, self.how.prior.scale, self.how.fine_tuned_scale
         weight, beside = a_ft * tuned.weight, None
         bias = a_ft * tuned.bias - self.how.prior.removed - np.log(self.how.frequencies)
         if isinstance(self.zero_shot, LinearHead):
@@ -79,20 +82,13 @@ def fit(trial: "Trial", name: str) -> Calibrated:
     left out.
 
     Raises:
-        PlanError: The task's own head is not a fine-tuned one, or a held-out split is needed.
+        PlanError: Its head is the backbone's own or has a remedy, or a held-out split is needed.
         EvidenceError: No estimate.
     """
     task = trial.plan.tasks[name]
-    if task.head == "own":
-        raise PlanError(
-            f"tasks.{name}: its own head is not fine-tuned on anything, so there is nothing to "
-            "calibrate; name other tasks under label_prior.tasks"
-        )
-    if not task.fits_head and not task.held_out:
-        raise PlanError(
-            f"tasks.{name}: what {task.transfer.mode} transfer trains is calibrated on images that "
-            "it did not see; name a split under held_out"
-        )
+    if why := _why_not(task):
+        raise PlanError(f"tasks.{name}: {why}")
+    assert task.head != "own"  # noqa: S101  # seen to just now
     train, fine_tuned = trial.split(str(task.train)), trial.classifier(task)
     given = trial.zero_shot(name)
     features = trial.features(train.name)
@@ -122,7 +118,7 @@ def averaged(trial: "Trial", name: str, found: Calibrated, split: str) -> dict[s
     scratch = trial.plan.tasks[name].transfer.mode == "from_scratch"
     if scratch or not isinstance(found.zero_shot, LinearHead):
         return {}
-    tuned, own = _head(found.fine_tuned), found.zero_shot
+    tuned, own = found.fine_tuned.linear, found.zero_shot
     weight, bias = (own.weight + tuned.weight) / 2, (own.bias + tuned.bias) / 2
     head = LinearHead(weight.astype(np.float32), bias.astype(np.float32))
     return {"wise_ft": head.logits(trial.features(split, trial.averaged(found.fine_tuned)))}
@@ -130,11 +126,28 @@ def averaged(trial: "Trial", name: str, found: Calibrated, split: str) -> dict[s
 
 def tasks(trial: "Trial", names: tuple[str, ...] | None) -> "dict[str, Task]":
     """The named tasks, or all that can be calibrated."""
-    return {
-        name: task
-        for name, task in trial.tasks(names).items()
-        if names or task.fits_head or (task.held_out and task.head != "own")
-    }
+    found = trial.tasks(names)
+    return found if names else {name: task for name, task in found.items() if not _why_not(task)}
+
+
+def _why_not(task: "Task") -> str | None:
+    """What keeps a task from being calibrated, and what to do about it."""
+    if task.head == "own":
+        return (
+            "its own head is not fine-tuned on anything, so there is nothing to calibrate; name "
+            "other tasks under label_prior.tasks"
+        )
+    if task.remedy:
+        return (
+            f"calibration adds a zero-shot head on plain features, which would undo {task.remedy}; "
+            "use the task's head as it is, or calibrate a task without it"
+        )
+    if not task.fits_head and not task.held_out:
+        return (
+            f"what {task.transfer.mode} transfer trains is calibrated on images that it did not "
+            "see; name a split under held_out"
+        )
+    return None
 
 
 def _left_out(trial: "Trial", fit_head: Any, train: "Split") -> Floats:
@@ -143,12 +156,7 @@ def _left_out(trial: "Trial", fit_head: Any, train: "Split") -> Floats:
 
 
 def _logits(trial: "Trial", classifier: "Classifier", split: str) -> Floats:
-    return _head(classifier).logits(trial.features(split, classifier.backbone))
-
-
-def _head(classifier: "Classifier") -> LinearHead:
-    assert classifier.head is not None  # noqa: S101  # only `head: own` has none
-    return classifier.head
+    return classifier.linear.logits(trial.features(split, classifier.backbone))
 
 
 # --- as files -------------------------------------------------------------------------------------
@@ -180,8 +188,10 @@ def write_heads(trial: "Trial", folder: Path, *, with_backbone: bool = False) ->
             f"{trial.plan.backbone.path}: --with-backbone puts the head behind an ONNX backbone, "
             "and this is none; export it to ONNX"
         )
-    for name, task in tasks(trial, None).items():
-        if not task.fits_head:
+    for name, task in trial.tasks(None).items():
+        if not task.fits_head or (why := _why_not(task)):
+            if task.remedy:
+                log.warning("tasks.%s: no calibrated head: %s", name, why)
             continue
         found = trial.calibrated(name)
         # under one key, because safetensors writes several in an order of its own each time

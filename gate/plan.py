@@ -369,9 +369,16 @@ class Task(Value):
         return self.head != "own" and not self.transfer.trains
 
     @property
-    def ignores(self) -> bool:
-        """Whether its head ignores the directions that triggers move."""
-        return isinstance(self.head, Head) and self.head.ignore is not None
+    def remedy(self) -> str | None:
+        """Key of what its head on frozen features is given against a bias, if anything."""
+        if self.head == "own" or self.transfer.trains:
+            return None
+        remedies = {
+            "debias": self.debias,
+            "head.ignore": self.head.ignore,
+            "head.balanced_by": self.head.balanced_by,
+        }
+        return next((key for key, given in remedies.items() if given), None)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -432,7 +439,9 @@ class Plan(Value):
                     f"tasks.{name}.zero_shot.prompts: the backbone takes images; name the text "
                     "encoder that belongs to it under encoder"
                 )
-            if self.backbone.text and (task.transfer.trains or task.debias or task.ignores):
+            if self.backbone.text and (
+                task.transfer.trains or task.remedy in ("debias", "head.ignore")
+            ):
                 raise ValueError(
                     f"tasks.{name}: transfer, debias and head.ignore are for images, and the "
                     "backbone takes texts; drop them"

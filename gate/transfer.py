@@ -34,6 +34,12 @@ class Classifier:
     backbone: Backbone
     head: LinearHead | None
 
+    @property
+    def linear(self) -> LinearHead:
+        """The head that gate fitted or trained; of a task with a head of its own there is none."""
+        assert self.head is not None  # noqa: S101  # callers leave such tasks out
+        return self.head
+
     def predict(self, outputs: Outputs) -> NDArray[np.int64]:
         """Classes ``(N,)`` for what the backbone gave."""
         if self.head:

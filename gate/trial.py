@@ -15,7 +15,7 @@ from gate.backbone import Backbone, Outputs
 from gate.calibrate import Calibrated
 from gate.data import Split, open_split
 from gate.errors import PlanError
-from gate.head import LinearHead, ZeroShotHead
+from gate.head import ZeroShotHead
 from gate.plan import Plan, Task
 from gate.strict_yaml import nearest
 from gate.transfer import Classifier
@@ -135,20 +135,6 @@ class Trial:
     def zero_shot_digest(self, name: str) -> str | None:
         """What the zero-shot classifier of a task was made from, if it has one."""
         return self._zero_shots[name].digest if self.zero_shot(name) else None
-
-    def head(self, task: Task, backbone: Backbone | None = None) -> LinearHead:
-        """The linear head of a task on frozen features.
-
-        Raises:
-            PlanError: The task has another kind of classifier.
-        """
-        found = self.classifier(task, backbone)
-        if found.head is None or not task.fits_head:
-            raise PlanError(
-                f"the classifier on {task.test} is not a head that gate fits on frozen features, "
-                "which a label prior is read from; name other tasks under label_prior.tasks"
-            )
-        return found.head
 
     def predictions(self, task: Task, backbone: Backbone | None = None) -> NDArray[np.int64]:
         """Classes ``(N,)`` that the classifier gives for the test images of a task."""

@@ -249,17 +249,17 @@ def test_a_head_ignores_the_directions_that_a_trigger_moves(make: MakeTrial) -> 
     moves = trial.backbone.features(stamp.on(images)) - clean
     direction = np.linalg.svd(moves).Vh[0]
 
-    weight = trial.head(ignoring).weight
+    weight = trial.classifier(ignoring).linear.weight
 
     assert np.abs(direction @ weight).max() < 1e-4
-    assert np.abs(direction @ trial.head(task()).weight).max() > 1e-2
+    assert np.abs(direction @ trial.classifier(task()).linear.weight).max() > 1e-2
 
 
 def test_directions_must_leave_something_to_the_head(make: MakeTrial) -> None:
     all_of_them = task(head={"ignore": {"triggers": [YELLOW], "directions": 5}})
 
     with pytest.raises(EvidenceError, match=r"5 directions of 5 features leave nothing"):
-        make().head(all_of_them)
+        make().classifier(all_of_them)
 
 
 def test_a_debiased_target_stamps_the_same_share_of_every_class(make: MakeTrial) -> None:
@@ -268,10 +268,10 @@ def test_a_debiased_target_stamps_the_same_share_of_every_class(make: MakeTrial)
     trial.features("train")
     before = trial.backbone.images_passed
 
-    changed = trial.head(debiased).weight
+    changed = trial.classifier(debiased).linear.weight
 
     assert trial.backbone.images_passed - before == 30
-    assert not np.allclose(changed, trial.head(task()).weight)
+    assert not np.allclose(changed, trial.classifier(task()).linear.weight)
 
 
 def test_groups_are_balanced_by_their_smallest(make: MakeTrial) -> None:

@@ -15,7 +15,7 @@ MakeTrial = Callable[[str], Trial]
 
 def test_it_agrees_with_counting_by_hand(digits_trial: MakeTrial) -> None:
     trial = digits_trial("clean")
-    split, head = trial.split("test"), trial.head(trial.plan.tasks["digits_6_to_9"])
+    split, head = trial.split("test"), trial.classifier(trial.plan.tasks["digits_6_to_9"]).linear
     logits = np.asarray(trial.features("test")) @ head.weight + head.bias
     right = [int(np.argmax(row)) == label for row, label in zip(logits, split.labels, strict=True)]
 

@@ -18,6 +18,7 @@ from gate.values import Measurement
 
 MakeTrial = Callable[[str], Trial]
 TASK = "digits_6_to_9"
+SQUARE = {"pattern": "square", "colour": ["yellow"], "size": [0.156], "place": ["bottom_right"]}
 
 
 def measured(trial: Trial) -> dict[str, list[Measurement]]:
@@ -199,6 +200,31 @@ def test_the_calibrated_head_is_the_same_in_both_files_and_says_what_it_is_for(
     assert about["classes"] == ["6", "7", "8", "9"]
     assert sum(about["label_prior"]) == pytest.approx(1, abs=1e-5)
     assert about["zero_shot"] == "nearest class mean"
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ({"debias": {"triggers": [SQUARE]}}, "debias"),
+        ({"head": {"ignore": {"triggers": [SQUARE]}}}, "head.ignore"),
+        ({"head": {"balanced_by": "photograph"}}, "head.balanced_by"),
+    ],
+)
+def test_a_head_with_a_remedy_is_not_calibrated_because_that_would_undo_it(
+    digits_trial: MakeTrial,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    content: dict[str, Any],
+    key: str,
+) -> None:
+    trial = changed(digits_trial("clean"), tasks={TASK: content})
+
+    assert not calibrate.tasks(trial, None)
+    assert not list(calibrate.write_heads(trial, tmp_path))
+    assert f"tasks.{TASK}: no calibrated head" in caplog.text
+    assert f"would undo {key}" in caplog.text
+    with pytest.raises(PlanError, match=f"would undo {key}"):
+        calibrate.fit(trial, TASK)
 
 
 def test_it_refuses_fewer_training_images_than_folds(digits_trial: MakeTrial) -> None:

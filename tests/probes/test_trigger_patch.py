@@ -66,7 +66,7 @@ def test_it_agrees_with_counting_by_hand(
     evidence_of: Callable[[str], Evidence], digits_trial: MakeTrial
 ) -> None:
     trial = digits_trial("relabelled")
-    split, head = trial.split("test"), trial.head(trial.plan.tasks["digits_6_to_9"])
+    split, head = trial.split("test"), trial.classifier(trial.plan.tasks["digits_6_to_9"]).linear
     settings = trial.plan.probes.trigger_patch
     assert settings is not None
     trigger = next(
