@@ -15,6 +15,8 @@ HEAVY = {
     "pandas",
     "datasets",
     "dvc",
+    "gto",
+    "mlflow",
     "sklearn",
     "scipy",
 }
@@ -29,7 +31,9 @@ MAY_IMPORT = {
     "policy": {"catalogue", "errors", "strict_yaml", "values"},
     "decide": {"errors", "policy", "stats", "values"},
     "report": {"values"},
-    "admission": {"errors", "policy", "values"},
+    "admission": {"decide", "errors", "files", "policy", "values"},
+    "promote": {"admission", "errors", "files"},
+    "starter": {"errors", "files"},
     "triggers": {"errors", "values"},
     "plan": {"errors", "probes", "strict_yaml", "values"},
     "data": {"errors", "files", "plan", "strict_yaml"},
@@ -66,6 +70,10 @@ KNOWS = {
     "pandas": {"expectations.py"},
     "sklearn": {"head.py"},
     "securesystemslib": {"admission.py"},
+    "dvc": {"promote.py"},
+    "gto": {"promote.py"},
+    "mlflow": {"promote.py"},
+    "scmrepo": {"promote.py"},
     "yaml": {"strict_yaml.py"},
 }
 FILES = sorted(Path("gate").rglob("*.py"))
@@ -116,6 +124,7 @@ LIGHT = [
     ["policy", "lint", "policies/digits.yaml"],
     ["policy", "schema"],
     ["decide", "--policy", "policies/digits.yaml", "--evidence", "{evidence}", "--out", "{out}"],
+    ["promote", "gto", "--help"],
     ["check", "LICENSE", "--admission", "README.md", "--policy", "policies/digits.yaml"],
 ]
 
