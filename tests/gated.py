@@ -120,8 +120,8 @@ class Gated:
         self.must("git", "commit", "--quiet", "--allow-empty", "-m", "a commit")
         return self.must("git", "rev-parse", "HEAD").strip()
 
-    def model(self, accuracy: str, name: str = "model.bin") -> None:
-        (self.folder / name).write_text(f"{accuracy} and weights\n")
+    def model(self, accuracy: str) -> None:
+        (self.folder / "model.bin").write_text(f"{accuracy} and weights\n")
 
     def waive(self, expires: str) -> None:
         digest = hashlib.sha256((self.folder / "model.bin").read_bytes()).hexdigest()
