@@ -114,7 +114,8 @@ def admit(
     )
     from securesystemslib.dsse import Envelope
 
-    payload = json.dumps(_statement(carried, name, files), sort_keys=True).encode()
+    # keys stay in their order: the digest of evidence depends on the order of its settings
+    payload = json.dumps(_statement(carried, name, files)).encode()
     envelope = Envelope(payload, _PAYLOAD_TYPE, {})
     if key is not None:
         envelope.sign(_signer(key))

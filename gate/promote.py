@@ -128,9 +128,12 @@ def _fetch_commit(root: Path, commit: str, inside: str, place: Path) -> None:
 
 
 def _require_same(place: Path, admitted: Admitted, where: str, do: str) -> None:
-    found, wanted = digest_of_files(hashed(place, PromotionError)), digest_of_files(admitted.files)
-    if found != wanted:
-        raise PromotionError(f"{where} holds {found}, and {wanted} was admitted; {do}, and again")
+    found = hashed(place, PromotionError)
+    if found != admitted.files:
+        raise PromotionError(
+            f"{where} holds {digest_of_files(found)}, and {digest_of_files(admitted.files)} was "
+            f"admitted; {do}, and promote again"
+        )
 
 
 def _require_extra(name: str) -> None:

@@ -70,6 +70,7 @@ stages:
     always_changed: true
 """
 KEY = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PUBLIC = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 Done = subprocess.CompletedProcess[str]
 
@@ -84,10 +85,9 @@ class Gated:
     def create(cls, folder: Path) -> "Gated":
         folder.mkdir()
         gated = cls(folder)
-        public = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         for name, content in (
             ("policy.yaml", POLICY), ("waivers.yaml", "waivers: []\n"), ("measure.py", MEASURE),
-            ("dvc.yaml", STAGES), ("public.pem", public.decode()), (".gitignore", "/out\n"),
+            ("dvc.yaml", STAGES), ("public.pem", PUBLIC.decode()), (".gitignore", "/out\n"),
         ):  # fmt: skip
             (folder / name).write_text(content)
         gated.model(GOOD)

@@ -120,6 +120,17 @@ def test_what_was_admitted_is_let_through(private: Any) -> None:
     assert let_through(issued(key=key), FILES, TODAY, None, public).files == FILES
 
 
+# a digest depends on the order of keys, so a payload with sorted keys could not be decided again
+def test_evidence_comes_back_with_its_settings_in_their_order() -> None:
+    found = [
+        Evidence.model_validate(
+            EVIDENCE.model_dump() | {"settings": {"z": [1, {"y": 2, "b": 3}], "a": None}}
+        )
+    ]
+
+    assert let_through(admitted_on(found)).verdict.decision == "accept"
+
+
 def test_one_of_several_keys_is_enough() -> None:
     _, stranger = key_pair(ed25519.Ed25519PrivateKey.generate())
 
@@ -433,6 +444,15 @@ def test_4_evidence_of_another_backbone_is_refused() -> None:
         admitted_on([EVIDENCE, other], judged=verdict())
 
 
+def test_4_a_file_that_reads_like_a_folders_manifest_is_not_that_folder() -> None:
+    folder = {"a.bin": "0" * 64}
+    digest = digest_of_files(folder)  # also of a file with the line "000...  a.bin" in it
+    admission = admitted_on([evidence(measurement(), backbone=digest)], files=folder)
+
+    with pytest.raises(AdmissionError, match=r"resources .* are not those of the verdict"):
+        let_through(admission, {".": digest.removeprefix("sha256:")})
+
+
 EDITS: dict[str, tuple[Callable[[Any], object], str]] = {
     "evidence": (lambda p: p["evidence"][0]["measurements"][0].update(n=99), "other evidence"),
     "seed": (lambda p: p["evidence"][0].update(seed=1), "other evidence"),
@@ -465,6 +485,32 @@ def test_4_what_another_version_of_gate_decided_otherwise_says_so() -> None:
 
     with pytest.raises(AdmissionError, match=r"issued by gate 0\.0\.1, and this is gate"):
         let_through(edited(issued(LAX, None), edit), policy=LAX, key=None)
+
+
+def test_the_first_step_that_fails_is_the_one_that_is_told() -> None:
+    """Everything is wrong at once; each repair uncovers the next step, in the documented order."""
+    weak, ended, tightened = evidence(measurement(0.5)), date(2027, 1, 1), policy(version=2)
+    true = admitted_on([weak], waivers=(WAIVER,))
+    forged = json.dumps({**json.loads(true), "signatures": []}).encode()
+    lie = edited(
+        admitted_on([weak], judge=LAX, waivers=(WAIVER,), key=None),
+        lambda s: s["predicate"]["evidence"][0].update(seed=1),
+    )
+    lax = policy(version=2, allow_unsigned=True)
+
+    def says(*arguments: Any) -> str:
+        with pytest.raises(AdmissionError) as caught:
+            let_through(*arguments)
+        return str(caught.value)
+
+    assert "not a DSSE envelope" in says(b"", OTHER_FILES, ended, tightened, PUBLIC, 0)
+    assert "no valid signature" in says(forged, OTHER_FILES, ended, tightened, PUBLIC, 0)
+    assert "changed or swapped" in says(lie, OTHER_FILES, ended, lax, None, 0)
+    assert "on other evidence" in says(lie, FILES, ended, lax, None, 0)
+    assert "not under the given test v2" in says(true, FILES, ended, tightened, PUBLIC, 0)
+    assert "leans on waiver W" in says(true, FILES, ended, STRICT, PUBLIC, 0)
+    assert "at most 0 are allowed" in says(true, FILES, date(2026, 12, 31), STRICT, PUBLIC, 0)
+    assert let_through(true, FILES, TODAY, STRICT, PUBLIC, 0).verdict.decision == "accept"
 
 
 def test_a_waiver_that_nothing_leans_on_is_not_carried() -> None:
