@@ -42,11 +42,12 @@ def with_gto(
     from gto.exceptions import GTOException
     from scmrepo.git import Git
 
-    folder = artefact.absolute().parent.resolve()
+    path = artefact.absolute()  # not resolved: DVC may keep the artefact itself as a link
+    folder = path.parent.resolve()
     with _failing(f"{artefact} lies in no git repository with a commit"):
         git = Git(str(folder))
         root, commit = Path(git.root_dir).resolve(), git.get_rev()
-    inside = (folder / artefact.name).relative_to(root).as_posix()
+    inside = (folder / path.name).relative_to(root).as_posix()
     with _place() as place:
         _fetch_commit(root, commit, inside, place)
         _require_same(place, admitted, f"commit {commit[:7]}", "commit (and dvc add) the artefact")

@@ -580,6 +580,34 @@ def test_an_admission_with_one_changed_byte_admits_nothing_else(place: int, flip
     assert decoded(bytes(changed)) == decoded(SIGNED)
 
 
+UNSIGNED = issued(LAX, None)
+
+
+@given(st.integers(0), st.integers(1, 255))
+def test_a_changed_byte_of_an_unsigned_statement_is_refused_or_only_says_who_and_when(
+    place: int, flip: int
+) -> None:
+    """Without a signature, the name, the day and gate's version are what anybody wrote there."""
+    envelope = json.loads(UNSIGNED)
+    content = bytearray(base64.b64decode(envelope["payload"]))
+    content[place % len(content)] ^= flip
+    envelope["payload"] = base64.b64encode(content).decode()
+    try:
+        let_through(json.dumps(envelope).encode(), policy=LAX, key=None)
+    except AdmissionError:
+        return
+    told, changed = json.loads(decoded_payload(UNSIGNED)), json.loads(content)
+    for statement in (told, changed):
+        statement["subject"][0].pop("name")
+        statement["predicate"].pop("issued")
+        statement["predicate"].pop("gate")
+    assert told == changed
+
+
+def decoded_payload(admission: bytes) -> bytes:
+    return base64.b64decode(json.loads(admission)["payload"])
+
+
 @pytest.mark.parametrize("key", [b"", b"-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n"])
 def test_a_key_that_is_none_is_refused(key: bytes) -> None:
     with pytest.raises(AdmissionError, match="--key is no usable"):
