@@ -17,6 +17,7 @@ from gate.errors import AdmissionError, EvidenceError, ExitCode, GateError, Plan
 from gate.values import Decision, Evidence, Verdict
 
 if TYPE_CHECKING:
+    from gate.admission import Admitted
     from gate.trial import Trial
 
 app = typer.Typer(
@@ -30,6 +31,10 @@ app = typer.Typer(
 )
 policy_app = typer.Typer(no_args_is_help=True, help="For those who edit policies.")
 app.add_typer(policy_app, name="policy")
+promote_app = typer.Typer(
+    no_args_is_help=True, help="Check an admission, and move a registry only if it holds."
+)
+app.add_typer(promote_app, name="promote")
 
 _CODE: dict[Decision, ExitCode] = {
     "accept": ExitCode.ACCEPT,
@@ -80,6 +85,24 @@ ExitZeroOn = Annotated[
         help="Exit 0 on these decisions too, for pipelines that read the verdict file.",
     ),
 ]
+Artefact = Annotated[Path, typer.Argument(metavar="ARTEFACT", help="What is to be deployed.")]
+AdmissionFile = Annotated[
+    Path, typer.Option("--admission", metavar="FILE", help="Issued by admit.")
+]
+PolicyInForce = Annotated[
+    Path | None, typer.Option("--policy", metavar="FILE", help="It must have been this one.")
+]
+PublicKeys = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--public-key", metavar="PEM", help="Who must have signed it; repeat it to allow several."
+    ),
+]
+MaxAge = Annotated[
+    int | None,
+    typer.Option("--max-age", metavar="DAYS", min=0, help="How old an admission may be."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all, and change nothing.")]
 Shown = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
 
 
@@ -249,61 +272,128 @@ def admit(
     ],
     policy: PolicyFile,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The admission.")],
+    evidence: Annotated[
+        Path | None,
+        typer.Option(
+            "--evidence",
+            metavar="DIR",
+            help="What the verdict was decided on; by default evidence/ beside VERDICT.",
+        ),
+    ] = None,
+    waivers: Annotated[
+        Path | None,
+        typer.Option("--waivers", metavar="FILE", help="Wanted where the verdict leans on one."),
+    ] = None,
     key: Annotated[
-        Path | None, typer.Option("--key", metavar="PEM", help="Private key that signs it.")
+        Path | None,
+        typer.Option(
+            "--key", metavar="PEM", envvar="GATE_KEY", help="Private key: Ed25519 or ECDSA P-256."
+        ),
     ] = None,
 ) -> int:
-    """Issue a signed admission if the verdict accepts; else exit with its code, and no file."""
+    """Issue a signed admission if the verdict accepts; else exit with its code, and no file.
+
+    The verdict is decided again from its evidence, and the admission carries all of it.
+    """
     from gate import admission
-    from gate.files import sha256_of
+    from gate.files import hashed
     from gate.policy import load_policy
 
     out.unlink(missing_ok=True)  # whatever comes, an older admission does not outlive this call
     judged = _verdict(verdict)
     if judged.decision != "accept":
         return _say_why(judged)
-    issued = admission.admit(
-        judged,
+    grounds = admission.Grounds(
         load_policy(policy),
-        artefact,
-        sha256_of(artefact, AdmissionError),
-        _day(None),
-        _bytes(key) if key else None,
+        _evidence(evidence or verdict.parent / "evidence"),
+        _waivers(waivers, none=False),
     )
-    _write(out, issued)
+    files = hashed(artefact, AdmissionError)
+    pem = _bytes(key) if key else None
+    _write(out, admission.admit(judged, grounds, artefact.name, files, _day(None), pem))
     print(f"{artefact}: admitted by {out}, {'signed' if key else 'unsigned'}")
     return ExitCode.ACCEPT
 
 
 @app.command()
 def check(
-    artefact: Annotated[Path, typer.Argument(metavar="ARTEFACT", help="What is to be deployed.")],
-    admission: Annotated[
-        Path, typer.Option("--admission", metavar="FILE", help="Issued by admit.")
-    ],
-    policy: Annotated[
-        Path | None, typer.Option("--policy", metavar="FILE", help="It must have been this one.")
-    ] = None,
-    public_key: Annotated[
-        Path | None, typer.Option("--public-key", metavar="PEM", help="Who must have signed it.")
-    ] = None,
+    artefact: Artefact,
+    admission: AdmissionFile,
+    policy: PolicyInForce = None,
+    public_key: PublicKeys = None,
+    max_age: MaxAge = None,
 ) -> int:
-    """Before deployment: exits 0 only if the admission admits this very artefact, today."""
-    from gate import admission as admissions
-    from gate.files import sha256_of
-    from gate.policy import load_policy
+    """Before deployment: exits 0 only if the admission admits this very artefact, today.
 
-    verdict = admissions.check(
-        _bytes(admission),
-        sha256_of(artefact, AdmissionError),
-        _day(None),
-        load_policy(policy) if policy else None,
-        _bytes(public_key) if public_key else None,
-    )
-    until = f", until {verdict.valid_until}" if verdict.valid_until else ""
-    print(
-        f"{artefact}: admitted under policy {verdict.policy.name} v{verdict.policy.version}{until}"
-    )
+    In order: the envelope is well-formed, it is signed by a given key, its subject is this
+    artefact, its verdict accepts and follows from the evidence that it carries, its policy is the
+    given one, no waiver that it leans on has ended, and it is not too old.
+    """
+    admitted = _checked(artefact, admission, policy, public_key, max_age)
+    print(f"{artefact}: {admitted}")
+    return ExitCode.ACCEPT
+
+
+@promote_app.command("gto")
+def promote_gto(
+    artefact: Artefact,
+    name: Annotated[str, typer.Option("--name", help="What the registry calls the artefact.")],
+    stage: Annotated[str, typer.Option("--stage", help="Where it goes, such as prod.")],
+    admission: AdmissionFile,
+    policy: PolicyInForce = None,
+    public_key: PublicKeys = None,
+    max_age: MaxAge = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Check, then assign a GTO stage to the last commit: a git tag that names the admission.
+
+    What is checked is what that commit holds, in git or in DVC, and not the file in the workspace
+    alone.
+    """
+    from gate import promote
+
+    admitted = _checked(artefact, admission, policy, public_key, max_age)
+    for line in promote.with_gto(artefact, admitted, name, stage, dry_run):
+        print(line)
+    return ExitCode.ACCEPT
+
+
+@promote_app.command("mlflow")
+def promote_mlflow(
+    artefact: Artefact,
+    name: Annotated[str, typer.Option("--name", help="The registered model.")],
+    version: Annotated[int, typer.Option("--version", min=1, help="Which of its versions.")],
+    alias: Annotated[str, typer.Option("--alias", help="What is to point there: champion.")],
+    admission: AdmissionFile,
+    policy: PolicyInForce = None,
+    public_key: PublicKeys = None,
+    max_age: MaxAge = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Check, then point an alias of the MLflow registry (MLFLOW_TRACKING_URI) to a version.
+
+    The version is downloaded first, and must hold the artefact, byte for byte, and nothing else.
+    """
+    from gate import promote
+
+    admitted = _checked(artefact, admission, policy, public_key, max_age)
+    for line in promote.with_mlflow(admitted, name, version, alias, dry_run):
+        print(line)
+    return ExitCode.ACCEPT
+
+
+@app.command()
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A new folder in the DVC repository.")
+    ] = Path("gating"),
+) -> int:
+    """Put stages, a plan and a policy into an existing DVC repository; nothing is overwritten."""
+    from gate import starter
+
+    for path in starter.write(folder):
+        print(path)
+    _say(f"now edit what {folder}/plan.yaml marks with EDIT, then: dvc repro {folder}/dvc.yaml")
     return ExitCode.ACCEPT
 
 
@@ -389,6 +479,27 @@ def _waivers(path: Path | None, none: bool) -> Any:
     from gate.policy import load_waivers
 
     return load_waivers(path) if path and not none else ()
+
+
+def _checked(
+    artefact: Path,
+    admission: Path,
+    policy: Path | None,
+    public_keys: list[Path] | None,
+    max_age: int | None,
+) -> "Admitted":
+    from gate import admission as admissions
+    from gate.files import hashed
+    from gate.policy import load_policy
+
+    return admissions.check(
+        _bytes(admission),
+        hashed(artefact, AdmissionError),
+        _day(None),
+        load_policy(policy) if policy else None,
+        [_bytes(key) for key in public_keys or ()],
+        max_age,
+    )
 
 
 def _day(as_of: datetime | None) -> date:

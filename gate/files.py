@@ -66,8 +66,11 @@ def read_json(path: Path, model: type[Model], error: type[GateError]) -> Model:
         raise error("\n".join(strict_yaml.explain(fault, path, model))) from fault
 
 
-def sha256_of(path: Path, error: type[GateError]) -> str:
-    """Digest of an artefact: of a file its bytes, of a folder the names and bytes of all its files.
+def hashed(path: Path, error: type[GateError]) -> dict[str, str]:
+    """SHA-256 of every file of an artefact, as hexadecimal by name.
+
+    Names, order and digests are those of model-signing's manifest, which calls a single file ".",
+    too. Unlike model-signing, nothing is left out: no ``.git``, no ``.gitignore``.
 
     Args:
         path: A file or a folder.
@@ -79,7 +82,7 @@ def sha256_of(path: Path, error: type[GateError]) -> str:
     """
     try:
         if not path.is_dir():
-            return "sha256:" + _sha256(path)
+            return {".": _sha256(path)}
         entries = sorted(path.rglob("*"))
         for entry in entries:
             if entry.is_symlink():
@@ -91,12 +94,33 @@ def sha256_of(path: Path, error: type[GateError]) -> str:
         files = [entry for entry in entries if entry.is_file()]
         if not files:
             raise error(f"{path}: an empty folder is no artefact")
-        manifest = "".join(
-            f"{_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files
-        )
-        return "sha256:" + hashlib.sha256(manifest.encode()).hexdigest()
+        return {file.relative_to(path).as_posix(): _sha256(file) for file in files}
     except OSError as fault:
         raise error(f"{path}: cannot be read: {fault.strerror or fault}; check the path") from fault
+
+
+def digest_of_files(files: dict[str, str]) -> str:
+    """One digest for what `hashed` gives: a file's own, or that of a folder's sorted manifest.
+
+    The manifest is what ``sha256sum`` prints. model-signing hashes the digests alone, so its root
+    digest stays the same when a file is renamed in place; ours holds the names as well.
+
+    >>> digest_of_files({".": "00" * 32}) == "sha256:" + "00" * 32
+    True
+    """
+    if set(files) == {"."}:
+        return "sha256:" + files["."]
+    manifest = "".join(f"{digest}  {name}\n" for name, digest in files.items())
+    return "sha256:" + hashlib.sha256(manifest.encode()).hexdigest()
+
+
+def sha256_of(path: Path, error: type[GateError]) -> str:
+    """Digest of an artefact: of a file its bytes, of a folder the names and bytes of all its files.
+
+    Raises:
+        GateError: Of type ``error``: as for `hashed`.
+    """
+    return digest_of_files(hashed(path, error))
 
 
 def _sha256(path: Path) -> str:

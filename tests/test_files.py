@@ -184,6 +184,21 @@ def test_the_digest_of_a_folder_is_that_of_a_sha256sum_manifest(tmp_path: Path) 
     assert digest == "sha256:" + hashlib.sha256(manifest).hexdigest()
 
 
+def test_the_files_of_an_artefact_are_those_of_model_signings_manifest(tmp_path: Path) -> None:
+    for name, content in (("b/x", b"1"), ("a.bin", b"2"), ("b.bin", b"3"), ("b-c/y", b"4")):
+        files.write(tmp_path / "model" / name, content)
+
+    found = files.hashed(tmp_path / "model", BackboneError)
+
+    # names, order and digests as model-signing 1.1.1 gives them: model_signing.hashing.hash(folder)
+    assert [(name, digest[:8]) for name, digest in found.items()] == [
+        ("a.bin", "d4735e3a"), ("b/x", "6b86b273"), ("b-c/y", "4b227777"), ("b.bin", "4e074085"),
+    ]  # fmt: skip
+    single = files.hashed(tmp_path / "model" / "a.bin", BackboneError)
+    assert list(single) == ["."]
+    assert files.digest_of_files(single) == "sha256:" + found["a.bin"]
+
+
 def test_the_digest_of_a_folder_does_not_depend_on_where_it_lies(tmp_path: Path) -> None:
     for place in ("here", "there"):
         files.write(tmp_path / place / "sub" / "weights", b"1")

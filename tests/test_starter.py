@@ -1,0 +1,164 @@
+"""What `gate init` writes, and the CI examples beside it, work in a fresh DVC repository."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gate import starter
+from gate.errors import PlanError
+from gate.plan import load_plan
+from tests.gated import Gated
+
+CI = [Path("pipelines/ci/github.yml"), Path("pipelines/ci/gitlab.yml")]
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Gated:
+    repository = Gated(tmp_path / "repository")
+    repository.folder.mkdir()
+    repository.must("git", "init", "--quiet")
+    repository.must("dvc", "init", "--quiet")
+    return repository
+
+
+def test_init_puts_working_stages_a_plan_and_a_policy_into_a_dvc_repository(fresh: Gated) -> None:
+    (fresh.folder / "dvc.yaml").write_text("stages:\n  theirs:\n    cmd: 'true'\n")
+
+    written = fresh.must("gate", "init").split()
+
+    assert written == [
+        "gating/dvc.yaml",
+        "gating/plan.yaml",
+        "gating/policy.yaml",
+        "gating/.gitignore",
+    ]
+    assert "gating v1, 3 rules" in fresh.must("gate", "policy", "lint", "gating/policy.yaml")
+    assert load_plan(fresh.folder / "gating" / "plan.yaml").name == "gating"
+    stages = fresh.must("dvc", "stage", "list", "--all")
+    for stage in ("validate", "embed", "probe@label_prior", "decide", "report", "admit"):
+        assert f"gating/dvc.yaml:{stage} " in stages
+    assert "theirs" in stages
+    failing = fresh.run("dvc", "repro", "gating/dvc.yaml")
+    assert "No such file or directory" in failing.stderr  # the data, which are theirs to bring
+    assert str(fresh.folder / "data") in failing.stderr
+
+
+def test_init_overwrites_nothing(fresh: Gated) -> None:
+    fresh.must("gate", "init", "ours")
+    (fresh.folder / "ours" / "policy.yaml").write_text("edited")
+
+    done = fresh.run("gate", "init", "ours")
+
+    assert done.returncode == 2
+    assert "ours is there already, and nothing is overwritten" in done.stderr
+    assert (fresh.folder / "ours" / "policy.yaml").read_text() == "edited"
+
+
+def test_the_decided_half_of_what_init_writes_runs_by_dvc(fresh: Gated, tmp_path: Path) -> None:
+    """Stages behind the probes, on evidence made by hand: a rejection blocks at admit alone."""
+    from tests.builders import evidence, measurement
+
+    fresh.must("gate", "init")
+    (fresh.folder / "model.onnx").write_text("weights")
+    low = evidence(measurement(0.1, 0.2, 0.3))
+    out = fresh.folder / "gating" / "out" / "evidence"
+    out.mkdir(parents=True)
+    (out / "clean_accuracy.json").write_text(low.to_json())
+
+    fresh.must("dvc", "repro", "-s", "gating/dvc.yaml:decide", "gating/dvc.yaml:report")
+    done = fresh.run("dvc", "repro", "-s", "gating/dvc.yaml:admit")
+
+    assert (fresh.folder / "gating" / "out" / "report.md").read_text().startswith("#")
+    assert done.returncode == 255
+    assert "gate: reject: " in done.stderr
+    assert not (fresh.folder / "gating" / "admission.json").exists()
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "", "gating/x", "/tmp/elsewhere", "a b"])  # noqa: S108  # nothing is written
+def test_init_wants_a_plain_name(fresh: Gated, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(fresh.folder)
+
+    with pytest.raises(PlanError, match="give a plain name of a new folder"):
+        starter.write(Path(name))
+
+
+def test_init_wants_a_dvc_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(PlanError, match="is no root of a DVC repository"):
+        starter.write(Path("gating"))
+
+
+def scripts(path: Path) -> list[str]:
+    """All lines that a CI example runs, whichever of the two it is."""
+    lines: list[str] = []
+    for job in _jobs(yaml.safe_load(path.read_text())).values():
+        lines += [
+            line for step in job.get("steps", ()) for line in step.get("run", "").splitlines()
+        ]
+        lines += [line for entry in job.get("script", ()) for line in entry.splitlines()]
+    return lines
+
+
+def _jobs(content: Any) -> dict[str, Any]:
+    jobs = content.get("jobs") or {
+        name: job for name, job in content.items() if isinstance(job, dict) and "script" in job
+    }
+    assert list(jobs) == ["judge", "admit", "promoted"]
+    return dict(jobs)
+
+
+@pytest.mark.parametrize("path", CI, ids=str)
+def test_a_ci_example_calls_only_what_exists(path: Path, fresh: Gated) -> None:
+    fresh.must("gate", "init")
+    stages = fresh.must("dvc", "stage", "list", "--all")
+    calls = [line for line in scripts(path) if line.startswith("gate ")]
+
+    assert {shlex.split(call)[1] for call in calls} == {"decide", "check"}
+    for call in calls:
+        _, command, *words = shlex.split(call)
+        shown = subprocess.run(
+            [sys.executable, "-m", "gate", command, "--help"],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        assert {word for word in words if word.startswith("--")} <= set(shown.split())
+    for target in re.findall(r"gating/dvc\.yaml:(\w+)", path.read_text()):
+        assert f"gating/dvc.yaml:{target} " in stages
+
+
+@pytest.mark.parametrize("path", CI, ids=str)
+def test_a_ci_example_pulls_judges_comments_and_then_blocks_without_a_key(path: Path) -> None:
+    lines = scripts(path)
+    (blocking,) = (number for number, line in enumerate(lines) if line.startswith("gate decide"))
+    judge = "\n".join(lines[: blocking + 1])
+
+    order = [
+        judge.index(part)
+        for part in ("dvc pull", "dvc repro gating/dvc.yaml:report", "report.md", "gate decide")
+    ]
+    assert order == sorted(order)
+    assert "GATE_KEY" not in judge
+    assert "--exit-zero-on" not in judge
+
+
+def test_the_pre_commit_hook_lints_policies_and_nothing_else() -> None:
+    (hook,) = yaml.safe_load(Path(".pre-commit-hooks.yaml").read_text())
+    policies = [str(path) for path in Path("policies").glob("*.yaml")]
+    others = ["policies/x_test.yaml", "policies/waivers.yaml", "pipelines/digits.yaml", "dvc.yaml"]
+    chosen = [
+        name
+        for name in [*policies, "gating/policy.yaml", *others]
+        if re.search(hook["files"], name) and not re.search(hook["exclude"], name)
+    ]  # fmt: skip
+
+    assert chosen == [*policies, "gating/policy.yaml"]
+    done = subprocess.run(
+        [sys.executable, "-m", *hook["entry"].split(), *policies], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
