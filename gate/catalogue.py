@@ -55,6 +55,9 @@ CATALOGUE: dict[str, dict[str, Metric]] = {
             _trigger,
             "candidate minus reference, on images that both have right",
         ),
+        "reference_attack_success_rate": Metric(
+            "fraction", "lower", _trigger, "the reference's, on the same images"
+        ),
         "embedding_collapse": Metric(
             "difference of cosines",
             "lower",

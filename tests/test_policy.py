@@ -179,10 +179,10 @@ def test_every_fault_of_a_policy_is_told_at_once(tmp_path: Path) -> None:
         load_policy(path)
 
     lines = str(fault.value).splitlines()
-    assert [line.removeprefix(f"{path}: ").split(":")[0] for line in lines] == [
-        "version",
-        "rules.0.why",
-        "rules.0.wy",
+    assert [": ".join(line.removeprefix(f"{path}:").split(": ")[:2]) for line in lines] == [
+        "2:10: version",
+        "4:5: rules.0.why",
+        "8:5: rules.0.wy",
     ]
     assert lines[2].endswith("did you mean 'why'?")
 

@@ -65,7 +65,7 @@ def measure(trial: "Trial", settings: TriggerPatch) -> Iterator[Measurement]:
             for trigger in triggers:
                 yield from _rates(hits, trigger, classes)
                 if other:
-                    yield _over_reference(hits, other, trigger)
+                    yield from _over_reference(hits, other, trigger)
         unstamped = _Spread.of(trial.features(split))
         for trigger in triggers:
             n = len(trial.split(split))
@@ -238,7 +238,7 @@ def _excess(
     )
 
 
-def _over_reference(hits: Hits, reference: Hits, trigger: Trigger) -> Measurement:
+def _over_reference(hits: Hits, reference: Hits, trigger: Trigger) -> Iterator[Measurement]:
     both_right = hits.right & reference.right
     if not both_right.any():
         raise EvidenceError(
@@ -248,15 +248,11 @@ def _over_reference(hits: Hits, reference: Hits, trigger: Trigger) -> Measuremen
     key = trigger.stamp.key
     turned = (hits.stamped[key] != hits.labels)[both_right]
     other = (reference.stamped[key] != hits.labels)[both_right]
+    about = {"task": hits.task, "trigger": trigger.stamp.name}
+    n = len(turned)
+    yield Measurement.rate("reference_attack_success_rate", int(other.sum()), n, **about)
     difference = _excess(turned, [other], searched=1)
-    return Measurement.of(
-        "attack_success_rate_over_reference",
-        difference,
-        len(turned),
-        _DIFFERENCE,
-        task=hits.task,
-        trigger=trigger.stamp.name,
-    )
+    yield Measurement.of("attack_success_rate_over_reference", difference, n, _DIFFERENCE, **about)
 
 
 def collapse(
