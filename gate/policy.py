@@ -183,13 +183,16 @@ def over_reference(metric: str) -> str:
     return f"{metric}_over_reference"
 
 
+Kind = Literal["looser", "unclear", "stricter", "reworded"]
+
+
 class Change(NamedTuple):
     """One way in which a policy differs from another, in words.
 
     ``unclear`` is what may let more through and less through as well: other labels, another metric.
     """
 
-    kind: Literal["looser", "unclear", "stricter", "reworded"]
+    kind: Kind
     rule: str
     says: str
 
@@ -208,8 +211,8 @@ def changes(old: Rule, new: Rule) -> list[Change]:
     found: list[Change] = []
 
     def note(stricter: bool | None, says: str) -> None:
-        kind = "unclear" if stricter is None else "stricter" if stricter else "looser"
-        found.append(Change(kind, new.id, says))  # type: ignore[arg-type]  # mypy widens it to str
+        kind: Kind = "unclear" if stricter is None else "stricter" if stricter else "looser"
+        found.append(Change(kind, new.id, says))
 
     if (old.probe, old.read, old.where) != (new.probe, new.read, new.where):
         note(None, f"{_measured(old)} -> {_measured(new)}")
@@ -220,13 +223,19 @@ def changes(old: Rule, new: Rule) -> list[Change]:
         note((now > was) == (new.at_least is not None), f"{old.bound} -> {new.bound}")
     if old.severity != new.severity:
         note(new.severity == "block", f"severity {old.severity} -> {new.severity}")
-    treatments = [(rule.decide_on, rule.on_inconclusive) for rule in (old, new)]
-    before, after = (_LENIENT_FIRST.index(treatment) for treatment in treatments)
+    before, after = (
+        _LENIENT_FIRST.index((rule.decide_on, rule.on_inconclusive)) for rule in (old, new)
+    )
     if before != after:
-        shown = [f"decide_on {on}, on_inconclusive {then}" for on, then in treatments]
-        note(after > before, f"{shown[0]} -> {shown[1]}")
+        parts = [
+            f"{name} {getattr(old, name)} -> {getattr(new, name)}"
+            for name in ("decide_on", "on_inconclusive")
+            if getattr(old, name) != getattr(new, name)
+        ]
+        note(after > before, ", ".join(parts))
     if old.min_n != new.min_n:
-        note((new.min_n or 0) > (old.min_n or 0), f"min_n {old.min_n} -> {new.min_n}")
+        more = (new.min_n or 0) > (old.min_n or 0)
+        note(more, f"min_n {old.min_n or 'none'} -> {new.min_n or 'none'}")
     if (old.why, old.loosen) != (new.why, new.loosen):
         found.append(Change("reworded", new.id, f"why: {new.why}"))
     return found

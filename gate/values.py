@@ -237,6 +237,14 @@ class Verdict(Value):
         return self
 
 
+def worst(findings: Iterable[Finding]) -> dict[str, Outcome]:
+    """The outcome of each rule's worst finding, which ``decide`` puts first."""
+    outcomes: dict[str, Outcome] = {}
+    for finding in findings:
+        outcomes.setdefault(finding.rule, finding.outcome)
+    return outcomes
+
+
 def last_day(findings: Iterable[Finding]) -> date | None:
     """Until when a decision stands: the first last day of the waivers that it leans on."""
     days = [f.waived_until for f in findings if f.waived_until and f.severity == "block"]
