@@ -1,5 +1,6 @@
 """(Policy, Evidence, waivers, day) -> Verdict. Pure: no files, no clock, no measuring."""
 
+import math
 from collections.abc import Sequence
 from datetime import date
 
@@ -66,6 +67,7 @@ def decide(
     )
 
 
+_NOTHING = 1e-12  # a rate that no number of examples tells from 0
 _ORDER = {"fail": 0, "missing": 1, "inconclusive": 2, "waived": 3, "pass": 4}
 
 
@@ -101,13 +103,15 @@ def _relative(
     reference = next(
         (m for m in measurements if m.metric == rule.read[1] and m.about == difference.about), None
     )
-    if reference is None or reference.low <= 0:
+    if reference is None or reference.low < _NOTHING:
         return None
     ends = [
         end / of
         for end in (difference.low, difference.high)
         for of in (reference.low, reference.high)
     ]
+    if not all(map(math.isfinite, ends)):
+        return None
     value = difference.value / reference.value
     return Measurement(
         metric=difference.metric,

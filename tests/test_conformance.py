@@ -41,3 +41,16 @@ def test_the_cases_reach_every_outcome_and_every_exit_code() -> None:
     assert {name for case in expected for name in case["outcomes"].values()} == {
         "pass", "fail", "inconclusive", "missing", "waived",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_format_gives_the_same_exit_code(gate: Gate, case: Path, tmp_path: Path) -> None:
+    expected = json.loads((case / "expected.json").read_bytes())
+    command = ["decide", "--policy", case / "policy.yaml", "--evidence", case / "evidence"]
+    if (case / "waivers.yaml").exists():
+        command += ["--waivers", case / "waivers.yaml"]
+    command += ["--as-of", expected["as_of"], "--out", tmp_path / "verdict.json", "--format"]
+
+    codes = {gate(*command, shown)[0] for shown in ("text", "json", "markdown", "html")}
+
+    assert codes == {expected["exit_code"]}
