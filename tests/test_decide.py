@@ -487,7 +487,7 @@ def test_a_waiver_beyond_the_policys_longest_is_refused_and_not_left_out() -> No
 
 
 def test_a_policy_without_what_it_extends_decides_nothing() -> None:
-    with pytest.raises(PolicyError, match="test extends base.yaml, which .* read it with load_"):
+    with pytest.raises(PolicyError, match=r"test extends base\.yaml, which .* read it with load_"):
         decide(policy(extends="base.yaml"), [evidence()], TODAY)
 
 
