@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from enum import StrEnum
@@ -18,6 +18,7 @@ from gate.values import Decision, Evidence, Verdict
 
 if TYPE_CHECKING:
     from gate.admission import Admitted
+    from gate.policy import Policy, Waiver
     from gate.trial import Trial
 
 app = typer.Typer(
@@ -35,6 +36,8 @@ promote_app = typer.Typer(
     no_args_is_help=True, help="Check an admission, and move a registry only if it holds."
 )
 app.add_typer(promote_app, name="promote")
+waiver_app = typer.Typer(no_args_is_help=True, help="For those who answer for waivers.")
+app.add_typer(waiver_app, name="waiver")
 
 _CODE: dict[Decision, ExitCode] = {
     "accept": ExitCode.ACCEPT,
@@ -127,15 +130,17 @@ def run(
     from gate.policy import load_policy
     from gate.run import run_all
 
+    rules, exceptions = load_policy(policy), _waivers(waivers, no_waivers)
     verdict = run_all(
         plan,
-        load_policy(policy),
+        rules,
         out,
         backbone=backbone,
-        waivers=_waivers(waivers, no_waivers),
+        waivers=exceptions,
         today=_day(as_of),
         show_progress=sys.stderr.isatty(),
     )
+    _warn_of_unmatched(rules, _evidence(out / "evidence"), _day(as_of), exceptions)
     return _conclude(verdict, output_format, silenced)
 
 
@@ -233,10 +238,11 @@ def decide(
     from gate import decide as judge
     from gate.policy import load_policy
 
-    verdict = judge(
-        load_policy(policy), _evidence(evidence), _day(as_of), _waivers(waivers, no_waivers)
-    )
+    rules, found = load_policy(policy), _evidence(evidence)
+    exceptions = _waivers(waivers, no_waivers)
+    verdict = judge(rules, found, _day(as_of), exceptions)
     _write(out, verdict.to_json())
+    _warn_of_unmatched(rules, found, _day(as_of), exceptions)
     return _conclude(verdict, output_format, silenced)
 
 
@@ -405,6 +411,9 @@ def exit_codes() -> int:
     return ExitCode.ACCEPT
 
 
+PolicyArgument = Annotated[Path, typer.Argument(metavar="POLICY", help="A policy file.")]
+
+
 @policy_app.command("lint")
 def policy_lint(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Policy files.")],
@@ -426,6 +435,114 @@ def policy_schema() -> int:
     from gate.policy import Policy
 
     print(json.dumps(Policy.model_json_schema(), indent=2))
+    return ExitCode.ACCEPT
+
+
+@policy_app.command("show")
+def policy_show(
+    file: PolicyArgument,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Together with all that it extends.")
+    ] = False,
+) -> int:
+    """Print a policy as YAML; what is left at its default is left out."""
+    from gate import strict_yaml
+    from gate.policy import load_as_written, load_policy
+
+    policy = load_policy(file)  # even as written, nothing faulty is shown
+    if resolved:
+        print(f"# {policy.identity.digest}, the digest that verdicts name")
+    shown = policy if resolved else load_as_written(file)
+    print(strict_yaml.dump(shown.model_dump(mode="json", exclude_defaults=True)), end="")
+    return ExitCode.ACCEPT
+
+
+@policy_app.command("test")
+def policy_test(
+    files: Annotated[list[Path], typer.Argument(metavar="POLICY...", help="Policy files.")],
+) -> int:
+    """Run the cases in NAME.tests/ beside each NAME.yaml, and print what they covered.
+
+    Exits 1 if a case does not hold, or a rule was not seen both to pass and to fail.
+    """
+    from gate.policy_tests import run_tests
+
+    failed = []
+    for path in files:
+        tested = run_tests(path)
+        print(tested)
+        if not tested.complete:
+            failed.append(str(path))
+    if failed:
+        _say(f"the tests of {', '.join(failed)} fail or are not complete; see above")
+        return ExitCode.REJECT
+    return ExitCode.ACCEPT
+
+
+@policy_app.command("diff")
+def policy_diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A policy file.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="What it is to become.")],
+) -> int:
+    """Say in words what gets looser or stricter, what gets looser first. Exits 0 all the same."""
+    from gate.policy import load_policy
+    from gate.policy_diff import differences
+
+    found = differences(load_policy(old), load_policy(new))
+    for change in found:
+        print(f"{change.kind:<9} {change.rule}: {change.says}")
+    if not found:
+        print("no difference but in name and version")
+    return ExitCode.ACCEPT
+
+
+@policy_app.command("backtest")
+def policy_backtest(
+    file: PolicyArgument,
+    evidence: Annotated[
+        str, typer.Option("--evidence", metavar="GLOB", help="Folders of evidence, in quotes.")
+    ],
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="FILE", help="What it is compared with.")
+    ] = None,
+    as_of: AsOf = None,
+) -> int:
+    """Decide on past candidates, without waivers; say whose decision differs from another policy's.
+
+    Exits 0 whatever changes.
+    """
+    from gate.policy import load_policy
+    from gate.policy_diff import backtest
+
+    policy = load_policy(file)
+    moved = backtest(evidence, load_policy(against) if against else policy, policy, _day(as_of))
+    for candidate in moved:
+        print(candidate)
+    if against:
+        changed = sum(candidate.changed for candidate in moved)
+        print(f"{changed} of {len(moved)} candidates are decided otherwise than by {against}")
+    return ExitCode.ACCEPT
+
+
+@waiver_app.command("check")
+def waiver_check(
+    waivers: Annotated[Path, typer.Argument(metavar="WAIVERS", help="A waiver file.")],
+    policy: PolicyFile,
+    evidence: Annotated[
+        list[Path],
+        typer.Option("--evidence", metavar="DIR", help="Evidence of a candidate; may be repeated."),
+    ],
+    as_of: AsOf = None,
+) -> int:
+    """Check that each waiver is still needed, and lasts no longer than the policy allows."""
+    from gate.policy import load_policy, load_waivers
+    from gate.waivers import require_matched
+
+    loaded = load_waivers(waivers)
+    require_matched(
+        load_policy(policy), [_evidence(folder) for folder in evidence], _day(as_of), loaded
+    )
+    print(f"{waivers}: {len(loaded)} waivers, each of them needed")
     return ExitCode.ACCEPT
 
 
@@ -461,12 +578,9 @@ def _trial(plan: Path, backbone: Path | None, features: Path | None) -> "Iterato
 
 
 def _evidence(folder: Path) -> list[Evidence]:
-    from gate.files import read_json
+    from gate.files import read_evidence
 
-    files = sorted(folder.glob("*.json"))
-    if not files:
-        raise EvidenceError(f"{folder}: no evidence (*.json); run the probes first")
-    return [read_json(path, Evidence, EvidenceError) for path in files]
+    return read_evidence(folder)
 
 
 def _verdict(path: Path) -> Verdict:
@@ -475,7 +589,7 @@ def _verdict(path: Path) -> Verdict:
     return read_json(path, Verdict, EvidenceError)
 
 
-def _waivers(path: Path | None, none: bool) -> Any:
+def _waivers(path: Path | None, none: bool) -> "Sequence[Waiver]":
     from gate.policy import load_waivers
 
     return load_waivers(path) if path and not none else ()
@@ -500,6 +614,15 @@ def _checked(
         [_bytes(key) for key in public_keys or ()],
         max_age,
     )
+
+
+def _warn_of_unmatched(
+    policy: "Policy", evidence: list[Evidence], today: date, waivers: "Sequence[Waiver]"
+) -> None:
+    from gate.waivers import unmatched
+
+    for name, why in unmatched(policy, evidence, today, waivers).items():
+        _say(f"warning: waiver {name} matches nothing: {why}")
 
 
 def _day(as_of: datetime | None) -> date:

@@ -10,7 +10,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from gate import strict_yaml
-from gate.errors import GateError
+from gate.errors import EvidenceError, GateError
+from gate.values import Evidence
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -64,6 +65,18 @@ def read_json(path: Path, model: type[Model], error: type[GateError]) -> Model:
         raise error(f"{path}: cannot be read: {fault.strerror or fault}") from fault
     except ValidationError as fault:
         raise error("\n".join(strict_yaml.explain(fault, path, model))) from fault
+
+
+def read_evidence(folder: Path) -> list[Evidence]:
+    """Read the evidence of one candidate: every JSON file of a folder.
+
+    Raises:
+        EvidenceError: There is no file, or one is not evidence.
+    """
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise EvidenceError(f"{folder}: no evidence (*.json); run the probes first")
+    return [read_json(path, Evidence, EvidenceError) for path in files]
 
 
 def hashed(path: Path, error: type[GateError]) -> dict[str, str]:

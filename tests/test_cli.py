@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gate import Verdict, cli, files
+from gate import Verdict, files
 from gate.errors import AdmissionError, ExitCode
 from gate.policy import load_policy
 from tests.builders import evidence, measurement
+from tests.conftest import Gate
 
 POLICY = """\
 name: test
@@ -21,23 +22,6 @@ allow_unsigned: true
 rules:
   - {probe: clean_accuracy, metric: accuracy, at_least: 0.8, why: because}
 """
-
-Gate = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Gate:
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gate", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return call
 
 
 @pytest.fixture
