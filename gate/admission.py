@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from gate import __version__
 from gate.decide import decide
-from gate.errors import AdmissionError, EvidenceError
+from gate.errors import AdmissionError, EvidenceError, PolicyError
 from gate.files import digest_of_files
 from gate.policy import Policy, Waiver
 from gate.values import Evidence, Value, Verdict, digest_of
@@ -114,12 +114,10 @@ def admit(
     )
     from securesystemslib.dsse import Envelope
 
-    # keys stay in their order: the digest of evidence depends on the order of its settings
-    payload = json.dumps(_statement(carried, name, files)).encode()
-    envelope = Envelope(payload, _PAYLOAD_TYPE, {})
+    envelope = Envelope(_payload(carried, name, files), _PAYLOAD_TYPE, {})
     if key is not None:
         envelope.sign(_signer(key))
-    return json.dumps(envelope.to_dict(), indent=2) + "\n"
+    return _text(envelope)
 
 
 def check(
@@ -134,7 +132,7 @@ def check(
 
     In order, each step its own error:
 
-    1. the envelope is well-formed;
+    1. the envelope is well-formed, and is what `admit` writes, byte for byte;
     2. its signature is by one of the given keys, or it has none and the given policy wants none;
     3. the statement in it is well-formed, and its subject is this artefact;
     4. its verdict accepts, and follows from the evidence, policy and waivers that it carries;
@@ -163,15 +161,9 @@ def check(
     verdict = carried.verdict
     _require_acceptance(verdict, digest_of_files(files))
     _require_policy(verdict, carried.policy)
-    _require_follows(
-        verdict, Grounds(carried.policy, carried.evidence, carried.waivers), carried.issued,
-        carried.gate,
-    )  # fmt: skip
-    if statement != _statement(carried, statement["subject"][0]["name"], files):
-        raise AdmissionError(
-            "the digests, resources or tests that the admission lists are not those of the verdict "
-            f"and evidence that it carries{_by_another_gate(carried.gate)}; issue it with admit"
-        )
+    grounds = Grounds(carried.policy, carried.evidence, carried.waivers)
+    _require_follows(verdict, grounds, carried.issued, carried.gate)
+    _require_nothing_else(envelope, carried, statement["subject"][0]["name"], files)
     if policy:
         _require_policy(verdict, policy)
     _require_current(verdict, carried.waivers, today)
@@ -180,6 +172,15 @@ def check(
 
 
 # --- what an admission says ----------------------------------------------------------------------
+
+
+def _text(envelope: "Envelope") -> str:
+    return json.dumps(envelope.to_dict(), indent=2) + "\n"
+
+
+def _payload(carried: _Carried, name: str, files: dict[str, str]) -> bytes:
+    # keys stay in their order: the digest of evidence depends on the order of its settings
+    return json.dumps(_statement(carried, name, files)).encode()
 
 
 def _statement(carried: _Carried, name: str, files: dict[str, str]) -> dict[str, Any]:
@@ -230,6 +231,17 @@ def _envelope(admission: bytes) -> "Envelope":
         raise AdmissionError("the admission is not a DSSE envelope; issue it with admit") from fault
     if envelope.payload_type != _PAYLOAD_TYPE:
         raise AdmissionError(f"the envelope holds {envelope.payload_type!r}, not {_PAYLOAD_TYPE!r}")
+    if len(envelope.signatures) > 1:
+        raise AdmissionError(
+            f"the envelope has {len(envelope.signatures)} signatures; admit gives it at most one"
+        )
+    # else readers could differ on keys that stand twice, on unknown ones, on base64's spare bits
+    foreign = any(signature.unrecognized_fields for signature in envelope.signatures.values())
+    if foreign or _text(envelope).encode() != admission:
+        raise AdmissionError(
+            "the envelope is not written as admit writes it: it was edited, or laid out anew; "
+            "take the file that admit gave"
+        )
     return envelope
 
 
@@ -293,13 +305,13 @@ def _differing(resources: Any, files: dict[str, str]) -> str:
     """Which files of a folder make the difference, as far as the statement tells."""
     try:
         admitted = {item["name"]: item["digest"] for item in resources}
+        differing = sorted(
+            name for name in {*admitted, *files} if admitted.get(name) != files.get(name)
+        )
     except (KeyError, TypeError):
         return ""
     if "." in admitted or "." in files:
         return ""
-    differing = sorted(
-        name for name in {*admitted, *files} if admitted.get(name) != files.get(name)
-    )
     return f" ({', '.join(differing[:5])}{', ...' if len(differing) > 5 else ''})"
 
 
@@ -318,7 +330,7 @@ def _require_follows(
 ) -> None:
     try:
         again = decide(grounds.policy, grounds.evidence, day, grounds.waivers)
-    except EvidenceError as fault:
+    except (EvidenceError, PolicyError) as fault:
         raise AdmissionError(f"the verdict cannot be decided again: {fault}") from fault
     if again == verdict:
         return
@@ -343,6 +355,17 @@ def _require_follows(
         f"the verdict does not follow from its evidence: {why}{_by_another_gate(gate)}; "
         "it was edited, or its evidence or waivers were; run decide again"
     )
+
+
+def _require_nothing_else(
+    envelope: "Envelope", carried: _Carried, name: str, files: dict[str, str]
+) -> None:
+    """All that is listed follows from what is carried, and nothing else is listed."""
+    if envelope.payload != _payload(carried, name, files):
+        raise AdmissionError(
+            "the digests, resources or tests that the admission lists are not those of the verdict "
+            f"and evidence that it carries{_by_another_gate(carried.gate)}; issue it with admit"
+        )
 
 
 def _by_another_gate(version: str) -> str:
@@ -389,7 +412,7 @@ def _require_age(issued: date, today: date, max_age: int | None) -> None:
 def _signer(pem: bytes) -> Any:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from securesystemslib.exceptions import UnsupportedAlgorithmError
-    from securesystemslib.signer._crypto_signer import CryptoSigner
+    from securesystemslib.signer import CryptoSigner
 
     try:
         signer = CryptoSigner(load_pem_private_key(pem, password=None))
@@ -404,7 +427,7 @@ def _signer(pem: bytes) -> Any:
 def _public_key(pem: bytes) -> Any:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
     from securesystemslib.exceptions import UnsupportedAlgorithmError
-    from securesystemslib.signer._key import SSlibKey
+    from securesystemslib.signer import SSlibKey
 
     try:
         key = SSlibKey.from_crypto(load_pem_public_key(pem))

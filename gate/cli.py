@@ -302,7 +302,7 @@ def admit(
     The verdict is decided again from its evidence, and the admission carries all of it.
     """
     from gate import admission
-    from gate.files import hashed
+    from gate.files import hashed, read
     from gate.policy import load_policy
 
     out.unlink(missing_ok=True)  # whatever comes, an older admission does not outlive this call
@@ -315,7 +315,7 @@ def admit(
         _waivers(waivers, none=False),
     )
     files = hashed(artefact, AdmissionError)
-    pem = _bytes(key) if key else None
+    pem = read(key, AdmissionError) if key else None
     _write(out, admission.admit(judged, grounds, artefact.name, files, _day(None), pem))
     print(f"{artefact}: admitted by {out}, {'signed' if key else 'unsigned'}")
     return ExitCode.ACCEPT
@@ -603,15 +603,15 @@ def _checked(
     max_age: int | None,
 ) -> "Admitted":
     from gate import admission as admissions
-    from gate.files import hashed
+    from gate.files import hashed, read
     from gate.policy import load_policy
 
     return admissions.check(
-        _bytes(admission),
+        read(admission, AdmissionError),
         hashed(artefact, AdmissionError),
         _day(None),
         load_policy(policy) if policy else None,
-        [_bytes(key) for key in public_keys or ()],
+        [read(key, AdmissionError) for key in public_keys or ()],
         max_age,
     )
 
@@ -627,13 +627,6 @@ def _warn_of_unmatched(
 
 def _day(as_of: datetime | None) -> date:
     return as_of.date() if as_of else date.today()  # a waiver ends where people live
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as fault:
-        raise AdmissionError(f"{path}: cannot be read: {fault.strerror}; check the path") from fault
 
 
 def _write(path: Path, content: str) -> None:

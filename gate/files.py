@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from gate.errors import EvidenceError, GateError
 from gate.values import Evidence
 
 Model = TypeVar("Model", bound=BaseModel)
+_LONGEST = 64 << 20  # bytes; an admission of a thousand measurements takes half of one MiB
 
 
 @contextlib.contextmanager
@@ -53,18 +55,45 @@ def write(path: Path, content: str | bytes) -> None:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def read(path: Path, error: type[GateError]) -> bytes:
+    """All that a file says, be it a pipe; nothing that people or gate write is as long as 64 MiB.
+
+    Raises:
+        GateError: Of type ``error``: it cannot be read, or is longer.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST + 1)
+    except OSError as fault:
+        raise error(f"{path}: cannot be read: {fault.strerror or fault}; check the path") from fault
+    if len(content) > _LONGEST:
+        raise error(f"{path}: longer than {_LONGEST >> 20} MiB, so it is no such file")
+    return content
+
+
 def read_json(path: Path, model: type[Model], error: type[GateError]) -> Model:
     """Read one JSON file into one model.
 
     Raises:
         GateError: Of type ``error``: missing, not JSON, or not what the model says.
     """
+    content = read(path, error)
     try:
-        return model.model_validate_json(path.read_bytes())
-    except OSError as fault:
-        raise error(f"{path}: cannot be read: {fault.strerror or fault}") from fault
+        json.loads(content, object_pairs_hook=_each_once)
+        return model.model_validate_json(content)
     except ValidationError as fault:
         raise error("\n".join(strict_yaml.explain(fault, path, model))) from fault
+    except (ValueError, RecursionError) as fault:
+        raise error(f"{path}: not valid JSON: {fault}") from fault
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> None:
+    """Readers differ on which of two counts, so neither does."""
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise ValueError(f"key {key!r} stands twice")
+        seen.add(key)
 
 
 def read_evidence(folder: Path) -> list[Evidence]:
@@ -95,6 +124,8 @@ def hashed(path: Path, error: type[GateError]) -> dict[str, str]:
     """
     try:
         if not path.is_dir():
+            if path.exists() and not path.is_file():  # a device may never end
+                raise error(f"{path}: neither file nor folder, so it is no artefact")
             return {".": _sha256(path)}
         entries = sorted(path.rglob("*"))
         for entry in entries:
