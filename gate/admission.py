@@ -272,6 +272,8 @@ def _read(envelope: "Envelope") -> tuple[Any, _Carried]:
         statement = json.loads(envelope.payload)
         kinds = statement["_type"], statement["predicateType"]
         names = [(subject["name"], subject["digest"]["sha256"]) for subject in statement["subject"]]
+        if not all(isinstance(name, str) for name, _ in names):
+            raise TypeError("a name is no text")
         predicate = json.dumps(statement["predicate"])
     except (ValueError, KeyError, TypeError, RecursionError) as fault:
         raise AdmissionError(f"the envelope holds no in-toto statement: {fault!r}") from fault

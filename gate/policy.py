@@ -130,17 +130,14 @@ class Rule(Value):
             )
         if self.relative and self.at_most_over_reference is None:
             raise ValueError("relative goes with at_most_over_reference, and with nothing else")
-        for metric in self.read:
-            if metric not in CATALOGUE[self.probe]:
-                paired = [
-                    name
-                    for name in CATALOGUE[self.probe]
-                    if over_reference(name) in CATALOGUE[self.probe]
-                ]
-                raise ValueError(
-                    f"{self.metric} is not measured against a reference ({metric} is no metric of "
-                    f"{self.probe}); these are: {', '.join(paired) or 'none'}"
-                )
+        metrics = CATALOGUE[self.probe].keys()
+        if not metrics >= {*self.read}:
+            known = [name for name in metrics if metrics >= {*_paired(name, self.relative)}]
+            raise ValueError(
+                f"{self.metric} of {self.probe} is not measured against a reference"
+                f"{' as a share of it' if self.relative else ''}; "
+                f"these are: {', '.join(known) or 'none'}"
+            )
         better = CATALOGUE[self.probe][self.read[0]].better
         if (self.at_least is None) != (better == "lower"):
             wanted = "at_most" if better == "lower" else "at_least"
@@ -160,8 +157,7 @@ class Rule(Value):
         """The metric that is bounded, and for a relative bound the one that it is a share of."""
         if self.at_most_over_reference is None:
             return (self.metric,)
-        paired = over_reference(self.metric)
-        return (paired, f"reference_{self.metric}") if self.relative else (paired,)
+        return _paired(self.metric, self.relative)
 
     @property
     def bound(self) -> Bound:
@@ -178,9 +174,10 @@ class Rule(Value):
         return measurement.metric == self.read[0] and matches(measurement.about, self.where)
 
 
-def over_reference(metric: str) -> str:
-    """The name of a metric's paired difference, candidate minus reference."""
-    return f"{metric}_over_reference"
+def _paired(metric: str, relative: bool) -> tuple[str, ...]:
+    """A metric's paired difference, candidate minus reference, and what it is a share of."""
+    difference = f"{metric}_over_reference"
+    return (difference, f"reference_{metric}") if relative else (difference,)
 
 
 Kind = Literal["looser", "unclear", "stricter", "reworded"]
@@ -195,10 +192,6 @@ class Change(NamedTuple):
     kind: Kind
     rule: str
     says: str
-
-
-# from what lets most through to what lets least through; with a point, only min_n is inconclusive
-_LENIENT_FIRST = [("bound", "warn"), ("point", "warn"), ("point", "block"), ("bound", "block")]
 
 
 def changes(old: Rule, new: Rule) -> list[Change]:
@@ -223,22 +216,31 @@ def changes(old: Rule, new: Rule) -> list[Change]:
         note((now > was) == (new.at_least is not None), f"{old.bound} -> {new.bound}")
     if old.severity != new.severity:
         note(new.severity == "block", f"severity {old.severity} -> {new.severity}")
-    before, after = (
-        _LENIENT_FIRST.index((rule.decide_on, rule.on_inconclusive)) for rule in (old, new)
-    )
+    before, after = ((rule.decide_on, rule.on_inconclusive) for rule in (old, new))
     if before != after:
         parts = [
-            f"{name} {getattr(old, name)} -> {getattr(new, name)}"
-            for name in ("decide_on", "on_inconclusive")
-            if getattr(old, name) != getattr(new, name)
+            f"{name} {was} -> {now}"
+            for name, was, now in zip(("decide_on", "on_inconclusive"), before, after, strict=True)
+            if was != now
         ]
-        note(after > before, ", ".join(parts))
+        note(_stricter(before, after), ", ".join(parts))
     if old.min_n != new.min_n:
         more = (new.min_n or 0) > (old.min_n or 0)
         note(more, f"min_n {old.min_n or 'none'} -> {new.min_n or 'none'}")
     if (old.why, old.loosen) != (new.why, new.loosen):
         found.append(Change("reworded", new.id, f"why: {new.why}"))
     return found
+
+
+def _stricter(before: tuple[DecideOn, Severity], after: tuple[DecideOn, Severity]) -> bool | None:
+    """Which way of settling what an interval leaves open lets less through, if either does.
+
+    A point fails what a warning lets through, and passes what it leaves open, on which alone
+    nothing is accepted: hence None.
+    """
+    if ("bound", "block") in (before, after):
+        return after == ("bound", "block")
+    return after[1] == "block" if before[0] == after[0] else None
 
 
 def _measured(rule: Rule) -> str:

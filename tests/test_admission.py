@@ -679,6 +679,34 @@ def test_a_changed_byte_of_an_unsigned_statement_is_refused_or_only_says_who_and
     assert told == changed
 
 
+_any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=3,
+)
+
+
+@given(st.data(), _any_json)
+def test_a_statement_with_any_part_replaced_is_refused(data: st.DataObject, value: Any) -> None:
+    def edit(node: Any) -> None:
+        while True:
+            places = list(node) if isinstance(node, dict) else list(range(len(node)))
+            place = data.draw(st.sampled_from(places))
+            inner = node[place]
+            if not isinstance(inner, dict | list) or not inner or data.draw(st.booleans()):
+                break
+            node = inner
+        # unsigned, the name, the day and gate's version are anybody's to write, as text
+        put = [value] if place in ("name", "issued", "gate") else value
+        assume(json.dumps(put) != json.dumps(inner))
+        node[place] = put
+
+    forged = edited(UNSIGNED, edit)
+
+    with pytest.raises(AdmissionError):
+        let_through(forged, policy=LAX, key=None)
+
+
 def decoded_payload(admission: bytes) -> bytes:
     return base64.b64decode(json.loads(admission)["payload"])
 

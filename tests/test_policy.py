@@ -341,6 +341,14 @@ def test_a_rule_over_the_reference_reads_the_paired_difference() -> None:
     assert absolute.bound.number == 0.1
 
 
+def test_a_share_of_the_reference_is_offered_only_where_both_are_measured() -> None:
+    skew = {"probe": "trigger_patch", "metric": "prediction_skew", "at_least": None}
+
+    assert rule(**skew, at_most_over_reference=0.1).read == ("prediction_skew_over_reference",)
+    with pytest.raises(ValidationError, match="share of it; these are: attack_success_rate "):
+        rule(**skew, at_most_over_reference=0.1, relative=True)
+
+
 # --- extends --------------------------------------------------------------------------------------
 
 TIGHTER = """\
@@ -441,6 +449,16 @@ def test_fewer_examples_than_the_base_wants_are_looser(tmp_path: Path) -> None:
     assert load_policy(extending(tmp_path, more, base)).rules[0].min_n == 51
 
 
+def test_a_point_for_an_interval_that_only_warned_has_to_be_loosened_in_words(
+    tmp_path: Path,
+) -> None:
+    base = GOOD.replace("why:", "on_inconclusive: warn\n    why:")
+    point = TIGHTER.replace("why:", "on_inconclusive: warn\n    decide_on: point\n    why:")
+
+    with pytest.raises(PolicyError, match=r"or something else: decide_on bound -> point"):
+        load_policy(extending(tmp_path, point, base))
+
+
 @pytest.mark.parametrize(
     ("base", "own", "says"),
     [
@@ -510,14 +528,16 @@ def test_a_policy_loosened_until_nothing_blocks_is_refused(tmp_path: Path) -> No
         ({"on_inconclusive": "warn"}, {}, ["stricter"]),
         ({"decide_on": "point"}, {}, ["stricter"]),
         ({"decide_on": "point", "on_inconclusive": "warn"}, {"decide_on": "point"}, ["stricter"]),
-        # what warns of an open interval accepts all that its point accepts, and more
-        ({"decide_on": "point"}, {"on_inconclusive": "warn"}, ["looser"]),
-        ({"on_inconclusive": "warn"}, {"decide_on": "point"}, ["stricter"]),
+        # the point of an open interval may pass, and be all that an acceptance rests on; or fail
+        ({"decide_on": "point"}, {"on_inconclusive": "warn"}, ["unclear"]),
+        ({"on_inconclusive": "warn"}, {"decide_on": "point"}, ["unclear"]),
         (
             {"on_inconclusive": "warn"},
             {"on_inconclusive": "warn", "decide_on": "point"},
-            ["stricter"],
+            ["unclear"],
         ),
+        ({"decide_on": "point", "on_inconclusive": "warn"}, {}, ["stricter"]),
+        ({}, {"decide_on": "point", "on_inconclusive": "warn"}, ["looser"]),
         ({}, {"min_n": 5}, ["stricter"]),
         ({"min_n": 6}, {"min_n": 5}, ["looser"]),
         ({}, {"where": {"task": "*"}}, ["unclear"]),
