@@ -20,7 +20,7 @@ from gate.decide import decide
 from gate.errors import AdmissionError, EvidenceError, PolicyError
 from gate.files import digest_of_files
 from gate.policy import Policy, Waiver
-from gate.values import Evidence, Value, Verdict, digest_of
+from gate.values import Day, Evidence, Value, Verdict, digest_of
 
 if TYPE_CHECKING:
     from securesystemslib.dsse import Envelope
@@ -58,7 +58,7 @@ class _Carried(Value, extra="ignore"):
     """What a check reads of a predicate; the rest must follow from it."""
 
     result: Literal["PASSED"]
-    issued: date
+    issued: Day
     gate: str
     verdict: Verdict
     policy: Policy

@@ -79,7 +79,7 @@ def read_json(path: Path, model: type[Model], error: type[GateError]) -> Model:
     """
     content = read(path, error)
     try:
-        json.loads(content, object_pairs_hook=_each_once)
+        json.loads(content, object_pairs_hook=_each_once, parse_constant=_no_number)
         return model.model_validate_json(content)
     except ValidationError as fault:
         raise error("\n".join(strict_yaml.explain(fault, path, model))) from fault
@@ -94,6 +94,10 @@ def _each_once(pairs: list[tuple[str, object]]) -> None:
         if key in seen:
             raise ValueError(f"key {key!r} stands twice")
         seen.add(key)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def read_evidence(folder: Path) -> list[Evidence]:

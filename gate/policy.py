@@ -21,6 +21,7 @@ from gate.catalogue import CATALOGUE
 from gate.errors import PolicyError
 from gate.values import (
     Bound,
+    Day,
     DecideOn,
     Digest,
     Labels,
@@ -138,12 +139,17 @@ class Rule(Value):
                 f"{' as a share of it' if self.relative else ''}; "
                 f"these are: {', '.join(known) or 'none'}"
             )
-        better = CATALOGUE[self.probe][self.read[0]].better
+        unit, better = CATALOGUE[self.probe][self.read[0]][:2]
         if (self.at_least is None) != (better == "lower"):
             wanted = "at_most" if better == "lower" else "at_least"
             raise ValueError(
                 f"{self.metric} is better when {better}, so bound it by {wanted}; "
                 "the bound given would refuse good backbones and accept bad ones"
+            )
+        least = 0 if unit == "fraction" else -1
+        if not self.relative and not least <= self.bound.number <= 1:
+            raise ValueError(
+                f"{self.bound}: {self.metric} is a {unit}, from {least} to 1; write 5 % as 0.05"
             )
         return self
 
@@ -317,7 +323,7 @@ class Waiver(Value):
     backbone: Digest
     reason: Sentence
     owner: Sentence
-    expires: date = Field(description="The last day on which it holds.")
+    expires: Day = Field(description="The last day on which it holds.")
 
     def holds_on(self, day: date) -> bool:
         """The one place that knows when a waiver ends: it lasts through its last day."""

@@ -4,7 +4,6 @@ The tests of ``policies/NAME.yaml`` are the files of ``policies/NAME.tests/``, o
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import date
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -16,7 +15,7 @@ from gate.decide import decide
 from gate.errors import GateError, PolicyError
 from gate.files import read_evidence
 from gate.policy import Policy, Sentence, Waiver, load_policy
-from gate.values import Decision, Digest, Evidence, Measurement, Outcome, Value, Verdict, worst
+from gate.values import Day, Decision, Digest, Evidence, Measurement, Outcome, Value, Verdict, worst
 
 BACKBONE = "sha256:" + "0" * 64  # what measurements given in a case are of
 
@@ -25,7 +24,7 @@ class Case(Value):
     """What is given to a policy on a day, and what it must decide."""
 
     about: Sentence = Field(description="What the case shows, in a sentence.")
-    as_of: date = Field(description="The day on which waivers are judged.")
+    as_of: Day = Field(description="The day on which waivers are judged.")
     measurements: dict[str, tuple[Measurement, ...]] = Field(
         default={}, description="By probe; or else name a folder of evidence files."
     )

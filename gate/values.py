@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -39,6 +40,14 @@ def digest_of(value: Value) -> str:
     return "sha256:" + hashlib.sha256(value.model_dump_json().encode()).hexdigest()
 
 
+def _as_written(day: object) -> object:
+    """Refuse seconds since 1970, which would pass for a day."""
+    if isinstance(day, date) or (isinstance(day, str) and day[4:5] == "-"):
+        return day
+    raise ValueError(f"write the day as 2026-12-31, not {day!r}")
+
+
+Day = Annotated[date, BeforeValidator(_as_written)]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 Labels = Annotated[dict[str, str], AfterValidator(lambda about: dict(sorted(about.items())))]
 Unit = Literal["fraction", "difference of fractions", "relative difference"]

@@ -520,7 +520,9 @@ def test_a_tighter_bound_never_improves_the_decision(
     found: tuple[Measurement, ...], bound: float, tighter: float
 ) -> None:
     before = decide(policy(rule(at_least=bound)), [evidence(*found)], TODAY).decision
-    after = decide(policy(rule(at_least=bound + tighter)), [evidence(*found)], TODAY).decision
+    after = decide(
+        policy(rule(at_least=min(bound + tighter, 1))), [evidence(*found)], TODAY
+    ).decision
 
     assert ORDER[after] <= ORDER[before]
 
@@ -635,7 +637,7 @@ def test_neither_more_attack_success_nor_a_tighter_at_most_improves_the_decision
     before = ORDER[judged(bound, 0)]
 
     assert ORDER[judged(bound, rise)] <= before
-    assert ORDER[judged(bound - tighter, 0)] <= before
+    assert ORDER[judged(max(bound - tighter, 0), 0)] <= before
 
 
 @given(_measurements, st.floats(0, 1), st.floats(0, 0.3))

@@ -315,3 +315,35 @@ def test_a_pipe_in_a_folder_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BackboneError, match="pipe: neither file nor folder"):
         files.sha256_of(tmp_path, BackboneError)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"seed": 0', '"seed": 1, "seed": 0', r"not valid JSON: key 'seed' stands twice"),
+        ('"n": 100', '"n": 1, "n": 100', r"not valid JSON: key 'n' stands twice"),
+        ('"settings": {}', '"settings": {"x": NaN}', r"not valid JSON: NaN is no number"),
+        ('"settings": {}', '"settings": -Infinity', r"not valid JSON: -Infinity is no number"),
+        ('"settings": {}', '"settings": ' + "[" * 100_000, "not valid JSON: "),
+        ('"settings": {}', '"settings": {"x": "\\ud800"}', "evidence.json"),
+    ],
+)
+def test_json_that_readers_may_take_differently_is_refused(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    content = evidence().to_json()
+    assert old in content
+    (tmp_path / "evidence.json").write_text(content.replace(old, new))
+
+    with pytest.raises(EvidenceError, match=says):
+        files.read_evidence(tmp_path)
+
+
+def test_a_file_without_end_is_refused() -> None:
+    with pytest.raises(EvidenceError, match="/dev/zero: longer than 64 MiB"):
+        files.read(Path("/dev/zero"), EvidenceError)
+
+
+def test_a_device_is_no_artefact() -> None:
+    with pytest.raises(BackboneError, match="/dev/zero: neither file nor folder"):
+        files.hashed(Path("/dev/zero"), BackboneError)

@@ -62,6 +62,12 @@ def test_every_shipped_policy_loads_and_says_what_it_is_for(path: Path) -> None:
         ("at_least: 0.8", "at_least: yes", r"rules\.0\.at_least: .*number.*found True"),
         ("at_least: 0.8", "at_least: 1e-3", r"rules\.0\.at_least: .*number.*found '1e-3'"),
         ("at_least: 0.8", "at_least: .nan", r"rules\.0\.at_least: .*finite"),
+        (
+            "at_least: 0.8",
+            "at_least: 80",
+            r"at least 80: accuracy is a fraction, from 0 to 1; write",
+        ),
+        ("at_least: 0.8", "at_least: -0.1", "is a fraction, from 0 to 1"),
         ("at_least: 0.8", "at_most: 0.8", "better when higher, so bound it by at_least"),
         ("    at_least: 0.8\n", "", "exactly one of at_most and at_least"),
         ("    why: because\n", "", r"rules\.0\.why: Field required"),
@@ -257,6 +263,22 @@ def test_a_day_that_is_in_no_calendar_is_a_faulty_waiver_file(tmp_path: Path) ->
 
     with pytest.raises(PolicyError, match=r"policy\.yaml.*day"):
         load_waivers(path)
+
+
+@pytest.mark.parametrize("day", ["1798675200", "'1798675200'", "2026.5", "yes"])
+def test_seconds_since_1970_are_no_day(tmp_path: Path, day: str) -> None:
+    path = written(tmp_path, WAIVERS.replace("2026-12-31", day))
+
+    with pytest.raises(PolicyError, match=r"policy\.yaml:7:14: .*write the day as 2026-12-31, not"):
+        load_waivers(path)
+    quoted = load_waivers(written(tmp_path, WAIVERS.replace("2026-12-31", "'2026-12-31'")))
+    assert quoted[0].expires == date(2026, 12, 31)
+
+
+def test_a_difference_may_be_bounded_below_nothing() -> None:
+    assert rule(probe="label_prior", metric="accuracy_gain", at_least=-1).bound.number == -1
+    with pytest.raises(ValidationError, match="a difference of fractions, from -1 to 1; write 5 %"):
+        rule(probe="label_prior", metric="accuracy_gain", at_least=-5)
 
 
 # `key in seen` before the key is known to be hashable: gate/strict_yaml.py, construct_mapping

@@ -145,11 +145,11 @@ def _tightened(draw: st.DrawFn, rule: Rule) -> Rule:
     given = {name: getattr(rule, name) for name in Rule.model_fields}
     ways: list[dict[str, Any]] = [{"severity": "block"}, {"min_n": (rule.min_n or 0) + 1}]
     if rule.at_least is not None:
-        ways.append({"at_least": rule.at_least + draw(_share)})
+        ways.append({"at_least": min(rule.at_least + draw(_share), 1.0)})
     elif rule.at_most is not None:
-        ways.append({"at_most": rule.at_most - draw(_share)})
+        ways.append({"at_most": max(rule.at_most - draw(_share), 0.0)})
     else:
-        ways.append({"at_most_over_reference": rule.bound.number - draw(_share)})
+        ways.append({"at_most_over_reference": max(rule.bound.number - draw(_share), -1.0)})
     ways.append({"decide_on": "bound", "on_inconclusive": "block"})
     ways.append({"on_inconclusive": "block"})
     return Rule(**{**given, **draw(st.sampled_from(ways))})
