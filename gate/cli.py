@@ -317,6 +317,7 @@ def admit(
     files = hashed(artefact, AdmissionError)
     pem = read(key, AdmissionError) if key else None
     _write(out, admission.admit(judged, grounds, artefact.name, files, _day(None), pem))
+    _warn_of_unmatched(grounds.policy, grounds.evidence, _day(None), grounds.waivers)
     print(f"{artefact}: admitted by {out}, {'signed' if key else 'unsigned'}")
     return ExitCode.ACCEPT
 
@@ -617,7 +618,7 @@ def _checked(
 
 
 def _warn_of_unmatched(
-    policy: "Policy", evidence: list[Evidence], today: date, waivers: "Sequence[Waiver]"
+    policy: "Policy", evidence: Sequence[Evidence], today: date, waivers: "Sequence[Waiver]"
 ) -> None:
     from gate.waivers import unmatched
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -15,6 +16,11 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from gate import decide, files
+from gate.admission import Admitted, Grounds, admit, check
+from gate.errors import AdmissionError
+from gate.policy import Waiver, load_policy
+from tests.builders import evidence, measurement, policy
 from tests.conftest import ROOT
 
 GOOD, WEAK, BAD = "0.9", "0.7", "0.3"  # a model is a text that says how accurate it is
@@ -146,3 +152,35 @@ class Gated:
 
     def tags(self) -> list[str]:
         return self.must("git", "tag").split()
+
+
+def issue(
+    folder: Path,
+    artefact: str = "model.bin",
+    day: date | None = None,
+    low: float = 0.85,
+    waivers: tuple[Waiver, ...] = (),
+) -> Path:
+    """Put an artefact, its policy, its key and its signed admission into a folder."""
+    if not (folder / artefact).exists():
+        (folder / artefact).write_bytes(b"weights")
+    (folder / "policy.yaml").write_text(POLICY)
+    (folder / "public.pem").write_bytes(PUBLIC)
+    today = day or date.today()
+    hashes = files.hashed(folder / artefact, AdmissionError)
+    found = [evidence(measurement(low), backbone=files.digest_of_files(hashes))]
+    judge = load_policy(folder / "policy.yaml")
+    verdict = decide(judge, found, today, waivers)
+    text = admit(verdict, Grounds(judge, found, waivers), artefact, hashes, today, PEM)
+    (folder / "admission.json").write_text(text)
+    return folder
+
+
+def admitted(artefact: Path) -> Admitted:
+    """What the check of an artefact gives, whose admission is unsigned."""
+    today, judge = date.today(), policy(allow_unsigned=True)
+    hashes = files.hashed(artefact, AdmissionError)
+    found = [evidence(measurement(), backbone=files.digest_of_files(hashes))]
+    verdict = decide(judge, found, today)
+    text = admit(verdict, Grounds(judge, found), artefact.name, hashes, today, None)
+    return check(text.encode(), hashes, today, judge)

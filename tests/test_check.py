@@ -18,31 +18,9 @@ from gate.policy import Waiver, load_policy, load_waivers
 from gate.values import Evidence, Verdict
 from tests.builders import evidence, measurement
 from tests.conftest import Gate
-from tests.gated import PEM, POLICY, PUBLIC
+from tests.gated import PEM, POLICY, PUBLIC, issue
 
 Edit = Callable[[Path], None]
-
-
-def issue(
-    folder: Path,
-    artefact: str = "model.bin",
-    day: date | None = None,
-    low: float = 0.85,
-    waivers: tuple[Waiver, ...] = (),
-) -> Path:
-    """Put an artefact, its policy, its key and its signed admission into a folder."""
-    if not (folder / artefact).exists():
-        (folder / artefact).write_bytes(b"weights")
-    (folder / "policy.yaml").write_text(POLICY)
-    (folder / "public.pem").write_bytes(PUBLIC)
-    today = day or date.today()
-    hashes = files.hashed(folder / artefact, AdmissionError)
-    found = [evidence(measurement(low), backbone=files.digest_of_files(hashes))]
-    judge = load_policy(folder / "policy.yaml")
-    verdict = decide(judge, found, today, waivers)
-    text = admit(verdict, Grounds(judge, found, waivers), artefact, hashes, today, PEM)
-    (folder / "admission.json").write_text(text)
-    return folder
 
 
 def command(folder: Path, artefact: str = "model.bin") -> list[str]:

@@ -1,48 +1,18 @@
 """Real git, DVC, GTO and a real MLflow server on loopback: what moves a registry, and what not."""
 
-import contextlib
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from importlib.util import find_spec
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gate import promote
-from gate.admission import Admitted, Grounds, admit, check
-from gate.decide import decide
+from gate.admission import check
 from gate.errors import AdmissionError, PromotionError
-from gate.files import digest_of_files, hashed
-from tests.builders import evidence, measurement, policy
-from tests.gated import BAD, GOOD, Gated
-
-needs_mlflow = pytest.mark.skipif(
-    not (find_spec("mlflow") and find_spec("flask")),
-    reason="mlflow and its server are not installed: pip install mlflow",
-)
-
-
-def admitted(artefact: Path) -> tuple[bytes, Admitted]:
-    """An unsigned admission of any artefact, and what its check gives."""
-    from datetime import date
-
-    files, today, judge = (
-        hashed(artefact, AdmissionError),
-        date.today(),
-        policy(allow_unsigned=True),
-    )
-    found = [evidence(measurement(), backbone=digest_of_files(files))]
-    grounds = Grounds(judge, found)
-    content = admit(
-        decide(judge, found, today), grounds, artefact.name, files, today, None
-    ).encode()
-    return content, check(content, files, today, judge)
+from gate.files import hashed
+from gate.policy import load_policy
+from tests.gated import BAD, GOOD, PUBLIC, Gated, admitted
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +66,34 @@ def test_the_commit_is_what_counts_and_not_the_workspace(gated: Gated) -> None:
     assert gated.tags() == []
 
 
+def test_a_commit_made_while_promoting_is_not_the_one_that_is_tagged(
+    gated: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = gated.must("git", "rev-parse", "HEAD").strip()
+    content = (gated.folder / "out" / "admission.json").read_bytes()
+    artefact, policy_file = gated.folder / "model.bin", gated.folder / "policy.yaml"
+    through = check(
+        content, hashed(artefact, AdmissionError), date.today(), load_policy(policy_file), [PUBLIC]
+    )
+    compare = promote._require_same
+
+    def compare_and_lose_the_race(*arguments: Any) -> None:
+        compare(*arguments)
+        gated.model(BAD)
+        gated.must("dvc", "add", "--quiet", "model.bin")
+        gated.commit()
+
+    monkeypatch.setattr(promote, "_require_same", compare_and_lose_the_race)
+
+    promote.with_gto(artefact, through, "resnet", "prod")
+
+    assert gated.must("git", "rev-list", "-n1", "resnet#prod#1").strip() == checked
+    assert gated.must("git", "rev-parse", "HEAD").strip() != checked
+    monkeypatch.undo()
+    with pytest.raises(PromotionError, match="was admitted; commit"):  # the check is of older bytes
+        promote.with_gto(artefact, through, "resnet", "staging")
+
+
 def test_a_file_that_git_holds_itself_is_promoted_too(gated: Gated) -> None:
     gated.must("dvc", "remove", "--quiet", "model.bin.dvc")
     gated.commit()
@@ -123,7 +121,7 @@ def test_a_folder_is_promoted_whole(gated: Gated) -> None:
     (folder / "b" / "x").write_text("2")
     gated.must("dvc", "add", "--quiet", "shards")
     gated.commit()
-    _, through = admitted(folder)
+    through = admitted(folder)
 
     assert promote.with_gto(folder, through, "shards", "prod")[0].startswith("shards#prod#1: gate:")
     (folder / "c").write_text("3")
@@ -147,145 +145,16 @@ def test_outside_of_git_nothing_is_promoted(tmp_path: Path) -> None:
     artefact.write_text("weights")
 
     with pytest.raises(PromotionError, match="lies in no git repository with a commit"):
-        promote.with_gto(artefact, admitted(artefact)[1], "resnet", "prod")
+        promote.with_gto(artefact, admitted(artefact), "resnet", "prod")
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(promote, "find_spec", lambda _: None)
     artefact = tmp_path / "model.bin"
     artefact.write_text("weights")
-    through = admitted(artefact)[1]
+    through = admitted(artefact)
 
     with pytest.raises(PromotionError, match=r"pip install 'gate\[gto\]'"):
         promote.with_gto(artefact, through, "resnet", "prod")
     with pytest.raises(PromotionError, match=r"pip install 'gate\[mlflow\]'"):
         promote.with_mlflow(through, "resnet", 1, "champion")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A tracking server with a SQLite store, and artefacts on disk."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with (folder / "log").open("wb") as log:
-        serving = subprocess.Popen(
-            [
-                sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
-                "--port", str(port), "--workers", "1",
-                "--backend-store-uri", f"sqlite:///{folder}/store.db",
-                "--artifacts-destination", str(folder / "artifacts"),
-            ],
-            stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-    uri = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(uri, serving, folder / "log")
-        yield uri
-    finally:
-        import os
-        import signal
-
-        os.killpg(serving.pid, signal.SIGTERM)
-        serving.wait(30)
-
-
-def _wait_for(uri: str, serving: "subprocess.Popen[bytes]", log: Path) -> None:
-    for _ in range(240):
-        assert serving.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(f"{uri}/health", timeout=1):  # noqa: S310  # our own server
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError(log.read_text())
-
-
-@pytest.fixture
-def client(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
-
-    return MlflowClient(server)
-
-
-def registered(client: Any, name: str, artefact: Path) -> int:
-    """A version of a registered model whose source is the artefact."""
-    from mlflow.exceptions import MlflowException
-
-    run = client.create_run("0")
-    if artefact.is_dir():
-        client.log_artifacts(run.info.run_id, str(artefact), "artefact")
-    else:
-        client.log_artifact(run.info.run_id, str(artefact), "artefact")
-    with contextlib.suppress(MlflowException):
-        client.create_registered_model(name)
-    source = f"{run.info.artifact_uri}/artefact"
-    return int(client.create_model_version(name, source, run.info.run_id).version)
-
-
-@needs_mlflow
-@pytest.mark.filterwarnings("ignore")  # mlflow's own
-def test_an_alias_moves_to_the_version_that_holds_what_was_admitted(
-    client: Any, tmp_path: Path
-) -> None:
-    artefact = tmp_path / "model.bin"
-    artefact.write_text("weights")
-    version = registered(client, "resnet", artefact)
-    through = admitted(artefact)[1]
-
-    (line,) = promote.with_mlflow(through, "resnet", version, "champion", dry_run=True)
-    assert line.startswith(f"would point champion -> resnet v{version}: admitted under policy test")
-    assert not client.get_registered_model("resnet").aliases
-    promote.with_mlflow(through, "resnet", version, "champion")
-
-    found = client.get_model_version_by_alias("resnet", "champion")
-    assert int(found.version) == version
-    assert found.tags["gate.admission"] == through.admission
-
-
-@needs_mlflow
-@pytest.mark.filterwarnings("ignore")
-def test_a_version_that_holds_anything_else_moves_no_alias(client: Any, tmp_path: Path) -> None:
-    artefact, folder = tmp_path / "model.bin", tmp_path / "folder"
-    artefact.write_text("weights")
-    through = admitted(artefact)[1]
-    folder.mkdir()
-    (folder / "model.bin").write_text("weights")
-    (folder / "loader.py").write_text("print('code that nobody judged')")
-    artefact.write_text("other weights")
-
-    for version in (registered(client, "vit", artefact), registered(client, "vit", folder)):
-        with pytest.raises(PromotionError, match="was admitted; register the artefact alone"):
-            promote.with_mlflow(through, "vit", version, "champion")
-    with pytest.raises(PromotionError, match="MLflow does not give vit v99"):
-        promote.with_mlflow(through, "vit", 99, "champion")
-    assert not client.get_registered_model("vit").aliases
-    _, whole = admitted(folder)
-    assert promote.with_mlflow(whole, "vit", 2, "champion")
-
-
-@needs_mlflow
-@pytest.mark.filterwarnings("ignore")
-def test_the_command_moves_the_alias_only_for_a_checked_artefact(client: Any, gated: Gated) -> None:
-    version = registered(client, "command", gated.folder / "model.bin")
-
-    def call() -> subprocess.CompletedProcess[str]:
-        return gated.run(
-            "gate", "promote", "mlflow", "model.bin", "--name", "command",
-            "--version", str(version), "--alias", "champion",
-            "--admission", "out/admission.json", "--policy", "policy.yaml",
-            "--public-key", "public.pem",
-        )  # fmt: skip
-
-    gated.model(BAD)
-    done = call()
-    assert done.returncode == 3
-    assert "changed or swapped" in done.stderr
-    assert not client.get_registered_model("command").aliases
-    gated.model(GOOD)
-    done = call()
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"champion -> command v{version}: admitted")
