@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 from gate import starter
 from gate.errors import PlanError
 from gate.plan import load_plan
-from tests.gated import Gated
+from tests.gated import PEM, PUBLIC, Gated
 
 CI = [Path("pipelines/ci/github.yml"), Path("pipelines/ci/gitlab.yml")]
 
@@ -78,6 +79,82 @@ def test_the_decided_half_of_what_init_writes_runs_by_dvc(fresh: Gated, tmp_path
     assert done.returncode == 255
     assert "gate: reject: " in done.stderr
     assert not (fresh.folder / "gating" / "admission.json").exists()
+
+
+def edited(plan: str) -> str:
+    """What a team changes where the plan says EDIT, for the bundled example's backbone and data."""
+    plan = re.sub(r"size: 224, mean: .*std: .*?}", "size: 32, mean: [0.5], std: [0.25]}", plan)
+    return re.sub(r"data/(train|test)}", r"data/\1.parquet}", plan)
+
+
+def run_job(repository: Gated, name: str, tmp_path: Path) -> list[subprocess.CompletedProcess[str]]:
+    """Run a job of the GitHub example; what is installed and who comments is GitHub's affair."""
+    steps = yaml.safe_load(CI[0].read_text())["jobs"][name]["steps"]
+    scripts = [step["run"] for step in steps if "run" in step]
+    return [
+        repository.run(
+            "env", "--unset=GATE_KEY", f"RUNNER_TEMP={tmp_path}",
+            f"GATE_PRIVATE_KEY={PEM.decode()}", "bash", "-eo", "pipefail", "-c", script,
+        )
+        for script in scripts
+        if not script.startswith(("pip install", "gh "))
+    ]  # fmt: skip
+
+
+def test_what_init_writes_goes_through_ci_into_a_registry(
+    fresh: Gated, example: Path, tmp_path: Path
+) -> None:
+    """A repository with a remote of git and of DVC; each job starts from a clone, as in CI."""
+
+    def clone(name: str) -> Gated:
+        fresh.must("git", "clone", "--quiet", str(tmp_path / "git"), str(tmp_path / name))
+        return Gated(tmp_path / name)
+
+    fresh.must("gate", "init")
+    shutil.copytree(example / "data", fresh.folder / "data")
+    shutil.copy(example / "backbones" / "clean.onnx", fresh.folder / "model.onnx")
+    plan = fresh.folder / "gating" / "plan.yaml"
+    plan.write_text(edited(plan.read_text()))
+    (fresh.folder / "gating" / "public.pem").write_bytes(PUBLIC)
+    fresh.must("git", "checkout", "--quiet", "-b", "main")
+    fresh.must("git", "init", "--quiet", "--bare", "--initial-branch=main", str(tmp_path / "git"))
+    fresh.must("git", "remote", "add", "origin", str(tmp_path / "git"))
+    fresh.must("dvc", "remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
+    fresh.must("dvc", "add", "--quiet", "model.onnx", "data")
+    fresh.must("git", "config", "user.name", "t")
+    fresh.must("git", "config", "user.email", "t@t")
+    fresh.commit()
+    fresh.must("dvc", "push", "--quiet")
+    fresh.must("git", "push", "--quiet", "--set-upstream", "origin", "main")
+
+    for job in ("admit", "judge"):  # judge finds in the cache what admit had to measure
+        for done in run_job(clone(job), job, tmp_path):
+            assert done.returncode == 0, done.stdout + done.stderr
+    fresh.must("git", "pull", "--quiet")
+    fresh.must(
+        "gate", "promote", "gto", "model.onnx", "--name", "backbone", "--stage", "prod",
+        "--admission", "gating/admission.json", "--policy", "gating/policy.yaml",
+        "--public-key", "gating/public.pem",
+    )  # fmt: skip
+    assert fresh.tags() == ["backbone#prod#1", "backbone@v0.0.1"]
+    fresh.must("git", "push", "--quiet", "--tags")
+    tagged = clone("promoted")
+    tagged.must("git", "checkout", "--quiet", "backbone#prod#1")
+    assert [done.returncode for done in run_job(tagged, "promoted", tmp_path)] == [0, 0]
+
+    policy = fresh.folder / "gating" / "policy.yaml"
+    policy.write_text(policy.read_text().replace("at_least: 0.5", "at_least: 0.99"))
+    fresh.commit()
+    fresh.must("git", "push", "--quiet")
+    *before, blocking = run_job(clone("stricter"), "judge", tmp_path)
+    assert [done.returncode for done in before] == [0, 0]
+    assert blocking.returncode == 1  # the verdict's own code, with the report already posted
+    assert "gate: reject: " in blocking.stderr
+    tagged.must("git", "checkout", "--quiet", "main")
+    tagged.must("git", "pull", "--quiet")
+    check = run_job(tagged, "promoted", tmp_path)[-1]
+    assert check.returncode == 3
+    assert "not under the given gating v1" in check.stderr
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "", "gating/x", "/tmp/elsewhere", "a b"])  # noqa: S108  # nothing is written
