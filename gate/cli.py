@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gate import __version__
-from gate.errors import AdmissionError, EvidenceError, ExitCode, GateError, PlanError
+from gate.errors import AdmissionError, EvidenceError, ExitCode, GateError, PlanError, PolicyError
 from gate.values import Decision, Evidence, Verdict
 
 if TYPE_CHECKING:
@@ -422,9 +422,16 @@ def policy_lint(
     """Check that policies are well-formed, and name only what probes measure."""
     from gate.policy import load_policy
 
+    faults = []
     for path in files:
-        policy = load_policy(path)
-        print(f"{path}: {policy.name} v{policy.version}, {len(policy.rules)} rules")
+        try:
+            policy = load_policy(path)
+        except PolicyError as fault:
+            faults.append(str(fault))
+        else:
+            print(f"{path}: {policy.name} v{policy.version}, {len(policy.rules)} rules")
+    if faults:
+        raise PolicyError("\n".join(faults))
     return ExitCode.ACCEPT
 
 

@@ -235,6 +235,20 @@ def test_the_shipped_policies_are_linted(gate: Gate) -> None:
     assert str(len(load_policy(paths[0]).rules)) in out
 
 
+def test_every_faulty_policy_is_told_and_not_the_first_alone(gate: Gate, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(f"nmae: {name}\n")
+
+    code, out, err = gate(
+        "policy", "lint", tmp_path / "one.yaml", "policies/digits.yaml", tmp_path / "two.yaml"
+    )
+
+    assert code == ExitCode.USAGE
+    assert out.startswith("policies/digits.yaml: digits v1")
+    for name in ("one", "two"):
+        assert f"{name}.yaml:1:1: nmae: unknown key; did you mean 'name'?" in err
+
+
 def test_nothing_is_written_where_the_command_runs(
     gate: Gate, case: Callable[..., list[object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gate.plan import load_plan
 from tests.gated import PEM, PUBLIC, Gated
 
 CI = [Path("pipelines/ci/github.yml"), Path("pipelines/ci/gitlab.yml")]
+GITLABS_TAGS = ["--data-transform", "gitlab-ci"]
 
 
 @pytest.fixture
@@ -224,18 +226,59 @@ def test_a_ci_example_pulls_judges_comments_and_then_blocks_without_a_key(path: 
     assert "--exit-zero-on" not in judge
 
 
-def test_the_pre_commit_hook_lints_policies_and_nothing_else() -> None:
-    (hook,) = yaml.safe_load(Path(".pre-commit-hooks.yaml").read_text())
-    policies = [str(path) for path in Path("policies").glob("*.yaml")]
-    others = ["policies/x_test.yaml", "policies/waivers.yaml", "pipelines/digits.yaml", "dvc.yaml"]
-    chosen = [
-        name
-        for name in [*policies, "gating/policy.yaml", *others]
-        if re.search(hook["files"], name) and not re.search(hook["exclude"], name)
+def test_the_pre_commit_hook_lints_policies_and_nothing_else(fresh: Gated) -> None:
+    """By pre-commit itself, in a repository with files that only look like policies."""
+    _require("pre_commit")
+    hooks = yaml.safe_load(Path(".pre-commit-hooks.yaml").read_text())
+    shutil.copytree("policies", fresh.folder / "policies")
+    fresh.must("gate", "init")
+    for name in ("policies/waivers.yaml", "gating/waivers.yaml", "plan.yaml"):
+        (fresh.folder / name).write_text("no policy\n")
+    config = {"repos": [{"repo": "local", "hooks": hooks}]}
+    (fresh.folder / ".pre-commit-config.yaml").write_text(yaml.safe_dump(config))
+    fresh.must("git", "add", ".")
+    command = [
+        "env", f"PRE_COMMIT_HOME={fresh.folder.parent / 'home'}",
+        sys.executable, "-m", "pre_commit", "run", "--all-files", "--verbose",
     ]  # fmt: skip
 
-    assert chosen == [*policies, "gating/policy.yaml"]
-    done = subprocess.run(
-        [sys.executable, "-m", *hook["entry"].split(), *policies], capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    linted = fresh.must(*command)
+
+    policies = [*sorted(Path("policies").glob("*.yaml")), Path("gating/policy.yaml")]
+    found = [line for line in linted.splitlines() if line.endswith(" rules")]
+    assert sorted(line.split(":")[0] for line in found) == sorted(map(str, policies))
+    (fresh.folder / "policies" / "digits.yaml").write_text("name: x\nrulse: []\n")
+    done = fresh.run(*command)
+    assert done.returncode == 1
+    assert "policies/digits.yaml:2:1: rulse: unknown key; did you mean 'rules'?" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [(CI[0], ["vendor.github-workflows"]), (CI[1], ["vendor.gitlab-ci", *GITLABS_TAGS])],
+    ids=str,
+)
+def test_a_ci_example_is_what_its_vendors_schema_describes(
+    path: Path, options: list[str], tmp_path: Path
+) -> None:
+    _require("check_jsonschema")
+    broken = tmp_path / path.name
+    broken.write_text(path.read_text().replace("script:", "skript:").replace("steps:", "stepps:"))
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", *options]
+
+    done = subprocess.run([*check, str(path)], capture_output=True, text=True, check=False)
+    refused = subprocess.run([*check, str(broken)], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert refused.returncode == 1
+
+
+@pytest.mark.parametrize("path", CI, ids=str)
+def test_a_ci_example_is_sound_shell(path: Path) -> None:
+    for line in scripts(path):
+        subprocess.run(["bash", "-n", "-c", line], check=True)
+
+
+def _require(module: str) -> None:
+    if not find_spec(module):
+        pytest.skip(f"{module} is not installed: pip install 'gate[dev]'")
