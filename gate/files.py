@@ -15,7 +15,7 @@ from gate.errors import EvidenceError, GateError
 from gate.values import Evidence
 
 Model = TypeVar("Model", bound=BaseModel)
-_LONGEST = 64 << 20  # bytes; an admission of a thousand measurements takes half of one MiB
+_LONGEST = 64 << 20  # bytes; an admission of a thousand measurements takes 1 MiB
 
 
 @contextlib.contextmanager
