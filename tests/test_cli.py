@@ -147,18 +147,6 @@ def test_exit_codes_are_printed_from_the_table(gate: Gate) -> None:
     ]
 
 
-def test_the_schema_of_policies_describes_the_shipped_ones(gate: Gate) -> None:
-    import jsonschema
-    import yaml
-
-    schema = json.loads(gate("policy", "schema")[1])
-
-    for path in Path("policies").glob("*.yaml"):
-        jsonschema.validate(yaml.safe_load(path.read_text()), schema)
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({"name": "x", "version": 1, "rules": []}, schema)
-
-
 def test_an_accepted_artefact_is_admitted_and_checked_and_a_changed_one_is_not(
     gate: Gate, case: Callable[..., list[object]], tmp_path: Path
 ) -> None:

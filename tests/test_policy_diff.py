@@ -1,6 +1,5 @@
 """What another policy would change, in words and on the candidates of the past."""
 
-import json
 from datetime import date
 from pathlib import Path
 
@@ -143,17 +142,3 @@ def test_show_prints_what_is_asked_in_all_and_it_reads_back(gate: Gate, tmp_path
     assert load_policy(again) == load_policy("policies/production.yaml")
     assert load_policy(again).identity.digest in out.splitlines()[0]
     assert "extends: research.yaml" in gate("policy", "show", "policies/production.yaml")[1]
-
-
-def test_the_schema_that_editors_read_is_the_commands(gate: Gate) -> None:
-    code, out, _ = gate("policy", "schema")
-
-    assert code == 0
-    assert out == Path("policies/schema.json").read_text(), (
-        "stale: gate policy schema > policies/schema.json"
-    )
-    rules = json.loads(out)["$defs"]["Rule"]
-    assert "trigger_patch" in rules["properties"]["probe"]["enum"]
-    assert {"metric": {"enum": ["accuracy", "class_accuracy"]}} in [
-        branch["then"]["properties"] for branch in rules["allOf"]
-    ]
