@@ -67,6 +67,9 @@ CATALOGUE: dict[str, dict[str, Metric]] = {
             _trigger,
             "total variation under the trigger minus that under the strongest control",
         ),
+        "reference_attack_success_rate": Metric(
+            "fraction", "lower", _trigger, "the reference's, on the same images"
+        ),
         "embedding_collapse": Metric(
             "fraction",
             "lower",

@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from enum import StrEnum
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gate import __version__
-from gate.errors import AdmissionError, EvidenceError, ExitCode, GateError, PlanError
+from gate.errors import AdmissionError, EvidenceError, ExitCode, GateError, PlanError, PolicyError
 from gate.values import Decision, Evidence, Verdict
 
 if TYPE_CHECKING:
+    from gate.admission import Admitted
+    from gate.policy import Policy, Waiver
     from gate.trial import Trial
 
 app = typer.Typer(
@@ -30,6 +32,12 @@ app = typer.Typer(
 )
 policy_app = typer.Typer(no_args_is_help=True, help="For those who edit policies.")
 app.add_typer(policy_app, name="policy")
+promote_app = typer.Typer(
+    no_args_is_help=True, help="Check an admission, and move a registry only if it holds."
+)
+app.add_typer(promote_app, name="promote")
+waiver_app = typer.Typer(no_args_is_help=True, help="For those who answer for waivers.")
+app.add_typer(waiver_app, name="waiver")
 
 _CODE: dict[Decision, ExitCode] = {
     "accept": ExitCode.ACCEPT,
@@ -80,6 +88,24 @@ ExitZeroOn = Annotated[
         help="Exit 0 on these decisions too, for pipelines that read the verdict file.",
     ),
 ]
+Artefact = Annotated[Path, typer.Argument(metavar="ARTEFACT", help="What is to be deployed.")]
+AdmissionFile = Annotated[
+    Path, typer.Option("--admission", metavar="FILE", help="Issued by admit.")
+]
+PolicyInForce = Annotated[
+    Path | None, typer.Option("--policy", metavar="FILE", help="It must have been this one.")
+]
+PublicKeys = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--public-key", metavar="PEM", help="Who must have signed it; repeat it to allow several."
+    ),
+]
+MaxAge = Annotated[
+    int | None,
+    typer.Option("--max-age", metavar="DAYS", min=0, help="How old an admission may be."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all, and change nothing.")]
 Shown = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
 
 
@@ -104,15 +130,17 @@ def run(
     from gate.policy import load_policy
     from gate.run import run_all
 
+    rules, exceptions = load_policy(policy), _waivers(waivers, no_waivers)
     verdict = run_all(
         plan,
-        load_policy(policy),
+        rules,
         out,
         backbone=backbone,
-        waivers=_waivers(waivers, no_waivers),
+        waivers=exceptions,
         today=_day(as_of),
         show_progress=sys.stderr.isatty(),
     )
+    _warn_of_unmatched(rules, _evidence(out / "evidence"), _day(as_of), exceptions)
     return _conclude(verdict, output_format, silenced)
 
 
@@ -315,10 +343,11 @@ def decide(
     from gate import decide as judge
     from gate.policy import load_policy
 
-    verdict = judge(
-        load_policy(policy), _evidence(evidence), _day(as_of), _waivers(waivers, no_waivers)
-    )
+    rules, found = load_policy(policy), _evidence(evidence)
+    exceptions = _waivers(waivers, no_waivers)
+    verdict = judge(rules, found, _day(as_of), exceptions)
     _write(out, verdict.to_json())
+    _warn_of_unmatched(rules, found, _day(as_of), exceptions)
     return _conclude(verdict, output_format, silenced)
 
 
@@ -354,61 +383,129 @@ def admit(
     ],
     policy: PolicyFile,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The admission.")],
+    evidence: Annotated[
+        Path | None,
+        typer.Option(
+            "--evidence",
+            metavar="DIR",
+            help="What the verdict was decided on; by default evidence/ beside VERDICT.",
+        ),
+    ] = None,
+    waivers: Annotated[
+        Path | None,
+        typer.Option("--waivers", metavar="FILE", help="Wanted where the verdict leans on one."),
+    ] = None,
     key: Annotated[
-        Path | None, typer.Option("--key", metavar="PEM", help="Private key that signs it.")
+        Path | None,
+        typer.Option(
+            "--key", metavar="PEM", envvar="GATE_KEY", help="Private key: Ed25519 or ECDSA P-256."
+        ),
     ] = None,
 ) -> int:
-    """Issue a signed admission if the verdict accepts; else exit with its code, and no file."""
+    """Issue a signed admission if the verdict accepts; else exit with its code, and no file.
+
+    The verdict is decided again from its evidence, and the admission carries all of it.
+    """
     from gate import admission
-    from gate.files import sha256_of
+    from gate.files import hashed, read
     from gate.policy import load_policy
 
     out.unlink(missing_ok=True)  # whatever comes, an older admission does not outlive this call
     judged = _verdict(verdict)
     if judged.decision != "accept":
         return _say_why(judged)
-    issued = admission.admit(
-        judged,
+    grounds = admission.Grounds(
         load_policy(policy),
-        artefact,
-        sha256_of(artefact, AdmissionError),
-        _day(None),
-        _bytes(key) if key else None,
+        _evidence(evidence or verdict.parent / "evidence"),
+        _waivers(waivers, none=False),
     )
-    _write(out, issued)
+    files = hashed(artefact, AdmissionError)
+    pem = read(key, AdmissionError) if key else None
+    _write(out, admission.admit(judged, grounds, artefact.name, files, _day(None), pem))
+    _warn_of_unmatched(grounds.policy, grounds.evidence, _day(None), grounds.waivers)
     print(f"{artefact}: admitted by {out}, {'signed' if key else 'unsigned'}")
     return ExitCode.ACCEPT
 
 
 @app.command()
 def check(
-    artefact: Annotated[Path, typer.Argument(metavar="ARTEFACT", help="What is to be deployed.")],
-    admission: Annotated[
-        Path, typer.Option("--admission", metavar="FILE", help="Issued by admit.")
-    ],
-    policy: Annotated[
-        Path | None, typer.Option("--policy", metavar="FILE", help="It must have been this one.")
-    ] = None,
-    public_key: Annotated[
-        Path | None, typer.Option("--public-key", metavar="PEM", help="Who must have signed it.")
-    ] = None,
+    artefact: Artefact,
+    admission: AdmissionFile,
+    policy: PolicyInForce = None,
+    public_key: PublicKeys = None,
+    max_age: MaxAge = None,
 ) -> int:
-    """Before deployment: exits 0 only if the admission admits this very artefact, today."""
-    from gate import admission as admissions
-    from gate.files import sha256_of
-    from gate.policy import load_policy
+    """Before deployment: exits 0 only if the admission admits this very artefact, today.
 
-    verdict = admissions.check(
-        _bytes(admission),
-        sha256_of(artefact, AdmissionError),
-        _day(None),
-        load_policy(policy) if policy else None,
-        _bytes(public_key) if public_key else None,
-    )
-    until = f", until {verdict.valid_until}" if verdict.valid_until else ""
-    print(
-        f"{artefact}: admitted under policy {verdict.policy.name} v{verdict.policy.version}{until}"
-    )
+    In order: the envelope is well-formed, it is signed by a given key, its subject is this
+    artefact, its verdict accepts and follows from the evidence that it carries, its policy is the
+    given one, no waiver that it leans on has ended, and it is not too old.
+    """
+    admitted = _checked(artefact, admission, policy, public_key, max_age)
+    print(f"{artefact}: {admitted}")
+    return ExitCode.ACCEPT
+
+
+@promote_app.command("gto")
+def promote_gto(
+    artefact: Artefact,
+    name: Annotated[str, typer.Option("--name", help="What the registry calls the artefact.")],
+    stage: Annotated[str, typer.Option("--stage", help="Where it goes, such as prod.")],
+    admission: AdmissionFile,
+    policy: PolicyInForce = None,
+    public_key: PublicKeys = None,
+    max_age: MaxAge = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Check, then assign a GTO stage to the last commit: a git tag that names the admission.
+
+    What is checked is what that commit holds, in git or in DVC, and not the file in the workspace
+    alone.
+    """
+    from gate import promote
+
+    admitted = _checked(artefact, admission, policy, public_key, max_age)
+    for line in promote.with_gto(artefact, admitted, name, stage, dry_run):
+        print(line)
+    return ExitCode.ACCEPT
+
+
+@promote_app.command("mlflow")
+def promote_mlflow(
+    artefact: Artefact,
+    name: Annotated[str, typer.Option("--name", help="The registered model.")],
+    version: Annotated[int, typer.Option("--version", min=1, help="Which of its versions.")],
+    alias: Annotated[str, typer.Option("--alias", help="What is to point there: champion.")],
+    admission: AdmissionFile,
+    policy: PolicyInForce = None,
+    public_key: PublicKeys = None,
+    max_age: MaxAge = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Check, then point an alias of the MLflow registry (MLFLOW_TRACKING_URI) to a version.
+
+    The version is downloaded first, and must hold the artefact, byte for byte, and nothing else.
+    """
+    from gate import promote
+
+    admitted = _checked(artefact, admission, policy, public_key, max_age)
+    for line in promote.with_mlflow(admitted, name, version, alias, dry_run):
+        print(line)
+    return ExitCode.ACCEPT
+
+
+@app.command()
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A new folder in the DVC repository.")
+    ] = Path("gating"),
+) -> int:
+    """Put stages, a plan and a policy into an existing DVC repository; nothing is overwritten."""
+    from gate import starter
+
+    for path in starter.write(folder):
+        print(path)
+    _say(f"now edit what {folder}/plan.yaml marks with EDIT, then: dvc repro {folder}/dvc.yaml")
     return ExitCode.ACCEPT
 
 
@@ -420,6 +517,9 @@ def exit_codes() -> int:
     return ExitCode.ACCEPT
 
 
+PolicyArgument = Annotated[Path, typer.Argument(metavar="POLICY", help="A policy file.")]
+
+
 @policy_app.command("lint")
 def policy_lint(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Policy files.")],
@@ -427,9 +527,16 @@ def policy_lint(
     """Check that policies are well-formed, and name only what probes measure."""
     from gate.policy import load_policy
 
+    faults = []
     for path in files:
-        policy = load_policy(path)
-        print(f"{path}: {policy.name} v{policy.version}, {len(policy.rules)} rules")
+        try:
+            policy = load_policy(path)
+        except PolicyError as fault:
+            faults.append(str(fault))
+        else:
+            print(f"{path}: {policy.name} v{policy.version}, {len(policy.rules)} rules")
+    if faults:
+        raise PolicyError("\n".join(faults))
     return ExitCode.ACCEPT
 
 
@@ -441,6 +548,114 @@ def policy_schema() -> int:
     from gate.policy import Policy
 
     print(json.dumps(Policy.model_json_schema(), indent=2))
+    return ExitCode.ACCEPT
+
+
+@policy_app.command("show")
+def policy_show(
+    file: PolicyArgument,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Together with all that it extends.")
+    ] = False,
+) -> int:
+    """Print a policy as YAML; what is left at its default is left out."""
+    from gate import strict_yaml
+    from gate.policy import load_as_written, load_policy
+
+    policy = load_policy(file)  # even as written, nothing faulty is shown
+    if resolved:
+        print(f"# {policy.identity.digest}, the digest that verdicts name")
+    shown = policy if resolved else load_as_written(file)
+    print(strict_yaml.dump(shown.model_dump(mode="json", exclude_defaults=True)), end="")
+    return ExitCode.ACCEPT
+
+
+@policy_app.command("test")
+def policy_test(
+    files: Annotated[list[Path], typer.Argument(metavar="POLICY...", help="Policy files.")],
+) -> int:
+    """Run the cases in NAME.tests/ beside each NAME.yaml, and print what they covered.
+
+    Exits 1 if a case does not hold, or a rule was not seen both to pass and to fail.
+    """
+    from gate.policy_tests import run_tests
+
+    failed = []
+    for path in files:
+        tested = run_tests(path)
+        print(tested)
+        if not tested.complete:
+            failed.append(str(path))
+    if failed:
+        _say(f"the tests of {', '.join(failed)} fail or are not complete; see above")
+        return ExitCode.REJECT
+    return ExitCode.ACCEPT
+
+
+@policy_app.command("diff")
+def policy_diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A policy file.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="What it is to become.")],
+) -> int:
+    """Say in words what gets looser or stricter, what gets looser first. Exits 0 all the same."""
+    from gate.policy import load_policy
+    from gate.policy_diff import differences
+
+    found = differences(load_policy(old), load_policy(new))
+    for change in found:
+        print(f"{change.kind:<9} {change.rule}: {change.says}")
+    if not found:
+        print("no difference but in name and version")
+    return ExitCode.ACCEPT
+
+
+@policy_app.command("backtest")
+def policy_backtest(
+    file: PolicyArgument,
+    evidence: Annotated[
+        str, typer.Option("--evidence", metavar="GLOB", help="Folders of evidence, in quotes.")
+    ],
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="FILE", help="What it is compared with.")
+    ] = None,
+    as_of: AsOf = None,
+) -> int:
+    """Decide on past candidates, without waivers; say whose decision differs from another policy's.
+
+    Exits 0 whatever changes.
+    """
+    from gate.policy import load_policy
+    from gate.policy_diff import backtest
+
+    policy = load_policy(file)
+    moved = backtest(evidence, load_policy(against) if against else policy, policy, _day(as_of))
+    for candidate in moved:
+        print(candidate)
+    if against:
+        changed = sum(candidate.changed for candidate in moved)
+        print(f"{changed} of {len(moved)} candidates are decided otherwise than by {against}")
+    return ExitCode.ACCEPT
+
+
+@waiver_app.command("check")
+def waiver_check(
+    waivers: Annotated[Path, typer.Argument(metavar="WAIVERS", help="A waiver file.")],
+    policy: PolicyFile,
+    evidence: Annotated[
+        list[Path],
+        typer.Option("--evidence", metavar="DIR", help="Evidence of a candidate; may be repeated."),
+    ],
+    as_of: AsOf = None,
+) -> int:
+    """Check that each waiver is still needed, and lasts no longer than the policy allows."""
+    from gate.policy import load_policy, load_waivers
+    from gate.waivers import require_matched
+
+    loaded = load_waivers(waivers)
+    require_matched(
+        load_policy(policy), [_evidence(folder) for folder in evidence], _day(as_of), loaded
+    )
+    print(f"{waivers}: {len(loaded)} waivers, each of them needed")
     return ExitCode.ACCEPT
 
 
@@ -476,12 +691,9 @@ def _trial(plan: Path, backbone: Path | None, features: Path | None) -> "Iterato
 
 
 def _evidence(folder: Path) -> list[Evidence]:
-    from gate.files import read_json
+    from gate.files import read_evidence
 
-    files = sorted(folder.glob("*.json"))
-    if not files:
-        raise EvidenceError(f"{folder}: no evidence (*.json); run the probes first")
-    return [read_json(path, Evidence, EvidenceError) for path in files]
+    return read_evidence(folder)
 
 
 def _verdict(path: Path) -> Verdict:
@@ -490,21 +702,44 @@ def _verdict(path: Path) -> Verdict:
     return read_json(path, Verdict, EvidenceError)
 
 
-def _waivers(path: Path | None, none: bool) -> Any:
+def _waivers(path: Path | None, none: bool) -> "Sequence[Waiver]":
     from gate.policy import load_waivers
 
     return load_waivers(path) if path and not none else ()
 
 
+def _checked(
+    artefact: Path,
+    admission: Path,
+    policy: Path | None,
+    public_keys: list[Path] | None,
+    max_age: int | None,
+) -> "Admitted":
+    from gate import admission as admissions
+    from gate.files import hashed, read
+    from gate.policy import load_policy
+
+    return admissions.check(
+        read(admission, AdmissionError),
+        hashed(artefact, AdmissionError),
+        _day(None),
+        load_policy(policy) if policy else None,
+        [read(key, AdmissionError) for key in public_keys or ()],
+        max_age,
+    )
+
+
+def _warn_of_unmatched(
+    policy: "Policy", evidence: Sequence[Evidence], today: date, waivers: "Sequence[Waiver]"
+) -> None:
+    from gate.waivers import unmatched
+
+    for name, why in unmatched(policy, evidence, today, waivers).items():
+        _say(f"warning: waiver {name} matches nothing: {why}")
+
+
 def _day(as_of: datetime | None) -> date:
     return as_of.date() if as_of else date.today()  # a waiver ends where people live
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as fault:
-        raise AdmissionError(f"{path}: cannot be read: {fault.strerror}; check the path") from fault
 
 
 def _write(path: Path, content: str) -> None:

@@ -9,7 +9,8 @@ raised                   when                                                   
 ``├─ DataError``         images, labels or attributes are unusable                      3
 ``├─ BackboneError``     weights are refused, do not load, or give unusable features    3
 ``├─ EvidenceError``     a number cannot be measured, or evidence does not fit          3
-``└─ AdmissionError``    an admission is absent, forged, stale or of another file       3
+``├─ AdmissionError``    an admission is absent, forged, stale or of another file       3
+``└─ PromotionError``    a registry holds other bytes, refuses, or cannot be reached    3
 =======================  ==========================================================  ====
 """
 
@@ -68,3 +69,7 @@ class EvidenceError(GateError):
 
 class AdmissionError(GateError):
     """An admission that does not admit this artefact here and now."""
+
+
+class PromotionError(GateError):
+    """A registry that does not hold what was admitted, or does not answer."""

@@ -11,9 +11,11 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from gate import strict_yaml
-from gate.errors import GateError
+from gate.errors import EvidenceError, GateError
+from gate.values import Evidence
 
 Model = TypeVar("Model", bound=BaseModel)
+_LONGEST = 64 << 20  # bytes; an admission of a thousand measurements takes 1 MiB
 
 
 @contextlib.contextmanager
@@ -62,22 +64,68 @@ def json_of(content: object) -> str:
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
+def read(path: Path, error: type[GateError]) -> bytes:
+    """All that a file says, be it a pipe; nothing that people or gate write is as long as 64 MiB.
+
+    Raises:
+        GateError: Of type ``error``: it cannot be read, or is longer.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST + 1)
+    except OSError as fault:
+        raise error(f"{path}: cannot be read: {fault.strerror or fault}; check the path") from fault
+    if len(content) > _LONGEST:
+        raise error(f"{path}: longer than {_LONGEST >> 20} MiB, so it is no such file")
+    return content
+
+
 def read_json(path: Path, model: type[Model], error: type[GateError]) -> Model:
     """Read one JSON file into one model.
 
     Raises:
         GateError: Of type ``error``: missing, not JSON, or not what the model says.
     """
+    content = read(path, error)
     try:
-        return model.model_validate_json(path.read_bytes())
-    except OSError as fault:
-        raise error(f"{path}: cannot be read: {fault.strerror or fault}") from fault
+        json.loads(content, object_pairs_hook=_each_once, parse_constant=_no_number)
+        return model.model_validate_json(content)
     except ValidationError as fault:
         raise error("\n".join(strict_yaml.explain(fault, path, model))) from fault
+    except (ValueError, RecursionError) as fault:
+        raise error(f"{path}: not valid JSON: {fault}") from fault
 
 
-def sha256_of(path: Path, error: type[GateError]) -> str:
-    """Digest of an artefact: of a file its bytes, of a folder the names and bytes of all its files.
+def _each_once(pairs: list[tuple[str, object]]) -> None:
+    """Readers differ on which of two counts, so neither does."""
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise ValueError(f"key {key!r} stands twice")
+        seen.add(key)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def read_evidence(folder: Path) -> list[Evidence]:
+    """Read the evidence of one candidate: every JSON file of a folder.
+
+    Raises:
+        EvidenceError: There is no file, or one is not evidence.
+    """
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise EvidenceError(f"{folder}: no evidence (*.json); run the probes first")
+    return [read_json(path, Evidence, EvidenceError) for path in files]
+
+
+def hashed(path: Path, error: type[GateError]) -> dict[str, str]:
+    """SHA-256 of every file of an artefact, as hexadecimal by name.
+
+    Names, order and digests are those of model-signing's manifest, which calls a single file ".",
+    too. Unlike model-signing, nothing is left out: no ``.git``, no ``.gitignore``.
 
     Args:
         path: A file or a folder.
@@ -89,7 +137,9 @@ def sha256_of(path: Path, error: type[GateError]) -> str:
     """
     try:
         if not path.is_dir():
-            return "sha256:" + _sha256(path)
+            if path.exists() and not path.is_file():  # a device may never end
+                raise error(f"{path}: neither file nor folder, so it is no artefact")
+            return {".": _sha256(path)}
         entries = sorted(path.rglob("*"))
         for entry in entries:
             if entry.is_symlink():
@@ -101,12 +151,33 @@ def sha256_of(path: Path, error: type[GateError]) -> str:
         files = [entry for entry in entries if entry.is_file()]
         if not files:
             raise error(f"{path}: an empty folder is no artefact")
-        manifest = "".join(
-            f"{_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files
-        )
-        return "sha256:" + hashlib.sha256(manifest.encode()).hexdigest()
+        return {file.relative_to(path).as_posix(): _sha256(file) for file in files}
     except OSError as fault:
         raise error(f"{path}: cannot be read: {fault.strerror or fault}; check the path") from fault
+
+
+def digest_of_files(files: dict[str, str]) -> str:
+    """One digest for what `hashed` gives: a file's own, or that of a folder's sorted manifest.
+
+    The manifest is what ``sha256sum`` prints. model-signing hashes the digests alone, so its root
+    digest stays the same when a file is renamed in place; ours holds the names as well.
+
+    >>> digest_of_files({".": "00" * 32}) == "sha256:" + "00" * 32
+    True
+    """
+    if set(files) == {"."}:
+        return "sha256:" + files["."]
+    manifest = "".join(f"{digest}  {name}\n" for name, digest in files.items())
+    return "sha256:" + hashlib.sha256(manifest.encode()).hexdigest()
+
+
+def sha256_of(path: Path, error: type[GateError]) -> str:
+    """Digest of an artefact: of a file its bytes, of a folder the names and bytes of all its files.
+
+    Raises:
+        GateError: Of type ``error``: as for `hashed`.
+    """
+    return digest_of_files(hashed(path, error))
 
 
 def _sha256(path: Path) -> str:

@@ -3,9 +3,10 @@
 import difflib
 import types
 import typing
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -16,27 +17,76 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice; PyYAML would keep the last one."""
+    """Safe YAML without its traps: what a reader takes for one thing is not read as another."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            # a few aliases of aliases are a gigabyte once written out
+            raise _fault(self.peek_event(), "aliases (*) are refused; write the value out")  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
-                raise yaml.MarkedYAMLError(
-                    problem="merge keys (<<) are refused; write the keys out",
-                    problem_mark=key_node.start_mark,
-                )
+                raise _fault(key_node, "merge keys (<<) are refused; write the keys out")
             key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                raise yaml.MarkedYAMLError(
-                    problem="a list or mapping is no key", problem_mark=key_node.start_mark
+            if not isinstance(key, str):
+                raise _fault(
+                    key_node,
+                    "a list or mapping is no key"
+                    if not isinstance(key_node, yaml.ScalarNode)
+                    else f"YAML reads the key {key_node.value} as {_KIND[key_node.tag]}; "
+                    f"write '{key_node.value}' in quotes",
                 )
-            if key in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark
-                )
+            if key in seen:  # PyYAML would keep the last one
+                raise _fault(key_node, f"key {key!r} stands twice")
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """A number; 1:30 (to YAML 1.1: 90), 010 (8), 0x10 and 1_000 are refused."""
+        digits = node.value.lstrip("+-")
+        plain = ".inf", ".nan"
+        if digits.lower() not in plain and (
+            not set(digits.lower()) <= set("0123456789.e+-")
+            or (digits.isdigit() and len(digits) > 1 and digits[0] == "0")
+        ):
+            raise _fault(
+                node,
+                f"{node.value} is read as another number than it looks like; "
+                "write it in plain decimal digits, or text in quotes",
+            )
+        if node.tag == "tag:yaml.org,2002:int":
+            return self.construct_yaml_int(node)
+        return self.construct_yaml_float(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
+
+_KIND = {
+    "tag:yaml.org,2002:bool": "a boolean",
+    "tag:yaml.org,2002:int": "a number",
+    "tag:yaml.org,2002:float": "a number",
+    "tag:yaml.org,2002:null": "nothing",
+    "tag:yaml.org,2002:timestamp": "a date",
+}
+
+
+def _fault(at: Any, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
+
+
+class Document(Generic[Model]):
+    """What a file says, and where in the file it says so."""
+
+    def __init__(self, path: Path, value: Model, node: yaml.Node) -> None:
+        self.path, self.value, self._node = path, value, node
+
+    def place(self, *location: int | str) -> str:
+        """``file:line:column`` of a value, such as ``place("rules", 0)``."""
+        return f"{self.path}{_mark(self._node, location)}"
 
 
 def load(path: Path, model: type[Model], error: type[GateError]) -> Model:
@@ -51,8 +101,19 @@ def load(path: Path, model: type[Model], error: type[GateError]) -> Model:
         GateError: Of type ``error``: the file is missing, is not YAML, or does not fit the model;
             one line a fault, with its place and, for an unknown key, the nearest known one.
     """
+    return read(path, model, error).value
+
+
+def read(path: Path, model: type[Model], error: type[GateError]) -> Document[Model]:
+    """Read as :func:`load` does, and keep the places.
+
+    Raises:
+        GateError: As for :func:`load`.
+    """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  # it is a SafeLoader
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        content = loader.construct_document(node) if node else None
     except FileNotFoundError:
         raise error(f"{path}: no such file; check the path") from None
     except (OSError, UnicodeDecodeError) as fault:
@@ -63,19 +124,66 @@ def load(path: Path, model: type[Model], error: type[GateError]) -> Model:
         raise error(f"{path}{place}: not valid YAML: {fault.problem}") from fault
     except (yaml.YAMLError, ValueError, RecursionError) as fault:  # such as a day of no calendar
         raise error(f"{path}: not valid YAML: {fault}") from fault
-    if not isinstance(content, dict):
+    if node is None or not isinstance(content, dict):
         raise error(
             f"{path}: expected keys such as {', '.join(list(model.model_fields)[:3])}, found "
             f"{'nothing' if content is None else type(content).__name__}"
         )
     try:
-        return model.model_validate(content)
+        return Document(path, model.model_validate(content), node)
     except ValidationError as fault:
-        raise error("\n".join(explain(fault, path, model))) from fault
+        raise error("\n".join(explain(fault, path, model, node))) from fault
 
 
-def explain(fault: ValidationError, path: Path, model: type[BaseModel]) -> list[str]:
-    """One line for each fault: file, place, what was found, and the nearest known key."""
+def dump(content: object) -> str:
+    """YAML text that :func:`load` reads back."""
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _mark(node: yaml.Node, location: Sequence[int | str], *, of_key: bool = False) -> str:
+    found, key = _find(node, location)
+    mark = (key if of_key and key else found).start_mark
+    return f":{mark.line + 1}:{mark.column + 1}"
+
+
+def _find(node: yaml.Node, location: Sequence[int | str]) -> tuple[yaml.Node, yaml.Node | None]:
+    """The node at a place and its key; where the place is not in the file, what is around it."""
+    key = None
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            pairs = {name.value: (name, value) for name, value in node.value}
+            if part in pairs:
+                key, node = pairs[str(part)]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            key, node = None, node.value[part]
+    return node, key
+
+
+def _trap(node: yaml.Node, kind: str) -> str:
+    """What to say where YAML reads a bare word as something else than its writer meant."""
+    if not isinstance(node, yaml.ScalarNode) or node.style:
+        return ""
+    if kind == "string_type" and node.tag in _KIND:
+        return f"; YAML reads {node.value} as {_KIND[node.tag]}: write '{node.value}' in quotes"
+    if kind in ("float_type", "int_type") and node.tag == "tag:yaml.org,2002:str":
+        try:
+            number = format(Decimal(node.value), "f")
+        except InvalidOperation:
+            return ""
+        exponent = node.value.replace("e", ".0e") if "." not in node.value else ""
+        return f"; YAML reads {node.value} as text: write {number}" + (
+            f" or {exponent}" if "e-" in exponent else ""
+        )
+    return ""
+
+
+def explain(
+    fault: ValidationError, path: Path, model: type[BaseModel], node: yaml.Node | None = None
+) -> list[str]:
+    """One line for each fault: file, place, what was found, and the nearest known key.
+
+    Given the document's node, the place has a line and a column.
+    """
     lines = []
     faults = fault.errors()
     for item in faults:
@@ -89,7 +197,11 @@ def explain(fault: ValidationError, path: Path, model: type[BaseModel]) -> list[
             says = f"unknown key; {nearest(unknown, known)}"
         elif item["type"] != "value_error" and not isinstance(item["input"], dict | list):
             says += f" (found {item['input']!r})"
-        lines.append(f"{path}: {place}: {says}" if place else f"{path}: {says}")
+        file = str(path)
+        if node:
+            file += _mark(node, item["loc"], of_key=item["type"] == "extra_forbidden")
+            says += _trap(_find(node, item["loc"])[0], item["type"])
+        lines.append(f"{file}: {place}: {says}" if place else f"{file}: {says}")
     return lines
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -39,12 +40,23 @@ def digest_of(value: Value) -> str:
     return "sha256:" + hashlib.sha256(value.model_dump_json().encode()).hexdigest()
 
 
+def _as_written(day: object) -> object:
+    """Refuse seconds since 1970, which would pass for a day."""
+    if isinstance(day, date) or (isinstance(day, str) and day[4:5] == "-"):
+        return day
+    raise ValueError(f"write the day as 2026-12-31, not {day!r}")
+
+
+Day = Annotated[date, BeforeValidator(_as_written)]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 Labels = Annotated[dict[str, str], AfterValidator(lambda about: dict(sorted(about.items())))]
-Unit = Literal["fraction", "difference of fractions", "nats", "ratio", "classes"]
+Unit = Literal[
+    "fraction", "difference of fractions", "relative difference", "nats", "ratio", "classes"
+]
 Outcome = Literal["pass", "fail", "inconclusive", "missing", "waived"]
 Decision = Literal["accept", "reject", "inconclusive"]
 Severity = Literal["block", "warn"]
+DecideOn = Literal["bound", "point"]
 
 
 class Measurement(Value):
@@ -123,12 +135,16 @@ class Bound(Value):
     """What a rule asks of a measurement: at most, or at least, a number.
 
     >>> m = Measurement(metric="accuracy", value=0.9, low=0.8, high=0.95, n=50, unit="fraction")
-    >>> [Bound(at_least=bound).outcome(m) for bound in (0.7, 0.85, 0.99)]
+    >>> [Bound(at_least=bound).outcome(m) for bound in (0.7, 0.88, 0.99)]
     ['pass', 'inconclusive', 'fail']
+    >>> Bound(at_least=0.88, decide_on="point").outcome(m), Bound(at_least=0.7, min_n=60).outcome(m)
+    ('pass', 'inconclusive')
     """
 
     at_most: float | None = None
     at_least: float | None = None
+    decide_on: DecideOn = "bound"
+    min_n: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -142,15 +158,29 @@ class Bound(Value):
         return self.at_most if self.at_most is not None else self.at_least or 0.0
 
     def outcome(self, measurement: Measurement) -> Literal["pass", "fail", "inconclusive"]:
-        """Where the interval lies; only an interval wholly on the right side passes."""
+        """Where the interval (or the point) lies; only what is wholly on the right side passes.
+
+        Too few examples withhold a pass. They do not excuse a failure: an interval wholly on the
+        wrong side is wide enough for them already.
+        """
+        low, high = measurement.low, measurement.high
+        if self.decide_on == "point":
+            low = high = measurement.value
         if self.at_most is not None:
-            passes, fails = measurement.high <= self.at_most, measurement.low > self.at_most
+            passes, fails = high <= self.at_most, low > self.at_most
         else:
-            passes, fails = measurement.low >= self.number, measurement.high < self.number
-        return "pass" if passes else "fail" if fails else "inconclusive"
+            passes, fails = low >= self.number, high < self.number
+        if fails:
+            return "fail"
+        return "pass" if passes and not self.wants_more_than(measurement.n) else "inconclusive"
+
+    def wants_more_than(self, n: int) -> bool:
+        """Whether so few examples cannot pass."""
+        return self.min_n is not None and n < self.min_n
 
     def __str__(self) -> str:
-        return f"at {'most' if self.at_most is not None else 'least'} {self.number:g}"
+        point = " by the point estimate" if self.decide_on == "point" else ""
+        return f"at {'most' if self.at_most is not None else 'least'} {self.number:g}{point}"
 
 
 class Finding(Value):
@@ -163,6 +193,7 @@ class Finding(Value):
     bound: Bound
     measurement: Measurement | None
     outcome: Outcome
+    on_inconclusive: Severity = "block"
     waiver: str | None = None
     waived_until: date | None = None
     says: str
@@ -184,6 +215,8 @@ class Finding(Value):
     @property
     def blocks(self) -> bool:
         """Whether this finding keeps the backbone out."""
+        if self.outcome == "inconclusive" and self.on_inconclusive == "warn":
+            return False
         return self.severity == "block" and self.outcome not in ("pass", "waived")
 
 
@@ -221,6 +254,14 @@ class Verdict(Value):
         return self
 
 
+def worst(findings: Iterable[Finding]) -> dict[str, Outcome]:
+    """The outcome of each rule's worst finding, which ``decide`` puts first."""
+    outcomes: dict[str, Outcome] = {}
+    for finding in findings:
+        outcomes.setdefault(finding.rule, finding.outcome)
+    return outcomes
+
+
 def last_day(findings: Iterable[Finding]) -> date | None:
     """Until when a decision stands: the first last day of the waivers that it leans on."""
     days = [f.waived_until for f in findings if f.waived_until and f.severity == "block"]
@@ -228,11 +269,14 @@ def last_day(findings: Iterable[Finding]) -> date | None:
 
 
 def decision(findings: Iterable[Finding]) -> Decision:
-    """Reject if a blocking rule failed; accept only if every blocking rule passed or is waived."""
+    """Reject if a blocking rule failed; accept only if every blocking rule passed or is waived.
+
+    A rule with ``on_inconclusive: warn`` may also be inconclusive, but some blocking rule must have
+    passed or be waived: an acceptance that rests on nothing is none.
+    """
     findings = tuple(findings)
     blocking = {finding.outcome for finding in findings if finding.blocks}
     if "fail" in blocking:
         return "reject"
-    # a policy whose rules only warn decides nothing
-    judged = any(finding.severity == "block" for finding in findings)
+    judged = any(f.severity == "block" and f.outcome in ("pass", "waived") for f in findings)
     return "accept" if judged and not blocking else "inconclusive"

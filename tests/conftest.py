@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import settings
 
+from gate import cli
 from gate.plan import Plan
 from gate.trial import Trial
 
@@ -44,6 +45,24 @@ def example(pytestconfig: pytest.Config) -> Path:
         command = [sys.executable, "-m", "pipelines.digits.build", "--out", str(folder)]
         subprocess.run(command, cwd=ROOT, check=True)
     return folder
+
+
+Gate = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Gate:
+    """Runs the command line in this process: exit code, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return call
 
 
 PlanMaker = Callable[..., Path]

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gate import Verdict, cli, files
-from gate.errors import ExitCode
+from gate import Verdict, files
+from gate.errors import AdmissionError, ExitCode
 from gate.policy import load_policy
 from tests.builders import evidence, measurement
+from tests.conftest import Gate
 
 POLICY = """\
 name: test
@@ -21,23 +22,6 @@ allow_unsigned: true
 rules:
   - {probe: clean_accuracy, metric: accuracy, at_least: 0.8, why: because}
 """
-
-Gate = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Gate:
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gate", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return call
 
 
 @pytest.fixture
@@ -163,18 +147,6 @@ def test_exit_codes_are_printed_from_the_table(gate: Gate) -> None:
     ]
 
 
-def test_the_schema_of_policies_describes_the_shipped_ones(gate: Gate) -> None:
-    import jsonschema
-    import yaml
-
-    schema = json.loads(gate("policy", "schema")[1])
-
-    for path in Path("policies").glob("*.yaml"):
-        jsonschema.validate(yaml.safe_load(path.read_text()), schema)
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({"name": "x", "version": 1, "rules": []}, schema)
-
-
 def test_an_accepted_artefact_is_admitted_and_checked_and_a_changed_one_is_not(
     gate: Gate, case: Callable[..., list[object]], tmp_path: Path
 ) -> None:
@@ -251,6 +223,20 @@ def test_the_shipped_policies_are_linted(gate: Gate) -> None:
     assert str(len(load_policy(paths[0]).rules)) in out
 
 
+def test_every_faulty_policy_is_told_and_not_the_first_alone(gate: Gate, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(f"nmae: {name}\n")
+
+    code, out, err = gate(
+        "policy", "lint", tmp_path / "one.yaml", "policies/digits.yaml", tmp_path / "two.yaml"
+    )
+
+    assert code == ExitCode.USAGE
+    assert out.startswith("policies/digits.yaml: digits v1")
+    for name in ("one", "two"):
+        assert f"{name}.yaml:1:1: nmae: unknown key; did you mean 'name'?" in err
+
+
 def test_nothing_is_written_where_the_command_runs(
     gate: Gate, case: Callable[..., list[object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,3 +248,79 @@ def test_nothing_is_written_where_the_command_runs(
     gate("decide", *arguments)
 
     assert not list(empty.iterdir())
+
+
+@pytest.fixture
+def judged(gate: Gate, case: Callable[..., list[object]], tmp_path: Path) -> list[object]:
+    """Arguments that admit an accepted artefact."""
+    artefact = tmp_path / "model.onnx"
+    artefact.write_bytes(b"weights")
+    arguments = case(0.85)
+    found = evidence(measurement(), backbone=files.sha256_of(artefact, AdmissionError))
+    files.write(tmp_path / "evidence" / "clean_accuracy.json", found.to_json())
+    assert gate("decide", *arguments)[0] == 0
+    return [
+        "admit", tmp_path / "verdict.json", "--artefact", artefact,
+        "--policy", tmp_path / "policy.yaml", "--out", tmp_path / "admission.json",
+    ]  # fmt: skip
+
+
+def test_admit_finds_evidence_beside_the_verdict_or_where_it_is_told(
+    gate: Gate, judged: list[object], tmp_path: Path
+) -> None:
+    (tmp_path / "evidence").rename(tmp_path / "elsewhere")
+
+    code, _, err = gate(*judged)
+    assert code == ExitCode.ERROR
+    assert "evidence: no evidence (*.json)" in err
+    assert not (tmp_path / "admission.json").exists()
+
+    assert gate(*judged, "--evidence", tmp_path / "elsewhere")[0] == 0
+
+
+def test_the_key_may_come_from_the_environment(
+    gate: Gate, judged: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.gated import PEM, PUBLIC
+
+    (tmp_path / "key.pem").write_bytes(PEM)
+    (tmp_path / "public.pem").write_bytes(PUBLIC)
+    monkeypatch.setenv("GATE_KEY", str(tmp_path / "key.pem"))
+
+    code, out, _ = gate(*judged)
+
+    assert code == 0
+    assert out.endswith("signed\n")
+    check = ["check", tmp_path / "model.onnx", "--admission", tmp_path / "admission.json"]
+    assert gate(*check, "--public-key", tmp_path / "public.pem", "--max-age", 0)[0] == 0
+    code, out, err = gate(*check)
+    assert (code, out) == (ExitCode.ERROR, "")
+    assert "is signed, and nothing says whom to trust" in err
+
+
+def test_a_waived_verdict_is_admitted_only_with_its_waivers(
+    gate: Gate, judged: list[object], tmp_path: Path
+) -> None:
+    digest = files.sha256_of(tmp_path / "model.onnx", AdmissionError)
+    weak = evidence(measurement(0.5), backbone=digest)
+    files.write(tmp_path / "evidence" / "clean_accuracy.json", weak.to_json())
+    waivers = tmp_path / "waivers.yaml"
+    waivers.write_text(
+        f"waivers: [{{id: W, rule: clean_accuracy.accuracy, backbone: '{digest}', reason: known, "
+        "owner: ml-team, expires: 2999-12-31}]\n"
+    )
+    decide = [
+        "decide", "--policy", tmp_path / "policy.yaml", "--evidence", tmp_path / "evidence",
+        "--out", tmp_path / "verdict.json", "--waivers", waivers,
+    ]  # fmt: skip
+    assert gate(*decide)[0] == 0
+
+    code, _, err = gate(*judged)
+    assert code == ExitCode.ERROR
+    assert "waiver W is not among the given ones; pass --waivers" in err
+
+    assert gate(*judged, "--waivers", waivers)[0] == 0
+    check = ["check", tmp_path / "model.onnx", "--admission", tmp_path / "admission.json"]
+    code, out, _ = gate(*check, "--policy", tmp_path / "policy.yaml")
+    assert code == 0
+    assert "until 2999-12-31" in out

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate import Evidence, Measurement, decide
-from gate.errors import EvidenceError
+from gate import Evidence, Measurement, Verdict, decide
+from gate.errors import EvidenceError, PolicyError
 from gate.policy import Rule, Waiver
 from gate.values import digest_of
 from tests.builders import BACKBONE, OTHER_BACKBONE, evidence, measurement, policy, rule
@@ -351,6 +351,146 @@ def test_the_first_waiver_to_end_limits_the_verdict() -> None:
     assert decide(policy(), [bad], TODAY, waivers).valid_until == date(2026, 12, 1)
 
 
+# --- how a rule may be held -----------------------------------------------------------------------
+
+
+def test_too_few_examples_withhold_a_pass_and_say_so() -> None:
+    verdict = decide(policy(rule(min_n=1500)), [evidence(measurement(n=100))], TODAY)
+
+    assert verdict.decision == "inconclusive"
+    assert verdict.findings[0].says.endswith("; the rule wants 1,500 examples or more")
+    assert decide(policy(rule(min_n=100)), [evidence()], TODAY).decision == "accept"
+
+
+def test_too_few_examples_do_not_excuse_a_failure() -> None:
+    bad = [evidence(measurement(0.1, 0.2, 0.3, n=10))]
+
+    assert decide(policy(rule(min_n=50, on_inconclusive="warn")), bad, TODAY).decision == "reject"
+
+
+def test_a_rule_may_be_held_by_its_point_and_says_so() -> None:
+    found = [evidence(measurement(0.5, 0.8, 0.9))]
+
+    verdict = decide(policy(rule(decide_on="point")), found, TODAY)
+
+    assert verdict.decision == "accept"
+    assert verdict.findings[0].says.endswith("wanted at least 0.8 by the point estimate")
+    below = [evidence(measurement(0.5, 0.79, 0.9))]
+    assert decide(policy(rule(decide_on="point")), below, TODAY).decision == "reject"
+
+
+def test_what_is_open_may_only_warn_where_another_rule_carries_the_acceptance() -> None:
+    open_, low = rule(on_inconclusive="warn"), rule(at_least=0.1, name="low")
+    found = [evidence(measurement(0.5, 0.8, 0.9))]
+
+    assert decide(policy(open_), found, TODAY).decision == "inconclusive"
+    verdict = decide(policy(open_, low), found, TODAY)
+    assert verdict.decision == "accept"
+    assert [f.outcome for f in verdict.findings] == ["inconclusive", "pass"]
+
+
+def test_on_inconclusive_excuses_neither_failure_nor_absence() -> None:
+    low = rule(probe="label_prior", metric="accuracy_gain", at_least=0, name="low")
+    lax = policy(rule(on_inconclusive="warn"), low)
+    gain = evidence(measurement(metric="accuracy_gain"), probe="label_prior")
+
+    assert decide(lax, [gain], TODAY).decision == "inconclusive"
+    assert decide(lax, [gain, evidence(measurement(0, 0.1, 0.2))], TODAY).decision == "reject"
+
+
+def over_reference(share: bool, *measurements: Measurement) -> Verdict:
+    bound = rule(
+        probe="trigger_patch",
+        metric="attack_success_rate",
+        at_least=None,
+        at_most_over_reference=0.5,
+        relative=share,
+    )
+    return decide(policy(bound), [evidence(*measurements, probe="trigger_patch")], TODAY)
+
+
+def difference(*ends: float, n: int = 100) -> Measurement:
+    return measurement(*ends, metric="attack_success_rate_over_reference", n=n, task="a")
+
+
+def of_reference(*ends: float, task: str = "a") -> Measurement:
+    return measurement(*ends, metric="reference_attack_success_rate", n=90, task=task)
+
+
+def test_a_bound_over_the_reference_is_held_against_the_paired_difference() -> None:
+    own = measurement(0.9, 0.95, 0.99, metric="attack_success_rate", task="a")
+
+    assert over_reference(False, own, difference(-0.1, 0.1, 0.5)).decision == "accept"
+    assert over_reference(False, own, difference(-0.1, 0.1, 0.51)).decision == "inconclusive"
+    (missing,) = over_reference(False, own).findings
+    assert missing.outcome == "missing"
+    assert missing.says.startswith("attack_success_rate_over_reference was not measured; ")
+
+
+@pytest.mark.parametrize(
+    ("ends", "outcome", "interval"),
+    [
+        ((0.0, 0.05, 0.1), "pass", (0.0, 0.2, 0.5)),  # 0 .. 0.1/0.2
+        ((-0.1, 0.05, 0.1), "pass", (-0.5, 0.2, 0.5)),  # -0.1/0.2 .. 0.1/0.2
+        ((0.0, 0.05, 0.11), "inconclusive", (0.0, 0.2, 0.55)),
+        ((0.2, 0.25, 0.3), "inconclusive", (0.5, 1.0, 1.5)),  # 0.2/0.4 .. 0.3/0.2
+        ((0.24, 0.25, 0.3), "fail", (0.6, 1.0, 1.5)),
+    ],
+)
+def test_a_relative_bound_is_held_against_the_least_favourable_quotient(
+    ends: tuple[float, float, float], outcome: str, interval: tuple[float, float, float]
+) -> None:
+    (finding,) = over_reference(True, difference(*ends), of_reference(0.2, 0.25, 0.4)).findings
+
+    assert finding.outcome == outcome
+    assert finding.measurement is not None
+    found = finding.measurement.low, finding.measurement.value, finding.measurement.high
+    assert found == pytest.approx(interval)
+    assert (finding.measurement.n, finding.measurement.unit) == (90, "relative difference")
+
+
+@pytest.mark.parametrize(
+    "measurements",
+    [
+        (difference(-0.1, -0.05, 0.0),),
+        (difference(-0.1, -0.05, 0.0), of_reference(0.2, 0.25, 0.4, task="b")),
+        (difference(-0.1, -0.05, 0.0), of_reference(0.0, 0.25, 0.4)),
+        (difference(-0.1, -0.05, 1e308), of_reference(1e-9, 0.25, 0.4)),
+        (of_reference(0.2, 0.25, 0.4),),
+    ],
+)
+def test_a_share_of_what_may_be_nothing_is_missing(measurements: tuple[Measurement, ...]) -> None:
+    verdict = over_reference(True, *measurements)
+
+    assert verdict.decision == "inconclusive"
+    assert verdict.findings[0].outcome == "missing"
+    assert "reference_attack_success_rate was not measured or may be 0" in verdict.findings[0].says
+
+
+def test_of_two_waivers_the_one_that_ends_last_counts_whatever_their_order() -> None:
+    bad = [evidence(measurement(0.1, 0.2, 0.3))]
+    both = [waiver(id="B", expires="2026-12-01"), waiver(id="A", expires="2026-12-31")]
+
+    for waivers in (both, both[::-1]):
+        verdict = decide(policy(), bad, TODAY, waivers)
+        assert (verdict.findings[0].waiver, verdict.valid_until) == ("A", date(2026, 12, 31))
+
+
+def test_a_waiver_beyond_the_policys_longest_is_refused_and_not_left_out() -> None:
+    bad = [evidence(measurement(0.1, 0.2, 0.3))]
+    judged = policy(waivers={"longest_days": 39})
+
+    with pytest.raises(PolicyError, match="W-1 lasts until 2026-12-31, 40 days from 2026-11-21"):
+        decide(judged, bad, TODAY, [waiver()])
+    elsewhere = [waiver(backbone=OTHER_BACKBONE)]
+    assert decide(judged, bad, TODAY, elsewhere).decision == "reject"
+
+
+def test_a_policy_without_what_it_extends_decides_nothing() -> None:
+    with pytest.raises(PolicyError, match=r"test extends base\.yaml, which .* read it with load_"):
+        decide(policy(extends="base.yaml"), [evidence()], TODAY)
+
+
 # --- properties -----------------------------------------------------------------------------------
 
 _ends = st.lists(st.floats(0, 1, allow_nan=False), min_size=3, max_size=3).map(sorted)
@@ -380,7 +520,9 @@ def test_a_tighter_bound_never_improves_the_decision(
     found: tuple[Measurement, ...], bound: float, tighter: float
 ) -> None:
     before = decide(policy(rule(at_least=bound)), [evidence(*found)], TODAY).decision
-    after = decide(policy(rule(at_least=bound + tighter)), [evidence(*found)], TODAY).decision
+    after = decide(
+        policy(rule(at_least=min(bound + tighter, 1))), [evidence(*found)], TODAY
+    ).decision
 
     assert ORDER[after] <= ORDER[before]
 
@@ -495,7 +637,7 @@ def test_neither_more_attack_success_nor_a_tighter_at_most_improves_the_decision
     before = ORDER[judged(bound, 0)]
 
     assert ORDER[judged(bound, rise)] <= before
-    assert ORDER[judged(bound - tighter, 0)] <= before
+    assert ORDER[judged(max(bound - tighter, 0), 0)] <= before
 
 
 @given(_measurements, st.floats(0, 1), st.floats(0, 0.3))

@@ -184,6 +184,21 @@ def test_the_digest_of_a_folder_is_that_of_a_sha256sum_manifest(tmp_path: Path) 
     assert digest == "sha256:" + hashlib.sha256(manifest).hexdigest()
 
 
+def test_the_files_of_an_artefact_are_those_of_model_signings_manifest(tmp_path: Path) -> None:
+    for name, content in (("b/x", b"1"), ("a.bin", b"2"), ("b.bin", b"3"), ("b-c/y", b"4")):
+        files.write(tmp_path / "model" / name, content)
+
+    found = files.hashed(tmp_path / "model", BackboneError)
+
+    # names, order and digests as model-signing 1.1.1 gives them: model_signing.hashing.hash(folder)
+    assert [(name, digest[:8]) for name, digest in found.items()] == [
+        ("a.bin", "d4735e3a"), ("b/x", "6b86b273"), ("b-c/y", "4b227777"), ("b.bin", "4e074085"),
+    ]  # fmt: skip
+    single = files.hashed(tmp_path / "model" / "a.bin", BackboneError)
+    assert list(single) == ["."]
+    assert files.digest_of_files(single) == "sha256:" + found["a.bin"]
+
+
 def test_the_digest_of_a_folder_does_not_depend_on_where_it_lies(tmp_path: Path) -> None:
     for place in ("here", "there"):
         files.write(tmp_path / place / "sub" / "weights", b"1")
@@ -300,3 +315,35 @@ def test_a_pipe_in_a_folder_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BackboneError, match="pipe: neither file nor folder"):
         files.sha256_of(tmp_path, BackboneError)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"seed": 0', '"seed": 1, "seed": 0', r"not valid JSON: key 'seed' stands twice"),
+        ('"n": 100', '"n": 1, "n": 100', r"not valid JSON: key 'n' stands twice"),
+        ('"settings": {}', '"settings": {"x": NaN}', r"not valid JSON: NaN is no number"),
+        ('"settings": {}', '"settings": -Infinity', r"not valid JSON: -Infinity is no number"),
+        ('"settings": {}', '"settings": ' + "[" * 100_000, "not valid JSON: "),
+        ('"settings": {}', '"settings": {"x": "\\ud800"}', "evidence.json"),
+    ],
+)
+def test_json_that_readers_may_take_differently_is_refused(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    content = evidence().to_json()
+    assert old in content
+    (tmp_path / "evidence.json").write_text(content.replace(old, new))
+
+    with pytest.raises(EvidenceError, match=says):
+        files.read_evidence(tmp_path)
+
+
+def test_a_file_without_end_is_refused() -> None:
+    with pytest.raises(EvidenceError, match="/dev/zero: longer than 64 MiB"):
+        files.read(Path("/dev/zero"), EvidenceError)
+
+
+def test_a_device_is_no_artefact() -> None:
+    with pytest.raises(BackboneError, match="/dev/zero: neither file nor folder"):
+        files.hashed(Path("/dev/zero"), BackboneError)

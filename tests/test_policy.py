@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from gate import load_policy
 from gate.catalogue import CATALOGUE
 from gate.errors import PolicyError
-from gate.policy import Waiver, Waivers, load_waivers, matches
+from gate.policy import Waiver, Waivers, changes, load_waivers, matches
 from gate.values import digest_of
 from tests.builders import BACKBONE, measurement, policy, rule
 
@@ -47,6 +47,8 @@ def test_every_shipped_policy_loads_and_says_what_it_is_for(path: Path) -> None:
 
     assert loaded.about
     assert all(len(rule.why) > 20 for rule in loaded.rules)
+    first = path.read_text().splitlines()[0]
+    assert first == "# yaml-language-server: $schema=schema.json"
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,12 @@ def test_every_shipped_policy_loads_and_says_what_it_is_for(path: Path) -> None:
         ("at_least: 0.8", "at_least: yes", r"rules\.0\.at_least: .*number.*found True"),
         ("at_least: 0.8", "at_least: 1e-3", r"rules\.0\.at_least: .*number.*found '1e-3'"),
         ("at_least: 0.8", "at_least: .nan", r"rules\.0\.at_least: .*finite"),
+        (
+            "at_least: 0.8",
+            "at_least: 80",
+            r"at least 80: accuracy is a fraction, from 0 to 1; write",
+        ),
+        ("at_least: 0.8", "at_least: -0.1", "is a fraction, from 0 to 1"),
         ("at_least: 0.8", "at_most: 0.8", "better when higher, so bound it by at_least"),
         ("    at_least: 0.8\n", "", "exactly one of at_most and at_least"),
         ("    why: because\n", "", r"rules\.0\.why: Field required"),
@@ -75,13 +83,39 @@ def test_every_shipped_policy_loads_and_says_what_it_is_for(path: Path) -> None:
         ("why:", "severity: fatal\n    why:", r"severity: .*'block' or 'warn'.*found 'fatal'"),
         ("why:", "severity: warn\n    why:", "no rule blocks"),
         ('task: "*"', "task: 5", r"rules\.0\.where\.task: .*string.*found 5"),
+        ('task: "*"', "task: no", r"yaml:6:19: .*YAML reads no as a boolean: write 'no' in quotes"),
+        ('{task: "*"}', "{on: x}", r"yaml:6:13: .*key on as a boolean; write 'on' in quotes"),
+        ("name: test", "name: 2026-11-21", r"yaml:1:7: name: .*YAML reads 2026-11-21 as a date"),
+        ("name: test", "name: ~", r"yaml:1:7: name: .*YAML reads ~ as nothing"),
+        ("0.8", "1e-3", r"yaml:7:15: .*YAML reads 1e-3 as text: write 0\.001 or 1\.0e-3"),
+        ("0.8", "1.5e3", r"YAML reads 1\.5e3 as text: write 1500$"),
+        ("0.8", "1:30", r"yaml:7:15: .*1:30 is read as another number than it looks like"),
+        ("version: 1", "version: 010", r"yaml:2:10: .*010 is read as another number"),
+        ("version: 1", "version: 0x1", r"0x1 is read as another number"),
+        ("version: 1", "version: 1_0", r"1_0 is read as another number"),
+        ("name: test", "name: &a test\nabout: *a", r"yaml:2:8: .*aliases \(\*\) are refused"),
+        ("clean_accuracy", "clean_acuracy", r"yaml:4:12: rules\.0\.probe: unknown probe"),
+        ("metric: accuracy", "metric: acuracy", r"yaml:5:13: rules\.0\.metric: unknown metric"),
+        ("{task:", "{taks:", r"yaml:6:12: rules\.0\.where: unknown label"),
+        ("at_least", "at_lest", r"yaml:7:5: rules\.0\.at_lest: unknown key"),
+        ("why:", "min_n: 0\n    why:", r"min_n: .*greater than or equal to 1"),
+        ("why:", "min_n: yes\n    why:", r"min_n: .*integer.*found True"),
+        ("why:", "decide_on: points\n    why:", r"decide_on: .*'bound' or 'point'"),
+        ("why:", "on_inconclusive: accept\n    why:", r"on_inconclusive: .*'block' or 'warn'"),
+        ("why:", "relative: true\n    why:", "relative goes with at_most_over_reference"),
+        ("why:", "relative: 1\n    why:", r"relative: .*boolean.*found 1"),
+        ("at_least: 0.8", "at_most_over_reference: 0.1", r"these are: none"),
+        ("why:", "at_most_over_reference: 0.1\n    why:", "exactly one of at_most and at_least"),
+        ("why:", "loosen: {reason: x}\n    why:", r"loosen\.approved_by: Field required"),
+        ("version: 1", "version: 1\nwaivers: {longest_days: 0}", r"longest_days: .*or equal to 1"),
+        ("version: 1", "version: 1\nwaivers: 90", r"yaml:3:10: waivers: "),
     ],
 )
 def test_a_faulty_policy_is_refused_with_its_place(
     tmp_path: Path, old: str, new: str, says: str
 ) -> None:
     assert old in GOOD
-    path = written(tmp_path, GOOD.replace(old, new))
+    path = written(tmp_path, GOOD.replace(old, new, 1))
 
     with pytest.raises(PolicyError, match=says) as fault:
         load_policy(path)
@@ -179,10 +213,10 @@ def test_every_fault_of_a_policy_is_told_at_once(tmp_path: Path) -> None:
         load_policy(path)
 
     lines = str(fault.value).splitlines()
-    assert [line.removeprefix(f"{path}: ").split(":")[0] for line in lines] == [
-        "version",
-        "rules.0.why",
-        "rules.0.wy",
+    assert [": ".join(line.removeprefix(f"{path}:").split(": ")[:2]) for line in lines] == [
+        "2:10: version",
+        "4:5: rules.0.why",
+        "8:5: rules.0.wy",
     ]
     assert lines[2].endswith("did you mean 'why'?")
 
@@ -229,6 +263,22 @@ def test_a_day_that_is_in_no_calendar_is_a_faulty_waiver_file(tmp_path: Path) ->
 
     with pytest.raises(PolicyError, match=r"policy\.yaml.*day"):
         load_waivers(path)
+
+
+@pytest.mark.parametrize("day", ["1798675200", "'1798675200'", "2026.5", "yes"])
+def test_seconds_since_1970_are_no_day(tmp_path: Path, day: str) -> None:
+    path = written(tmp_path, WAIVERS.replace("2026-12-31", day))
+
+    with pytest.raises(PolicyError, match=r"policy\.yaml:7:14: .*write the day as 2026-12-31, not"):
+        load_waivers(path)
+    quoted = load_waivers(written(tmp_path, WAIVERS.replace("2026-12-31", "'2026-12-31'")))
+    assert quoted[0].expires == date(2026, 12, 31)
+
+
+def test_a_difference_may_be_bounded_below_nothing() -> None:
+    assert rule(probe="label_prior", metric="accuracy_gain", at_least=-1).bound.number == -1
+    with pytest.raises(ValidationError, match="a difference of fractions, from -1 to 1; write 5 %"):
+        rule(probe="label_prior", metric="accuracy_gain", at_least=-5)
 
 
 # `key in seen` before the key is known to be hashable: gate/strict_yaml.py, construct_mapping
@@ -288,6 +338,292 @@ def test_a_waiver_file_is_as_strict_as_a_policy(tmp_path: Path) -> None:
         load_waivers(written(tmp_path, content.replace("sha256:ab", "sha256:")))
     with pytest.raises(PolicyError, match=r"waivers\.0\.reason: .*at least 1 character"):
         load_waivers(written(tmp_path, content.replace("known", "''")))
+
+
+def test_ten_aliases_of_ten_aliases_are_refused_before_they_grow(tmp_path: Path) -> None:
+    bomb = "a: &a [x]\n" + "".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 10)}]\n" for i in range(9)
+    )
+
+    with pytest.raises(PolicyError, match=r"policy\.yaml:2:8: .*aliases"):
+        load_policy(written(tmp_path, bomb))
+
+
+def test_a_rule_over_the_reference_reads_the_paired_difference() -> None:
+    given = {"probe": "trigger_patch", "metric": "attack_success_rate"}
+    absolute = rule(**given, at_most_over_reference=0.1, at_least=None)
+    relative = rule(**given, at_most_over_reference=0.1, at_least=None, relative=True)
+
+    assert absolute.read == ("attack_success_rate_over_reference",)
+    assert relative.read == (
+        "attack_success_rate_over_reference",
+        "reference_attack_success_rate",
+    )
+    assert absolute.id == relative.id == "trigger_patch.attack_success_rate_over_reference"
+    assert absolute.bound.number == 0.1
+
+
+def test_a_share_of_the_reference_is_offered_only_where_both_are_measured() -> None:
+    skew = {"probe": "trigger_patch", "metric": "prediction_skew", "at_least": None}
+
+    assert rule(**skew, at_most_over_reference=0.1).read == ("prediction_skew_over_reference",)
+    with pytest.raises(ValidationError, match="share of it; these are: attack_success_rate "):
+        rule(**skew, at_most_over_reference=0.1, relative=True)
+
+
+# --- extends --------------------------------------------------------------------------------------
+
+TIGHTER = """\
+extends: policy.yaml
+name: tighter
+version: 3
+rules:
+  - probe: clean_accuracy
+    metric: accuracy
+    where: {task: "*"}
+    at_least: 0.9
+    why: because more is wanted
+"""
+
+
+def extending(folder: Path, content: str, base: str = GOOD) -> Path:
+    written(folder, base)
+    path = folder / "team.yaml"
+    path.write_text(content)
+    return path
+
+
+def test_an_extending_policy_is_whole_once_it_is_read(tmp_path: Path) -> None:
+    base = GOOD.replace("version: 1", "version: 1\nwaivers: {longest_days: 30}")
+    base += """  - {probe: label_prior, metric: accuracy_gain, at_least: 0, why: because}\n"""
+    new = "  - {probe: clean_accuracy, metric: class_accuracy, at_least: 0.1, why: because}\n"
+
+    loaded = load_policy(extending(tmp_path, TIGHTER + new, base))
+
+    assert (loaded.name, loaded.version, loaded.extends) == ("tighter", 3, None)
+    assert [(rule.id, rule.bound.number) for rule in loaded.rules] == [
+        ("clean_accuracy.accuracy", 0.9),
+        ("label_prior.accuracy_gain", 0),
+        ("clean_accuracy.class_accuracy", 0.1),
+    ]
+    assert loaded.waivers is not None
+    assert loaded.waivers.longest_days == 30
+
+
+def test_the_digest_of_an_extending_policy_covers_what_it_extends(tmp_path: Path) -> None:
+    low = "  - {probe: label_prior, metric: accuracy_gain, at_least: 0, why: because}\n"
+    one = load_policy(extending(tmp_path, TIGHTER)).identity
+    two = load_policy(extending(tmp_path, TIGHTER, GOOD + low)).identity
+
+    assert one.digest != two.digest
+    assert one.digest == load_policy(extending(tmp_path, TIGHTER)).identity.digest
+
+
+LOOSER = [
+    ("at_least: 0.9", "at_least: 0.7", "at least 0.8 -> at least 0.7"),
+    ("at_least: 0.9", "at_least: 0.8\n    severity: warn", "severity block -> warn"),
+    ("at_least: 0.9", "at_least: 0.8\n    on_inconclusive: warn", "on_inconclusive block -> warn"),
+    ("at_least: 0.9", "at_least: 0.8\n    decide_on: point", "decide_on bound -> point"),
+    ('{task: "*"}', "{task: digits}", r"\(task \*\) -> .*\(task digits\)"),
+    ('    where: {task: "*"}\n', "", r"\(task \*\) -> "),
+    ("metric: accuracy\n", "metric: class_accuracy\n    name: clean_accuracy.accuracy\n", "class_"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "says"), LOOSER)
+def test_an_extending_policy_may_only_tighten(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    assert old in TIGHTER
+    path = extending(tmp_path, TIGHTER.replace(old, new))
+
+    with pytest.raises(PolicyError, match=rf"team\.yaml:5:5: .* asks less than in test.*{says}"):
+        load_policy(path)
+
+
+@pytest.mark.parametrize(("old", "new", "says"), LOOSER)
+def test_what_is_loosened_says_why_and_who_approved_and_keeps_it(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    stays = "  - {probe: label_prior, metric: accuracy_gain, at_least: 0, why: because}\n"
+    because = "loosen: {reason: a harder task, approved_by: ann}\n    why:"
+    content = TIGHTER.replace(old, new).replace("why:", because)
+
+    loaded = load_policy(extending(tmp_path, content, GOOD + stays))
+
+    assert loaded.rules[0].loosen is not None
+    assert loaded.rules[0].loosen.approved_by == "ann"
+
+
+def test_the_words_that_loosen_are_refused_where_nothing_is_loosened(tmp_path: Path) -> None:
+    because = "loosen: {reason: just in case, approved_by: ann}\n    why:"
+
+    with pytest.raises(PolicyError, match=r"team\.yaml:5:5: .*loosens nothing of test; drop"):
+        load_policy(extending(tmp_path, TIGHTER.replace("why:", because)))
+
+
+def test_fewer_examples_than_the_base_wants_are_looser(tmp_path: Path) -> None:
+    base = GOOD.replace("why:", "min_n: 50\n    why:")
+
+    with pytest.raises(PolicyError, match="min_n 50 -> none"):
+        load_policy(extending(tmp_path, TIGHTER, base))
+    more = TIGHTER.replace("why:", "min_n: 51\n    why:")
+    assert load_policy(extending(tmp_path, more, base)).rules[0].min_n == 51
+
+
+def test_a_point_for_an_interval_that_only_warned_has_to_be_loosened_in_words(
+    tmp_path: Path,
+) -> None:
+    base = GOOD.replace("why:", "on_inconclusive: warn\n    why:")
+    point = TIGHTER.replace("why:", "on_inconclusive: warn\n    decide_on: point\n    why:")
+
+    with pytest.raises(PolicyError, match=r"or something else: decide_on bound -> point"):
+        load_policy(extending(tmp_path, point, base))
+
+
+@pytest.mark.parametrize(
+    ("base", "own", "says"),
+    [
+        ("", "allow_unsigned: true", "allow_unsigned asks less than in test"),
+        ("waivers: {longest_days: 30}", "waivers: {longest_days: 31}", "waivers asks less"),
+        ("waivers: {longest_days: 30}", "waivers: ~", "waivers asks less"),
+    ],
+)
+def test_what_stands_beside_the_rules_may_only_tighten_too(
+    tmp_path: Path, base: str, own: str, says: str
+) -> None:
+    whole = GOOD.replace("rules:", f"{base}\nrules:")
+    with pytest.raises(PolicyError, match=rf"team\.yaml:4:\d+: {says}"):
+        load_policy(extending(tmp_path, TIGHTER.replace("rules:", f"{own}\nrules:"), whole))
+
+
+def test_what_stands_beside_the_rules_is_kept_or_tightened(tmp_path: Path) -> None:
+    base = GOOD.replace("rules:", "allow_unsigned: true\nrules:")
+    signed = TIGHTER.replace("rules:", "allow_unsigned: false\nwaivers: {longest_days: 9}\nrules:")
+
+    assert load_policy(extending(tmp_path, TIGHTER, base)).allow_unsigned
+    assert not load_policy(extending(tmp_path, signed, base)).allow_unsigned
+
+
+def test_a_chain_of_policies_is_followed_and_a_circle_refused(tmp_path: Path) -> None:
+    extending(tmp_path, TIGHTER)
+    third = tmp_path / "third.yaml"
+    third.write_text(TIGHTER.replace("policy.yaml", "team.yaml").replace("0.9", "0.95"))
+
+    assert load_policy(third).rules[0].at_least == 0.95
+    third.write_text(third.read_text().replace("0.95", "0.85"))
+    with pytest.raises(PolicyError, match=r"in tighter, .*0\.9 -> at least 0\.85"):
+        load_policy(third)
+    written(tmp_path, TIGHTER.replace("policy.yaml", "third.yaml"))
+    with pytest.raises(PolicyError, match=r"extends itself, by way of .*policy\.yaml; break"):
+        load_policy(third)
+
+
+def test_a_base_that_is_not_there_is_named_with_the_place(tmp_path: Path) -> None:
+    path = written(tmp_path, TIGHTER.replace("policy.yaml", "absent.yaml"))
+
+    with pytest.raises(PolicyError, match=r"policy\.yaml:1:10: no policy file .*absent\.yaml"):
+        load_policy(path)
+
+
+def test_a_faulty_base_is_told_with_its_own_place(tmp_path: Path) -> None:
+    path = extending(tmp_path, TIGHTER, GOOD.replace("at_least", "at_lest"))
+
+    with pytest.raises(PolicyError, match=r"policy\.yaml:7:5: .*did you mean 'at_least'"):
+        load_policy(path)
+
+
+def test_a_policy_loosened_until_nothing_blocks_is_refused(tmp_path: Path) -> None:
+    warns = "severity: warn\n    loosen: {reason: x, approved_by: y}\n    why:"
+
+    with pytest.raises(PolicyError, match=r"team\.yaml: together with test: no rule blocks"):
+        load_policy(extending(tmp_path, TIGHTER.replace("0.9", "0.8").replace("why:", warns)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        ({"at_least": 0.8}, {"at_least": 0.8}, []),
+        ({"at_least": 0.8}, {"at_least": 0.81}, ["stricter"]),
+        ({"at_least": 0.8}, {"at_least": 0.79}, ["looser"]),
+        ({"severity": "warn"}, {}, ["stricter"]),
+        ({"on_inconclusive": "warn"}, {}, ["stricter"]),
+        ({"decide_on": "point"}, {}, ["stricter"]),
+        ({"decide_on": "point", "on_inconclusive": "warn"}, {"decide_on": "point"}, ["stricter"]),
+        # the point of an open interval may pass, and be all that an acceptance rests on; or fail
+        ({"decide_on": "point"}, {"on_inconclusive": "warn"}, ["unclear"]),
+        ({"on_inconclusive": "warn"}, {"decide_on": "point"}, ["unclear"]),
+        (
+            {"on_inconclusive": "warn"},
+            {"on_inconclusive": "warn", "decide_on": "point"},
+            ["unclear"],
+        ),
+        ({"decide_on": "point", "on_inconclusive": "warn"}, {}, ["stricter"]),
+        ({}, {"decide_on": "point", "on_inconclusive": "warn"}, ["looser"]),
+        ({}, {"min_n": 5}, ["stricter"]),
+        ({"min_n": 6}, {"min_n": 5}, ["looser"]),
+        ({}, {"where": {"task": "*"}}, ["unclear"]),
+        ({}, {"why": "because of that"}, ["reworded"]),
+        ({}, {"at_least": 0.7, "severity": "warn"}, ["looser", "looser"]),
+    ],
+)
+def test_a_change_of_a_rule_is_looser_stricter_or_neither(
+    old: dict[str, object], new: dict[str, object], kind: list[str]
+) -> None:
+    assert [change.kind for change in changes(rule(**old), rule(**new))] == kind
+
+
+@pytest.mark.parametrize(("bound", "kind"), [(0.1, "stricter"), (0.3, "looser")])
+def test_a_lower_at_most_is_stricter(bound: float, kind: str) -> None:
+    given = {"probe": "trigger_patch", "metric": "attack_success_rate"}
+
+    (change,) = changes(rule(**given, at_most=0.2), rule(**given, at_most=bound))
+
+    assert (change.kind, change.says) == (kind, f"at most 0.2 -> at most {bound}")
+
+
+# --- waivers --------------------------------------------------------------------------------------
+
+
+def test_a_policy_sets_the_longest_a_waiver_may_last() -> None:
+    (waiver,) = Waivers.model_validate(
+        {
+            "waivers": [
+                {
+                    "id": "W",
+                    "rule": "r",
+                    "backbone": BACKBONE,
+                    "reason": "x",
+                    "owner": "y",
+                    "expires": "2026-12-31",
+                }
+            ]
+        }
+    ).waivers
+    bounded = policy(waivers={"longest_days": 40})
+
+    bounded.require_short(waiver, date(2026, 11, 21))
+    policy().require_short(waiver, date(2020, 1, 1))
+    with pytest.raises(PolicyError, match=r"W lasts until 2026-12-31, 41 days .* longer than 40;"):
+        bounded.require_short(waiver, date(2026, 11, 20))
+
+
+def test_only_one_function_knows_when_a_waiver_ends() -> None:
+    """It is ``Waiver.holds_on``; every path calls it."""
+    import ast
+
+    comparing = [
+        f"{path}:{node.lineno}"
+        for path in sorted(Path("gate").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Compare)
+        and any(
+            isinstance(part, ast.Attribute) and part.attr == "expires" for part in ast.walk(node)
+        )
+    ]
+
+    assert len(comparing) == 1
+    assert comparing[0].startswith("gate/policy.py")
 
 
 def test_a_waiver_lasts_through_its_last_day() -> None:

@@ -2,6 +2,8 @@
 
 import importlib
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import yaml
 from gate.catalogue import CATALOGUE
 from gate.errors import ExitCode
 from gate.plan import Plan, Task
+from gate.policy import load_policy
+from tests.conftest import Gate
 
 README = Path("README.md").read_text()
 
@@ -24,7 +28,7 @@ def test_the_exit_codes_are_those_of_the_table() -> None:
 
 
 def test_the_example_plans_are_plans() -> None:
-    plan, tasks, texts = blocks("yaml")
+    plan, tasks, texts, _ = blocks("yaml")
 
     assert Plan.model_validate(yaml.safe_load(plan)).name == "birds"
     assert Plan.model_validate(yaml.safe_load(texts)).name == "topics"
@@ -47,23 +51,29 @@ def test_each_probe_is_listed_with_its_question(probe: str) -> None:
     assert f"| `{probe}` | {question} |" in README
 
 
-def test_every_command_and_flag_that_is_shown_exists() -> None:
-    import subprocess
-    import sys
+def test_the_example_policy_tightens_what_it_extends(tmp_path: Path) -> None:
+    shutil.copytree("policies", tmp_path / "policies")
+    birds = tmp_path / "policies" / "birds.yaml"
+    birds.write_text(blocks("yaml")[3])
 
-    for line in blocks("console")[1].splitlines():
-        command = line.removeprefix("$ ").split("#")[0].split()
-        if command[0] != "gate":
-            continue
-        help_text = subprocess.run(
-            [sys.executable, "-m", "gate", command[1], "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for word in command:
-            if word.startswith("--"):
-                assert word in help_text, line
+    assert [rule.id for rule in load_policy(birds).rules][-1] == "birds_accuracy"
+
+
+def commands() -> list[list[str]]:
+    """Every call of gate in a console block, a list of words each."""
+    lines = "".join(blocks("console")).replace("\\\n", " ").splitlines()
+    calls = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
+    return [call[1:] for call in calls if call[0] == "gate"]
+
+
+@pytest.mark.parametrize("call", commands(), ids=" ".join)
+def test_every_command_and_flag_that_is_shown_exists(call: list[str], gate: Gate) -> None:
+    command = call[: 2 if call[0] in ("policy", "promote", "waiver") else 1]
+
+    code, shown, _ = gate(*command, "--help")
+
+    assert code == 0
+    assert {word for word in call if word.startswith("--")} <= set(re.findall(r"--[\w-]+", shown))
 
 
 def test_every_path_that_is_named_exists() -> None:

@@ -240,6 +240,8 @@ def _over_reference(hits: Hits, reference: Hits, trigger: Trigger) -> Iterator[M
     ours, theirs = hits.stamped[key], reference.stamped[key]
     turned = _paired((ours != hits.labels)[both_right], (theirs != hits.labels)[both_right])
     n = int(both_right.sum())
+    other = int((theirs != hits.labels)[both_right].sum())
+    yield Measurement.rate("reference_attack_success_rate", other, n, **about)
     yield Measurement.difference("attack_success_rate_over_reference", turned, n, **about)
 
     found = {}

@@ -17,10 +17,6 @@ LIGHT = {
         "decide", "--policy", "policies/digits.yaml",
         "--evidence", str(OUT / "evidence"), "--out", "{folder}/verdict.json",
     ],
-    "gate check": [
-        "check", "out/digits/example/backbones/clean.onnx",
-        "--admission", str(OUT / "admission.json"), "--policy", "policies/digits.yaml",
-    ],
 }  # fmt: skip
 
 

@@ -151,6 +151,9 @@ def test_a_reference_is_held_against_the_candidate_on_the_same_images(
 
     (over,) = of(found, "attack_success_rate_over_reference")
     assert over.low > 0.2
+    (clean,) = of(found, "reference_attack_success_rate")
+    assert (clean.n, clean.about) == (over.n, over.about)
+    assert over.value + clean.value <= 1  # the candidate's rate on the same images
     assert found.reference == digits_trial("clean").backbone.digest != found.backbone
 
 

@@ -1,0 +1,160 @@
+"""Admitted -> a registry that points to it. Outside the DAG, which alone protects nothing.
+
+What a registry will serve is fetched and hashed before anything moves: a file in the workspace that
+checks says nothing about the commit or the model version that is promoted. Whoever may write to the
+registry can still move it by hand, so what deploys runs ``gate check`` as well.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from gate.admission import Admitted
+from gate.errors import PromotionError
+from gate.files import digest_of_files, hashed
+
+
+def with_gto(
+    artefact: Path, admitted: Admitted, name: str, stage: str, dry_run: bool = False
+) -> list[str]:
+    """Assign a stage to the last commit of the artefact's repository, by a git tag.
+
+    Args:
+        artefact: Its path in the repository; the last commit must hold it, in git or in DVC.
+        admitted: What the check let through; the tag's message names its digests.
+        name: What the registry calls the artefact.
+        stage: Where it goes.
+        dry_run: Do all but tag.
+
+    Returns:
+        What was done, a line each.
+
+    Raises:
+        PromotionError: The extra is missing, this is no repository, its last commit holds other
+            bytes, or GTO refuses.
+    """
+    _require_extra("gto")
+    from gto import api
+    from gto.exceptions import GTOException
+    from scmrepo.git import Git
+
+    path = artefact.absolute()  # not resolved: DVC may keep the artefact itself as a link
+    folder = path.parent.resolve()
+    with _failing(f"{artefact} lies in no git repository with a commit"):
+        git = Git(str(folder))
+        root, commit = Path(git.root_dir).resolve(), git.get_rev()
+    inside = (folder / path.name).relative_to(root).as_posix()
+    with _place() as place:
+        _fetch_commit(root, commit, inside, place)
+        _require_same(place, admitted, f"commit {commit[:7]}", "commit (and dvc add) the artefact")
+    message = (
+        f"gate: {inside} {digest_of_files(admitted.files)} {admitted}; "
+        f"admission {admitted.admission}"
+    )
+    if dry_run:
+        return [f"would assign {name} {stage} to {commit[:7]}: {message}"]
+    try:
+        assigned = api.assign(str(root), name, stage, ref=commit, message=message)
+    except GTOException as fault:
+        raise PromotionError(f"GTO does not assign {stage} to {name}: {fault}") from fault
+    return [f"{assigned.tag}: {message}", f"git push origin {assigned.tag} makes it known"]
+
+
+def with_mlflow(
+    admitted: Admitted, name: str, version: int, alias: str, dry_run: bool = False
+) -> list[str]:
+    """Point an alias to a version of a registered model, if that holds the artefact.
+
+    Args:
+        admitted: What the check let through; the version is tagged with its digests.
+        name: The registered model.
+        version: Its source must be the artefact, or a folder with the artefact alone.
+        alias: What is to point there.
+        dry_run: Do all but tag and point.
+
+    Returns:
+        What was done, a line each.
+
+    Raises:
+        PromotionError: The extra is missing, the version holds other bytes, or MLflow refuses.
+    """
+    _require_extra("mlflow")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import; gate sends nothing
+    from mlflow import MlflowClient, artifacts
+    from mlflow.exceptions import MlflowException
+
+    with _place() as place:
+        place.mkdir()
+        try:
+            client = MlflowClient()
+            # the source itself: a download of models:/ adds a file of its own
+            source = client.get_model_version_download_uri(name, str(version))
+            fetched = Path(artifacts.download_artifacts(source, dst_path=str(place)))
+        except MlflowException as fault:
+            raise PromotionError(f"MLflow does not give {name} v{version}: {fault}") from fault
+        inside = sorted(fetched.iterdir()) if fetched.is_dir() else []
+        alone = "." in admitted.files and len(inside) == 1 and inside[0].is_file()
+        _require_same(
+            inside[0] if alone else fetched, admitted, f"{name} v{version}",
+            "register the artefact alone",
+        )  # fmt: skip
+    says = f"{alias} -> {name} v{version}: {admitted}; admission {admitted.admission}"
+    if dry_run:
+        return [f"would point {says}"]
+    try:
+        client.set_model_version_tag(name, str(version), "gate.admission", admitted.admission)
+        client.set_registered_model_alias(name, alias, str(version))
+    except MlflowException as fault:
+        raise PromotionError(
+            f"MLflow does not point {alias} to {name} v{version}: {fault}"
+        ) from fault
+    return [says]
+
+
+def _fetch_commit(root: Path, commit: str, inside: str, place: Path) -> None:
+    """What a commit holds under a path, from git or through DVC from its cache or remote."""
+    from dvc.api import DVCFileSystem
+
+    with _failing(f"commit {commit[:7]} does not give {inside}"):
+        holds: Any = DVCFileSystem(str(root), rev=commit)
+        if not holds.exists(inside):
+            raise PromotionError(
+                f"commit {commit[:7]} does not hold {inside}; commit it, or its .dvc or dvc.lock"
+            )
+        holds.get(inside, str(place), recursive=holds.isdir(inside))
+
+
+def _require_same(place: Path, admitted: Admitted, where: str, do: str) -> None:
+    found = hashed(place, PromotionError)
+    if found != admitted.files:
+        raise PromotionError(
+            f"{where} holds {digest_of_files(found)}, and {digest_of_files(admitted.files)} was "
+            f"admitted; {do}, and promote again"
+        )
+
+
+def _require_extra(name: str) -> None:
+    if find_spec(name) is None:
+        raise PromotionError(f"{name} is not installed; pip install 'gate[{name}]'")
+
+
+@contextmanager
+def _place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="gate-") as folder:
+        yield Path(folder) / "artefact"
+
+
+@contextmanager
+def _failing(what: str) -> Iterator[None]:
+    """DVC and git fail by many types of error; each of them is a refusal."""
+    from dvc.exceptions import DvcException
+    from scmrepo.exceptions import SCMError
+
+    try:
+        yield
+    except (DvcException, SCMError, OSError) as fault:
+        raise PromotionError(f"{what}: {fault}") from fault

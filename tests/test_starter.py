@@ -1,0 +1,284 @@
+"""What `gate init` writes, and the CI examples beside it, work in a fresh DVC repository."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gate import starter
+from gate.errors import PlanError
+from gate.plan import load_plan
+from tests.gated import PEM, PUBLIC, Gated
+
+CI = [Path("pipelines/ci/github.yml"), Path("pipelines/ci/gitlab.yml")]
+GITLABS_TAGS = ["--data-transform", "gitlab-ci"]
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Gated:
+    repository = Gated(tmp_path / "repository")
+    repository.folder.mkdir()
+    repository.must("git", "init", "--quiet")
+    repository.must("dvc", "init", "--quiet")
+    return repository
+
+
+def test_init_puts_working_stages_a_plan_and_a_policy_into_a_dvc_repository(fresh: Gated) -> None:
+    (fresh.folder / "dvc.yaml").write_text("stages:\n  theirs:\n    cmd: 'true'\n")
+
+    written = fresh.must("gate", "init").split()
+
+    assert written == [
+        "gating/dvc.yaml",
+        "gating/plan.yaml",
+        "gating/policy.yaml",
+        "gating/.gitignore",
+    ]
+    assert "gating v1, 3 rules" in fresh.must("gate", "policy", "lint", "gating/policy.yaml")
+    assert load_plan(fresh.folder / "gating" / "plan.yaml").name == "gating"
+    stages = fresh.must("dvc", "stage", "list", "--all")
+    for stage in ("validate", "embed", "probe@label_prior", "decide", "report", "admit"):
+        assert f"gating/dvc.yaml:{stage} " in stages
+    assert "theirs" in stages
+    failing = fresh.run("dvc", "repro", "gating/dvc.yaml")
+    assert "No such file or directory" in failing.stderr  # the data, which are theirs to bring
+    assert str(fresh.folder / "data") in failing.stderr
+
+
+def test_init_overwrites_nothing(fresh: Gated) -> None:
+    fresh.must("gate", "init", "ours")
+    (fresh.folder / "ours" / "policy.yaml").write_text("edited")
+
+    done = fresh.run("gate", "init", "ours")
+
+    assert done.returncode == 2
+    assert "ours is there already, and nothing is overwritten" in done.stderr
+    assert (fresh.folder / "ours" / "policy.yaml").read_text() == "edited"
+
+
+def test_the_decided_half_of_what_init_writes_runs_by_dvc(fresh: Gated, tmp_path: Path) -> None:
+    """Stages behind the probes, on evidence made by hand: a rejection blocks at admit alone."""
+    from tests.builders import evidence, measurement
+
+    fresh.must("gate", "init")
+    (fresh.folder / "model.onnx").write_text("weights")
+    low = evidence(measurement(0.1, 0.2, 0.3))
+    out = fresh.folder / "gating" / "out" / "evidence"
+    out.mkdir(parents=True)
+    (out / "clean_accuracy.json").write_text(low.to_json())
+
+    fresh.must("dvc", "repro", "-s", "gating/dvc.yaml:decide", "gating/dvc.yaml:report")
+    done = fresh.run("dvc", "repro", "-s", "gating/dvc.yaml:admit")
+
+    assert (fresh.folder / "gating" / "out" / "report.md").read_text().startswith("#")
+    assert done.returncode == 255
+    assert "gate: reject: " in done.stderr
+    assert not (fresh.folder / "gating" / "admission.json").exists()
+
+
+def edited(plan: str) -> str:
+    """What a team changes where the plan says EDIT, for the bundled example's backbone and data."""
+    plan = re.sub(r"size: 224, mean: .*std: .*?}", "size: 32, mean: [0.5], std: [0.25]}", plan)
+    return re.sub(r"data/(train|test)}", r"data/\1.parquet}", plan)
+
+
+def run_job(repository: Gated, name: str, tmp_path: Path) -> list[subprocess.CompletedProcess[str]]:
+    """Run a job of the GitHub example; what is installed and who comments is GitHub's affair."""
+    steps = yaml.safe_load(CI[0].read_text())["jobs"][name]["steps"]
+    scripts = [step["run"] for step in steps if "run" in step]
+    return [
+        repository.run(
+            "env", "--unset=GATE_KEY", f"RUNNER_TEMP={tmp_path}",
+            f"GATE_PRIVATE_KEY={PEM.decode()}", "bash", "-eo", "pipefail", "-c", script,
+        )
+        for script in scripts
+        if not script.startswith(("pip install", "gh "))
+    ]  # fmt: skip
+
+
+def test_what_init_writes_goes_through_ci_into_a_registry(
+    fresh: Gated, example: Path, tmp_path: Path
+) -> None:
+    """A repository with a remote of git and of DVC; each job starts from a clone, as in CI."""
+
+    def clone(name: str) -> Gated:
+        fresh.must("git", "clone", "--quiet", str(tmp_path / "git"), str(tmp_path / name))
+        return Gated(tmp_path / name)
+
+    fresh.must("gate", "init")
+    shutil.copytree(example / "data", fresh.folder / "data")
+    shutil.copy(example / "backbones" / "clean.onnx", fresh.folder / "model.onnx")
+    plan = fresh.folder / "gating" / "plan.yaml"
+    plan.write_text(edited(plan.read_text()))
+    (fresh.folder / "gating" / "public.pem").write_bytes(PUBLIC)
+    fresh.must("git", "checkout", "--quiet", "-b", "main")
+    fresh.must("git", "init", "--quiet", "--bare", "--initial-branch=main", str(tmp_path / "git"))
+    fresh.must("git", "remote", "add", "origin", str(tmp_path / "git"))
+    fresh.must("dvc", "remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
+    fresh.must("dvc", "add", "--quiet", "model.onnx", "data")
+    fresh.must("git", "config", "user.name", "t")
+    fresh.must("git", "config", "user.email", "t@t")
+    fresh.commit()
+    fresh.must("dvc", "push", "--quiet")
+    fresh.must("git", "push", "--quiet", "--set-upstream", "origin", "main")
+
+    for job in ("admit", "judge"):  # judge finds in the cache what admit had to measure
+        for done in run_job(clone(job), job, tmp_path):
+            assert done.returncode == 0, done.stdout + done.stderr
+    fresh.must("git", "pull", "--quiet")
+    fresh.must(
+        "gate", "promote", "gto", "model.onnx", "--name", "backbone", "--stage", "prod",
+        "--admission", "gating/admission.json", "--policy", "gating/policy.yaml",
+        "--public-key", "gating/public.pem",
+    )  # fmt: skip
+    assert fresh.tags() == ["backbone#prod#1", "backbone@v0.0.1"]
+    fresh.must("git", "push", "--quiet", "--tags")
+    tagged = clone("promoted")
+    tagged.must("git", "checkout", "--quiet", "backbone#prod#1")
+    assert [done.returncode for done in run_job(tagged, "promoted", tmp_path)] == [0, 0]
+
+    policy = fresh.folder / "gating" / "policy.yaml"
+    policy.write_text(policy.read_text().replace("at_least: 0.5", "at_least: 0.99"))
+    fresh.commit()
+    fresh.must("git", "push", "--quiet")
+    *before, blocking = run_job(clone("stricter"), "judge", tmp_path)
+    assert [done.returncode for done in before] == [0, 0]
+    assert blocking.returncode == 1  # the verdict's own code, with the report already posted
+    assert "gate: reject: " in blocking.stderr
+    tagged.must("git", "checkout", "--quiet", "main")
+    tagged.must("git", "pull", "--quiet")
+    check = run_job(tagged, "promoted", tmp_path)[-1]
+    assert check.returncode == 3
+    assert "not under the given gating v1" in check.stderr
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "", "gating/x", "/tmp/elsewhere", "a b"])  # noqa: S108  # nothing is written
+def test_init_wants_a_plain_name(fresh: Gated, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(fresh.folder)
+
+    with pytest.raises(PlanError, match="give a plain name of a new folder"):
+        starter.write(Path(name))
+
+
+def test_init_wants_a_dvc_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(PlanError, match="is no root of a DVC repository"):
+        starter.write(Path("gating"))
+
+
+def scripts(path: Path) -> list[str]:
+    """All lines that a CI example runs, whichever of the two it is."""
+    lines: list[str] = []
+    for job in _jobs(yaml.safe_load(path.read_text())).values():
+        lines += [
+            line for step in job.get("steps", ()) for line in step.get("run", "").splitlines()
+        ]
+        lines += [line for entry in job.get("script", ()) for line in entry.splitlines()]
+    return lines
+
+
+def _jobs(content: Any) -> dict[str, Any]:
+    jobs = content.get("jobs") or {
+        name: job for name, job in content.items() if isinstance(job, dict) and "script" in job
+    }
+    assert list(jobs) == ["judge", "admit", "promoted"]
+    return dict(jobs)
+
+
+@pytest.mark.parametrize("path", CI, ids=str)
+def test_a_ci_example_calls_only_what_exists(path: Path, fresh: Gated) -> None:
+    fresh.must("gate", "init")
+    stages = fresh.must("dvc", "stage", "list", "--all")
+    calls = [line for line in scripts(path) if line.startswith("gate ")]
+
+    assert {shlex.split(call)[1] for call in calls} == {"decide", "check"}
+    for call in calls:
+        _, command, *words = shlex.split(call)
+        shown = subprocess.run(
+            [sys.executable, "-m", "gate", command, "--help"],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        assert {word for word in words if word.startswith("--")} <= set(shown.split())
+    for target in re.findall(r"gating/dvc\.yaml:(\w+)", path.read_text()):
+        assert f"gating/dvc.yaml:{target} " in stages
+
+
+@pytest.mark.parametrize("path", CI, ids=str)
+def test_a_ci_example_pulls_judges_comments_and_then_blocks_without_a_key(path: Path) -> None:
+    lines = scripts(path)
+    (blocking,) = (number for number, line in enumerate(lines) if line.startswith("gate decide"))
+    judge = "\n".join(lines[: blocking + 1])
+
+    order = [
+        judge.index(part)
+        for part in ("dvc pull", "dvc repro gating/dvc.yaml:report", "report.md", "gate decide")
+    ]
+    assert order == sorted(order)
+    assert "GATE_KEY" not in judge
+    assert "--exit-zero-on" not in judge
+
+
+def test_the_pre_commit_hook_lints_policies_and_nothing_else(fresh: Gated) -> None:
+    """By pre-commit itself, in a repository with files that only look like policies."""
+    _require("pre_commit")
+    hooks = yaml.safe_load(Path(".pre-commit-hooks.yaml").read_text())
+    shutil.copytree("policies", fresh.folder / "policies")
+    fresh.must("gate", "init")
+    for name in ("policies/waivers.yaml", "gating/waivers.yaml", "plan.yaml"):
+        (fresh.folder / name).write_text("no policy\n")
+    config = {"repos": [{"repo": "local", "hooks": hooks}]}
+    (fresh.folder / ".pre-commit-config.yaml").write_text(yaml.safe_dump(config))
+    fresh.must("git", "add", ".")
+    command = [
+        "env", f"PRE_COMMIT_HOME={fresh.folder.parent / 'home'}",
+        sys.executable, "-m", "pre_commit", "run", "--all-files", "--verbose",
+    ]  # fmt: skip
+
+    linted = fresh.must(*command)
+
+    policies = [*sorted(Path("policies").glob("*.yaml")), Path("gating/policy.yaml")]
+    found = [line for line in linted.splitlines() if line.endswith(" rules")]
+    assert sorted(line.split(":")[0] for line in found) == sorted(map(str, policies))
+    (fresh.folder / "policies" / "digits.yaml").write_text("name: x\nrulse: []\n")
+    done = fresh.run(*command)
+    assert done.returncode == 1
+    assert "policies/digits.yaml:2:1: rulse: unknown key; did you mean 'rules'?" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [(CI[0], ["vendor.github-workflows"]), (CI[1], ["vendor.gitlab-ci", *GITLABS_TAGS])],
+    ids=str,
+)
+def test_a_ci_example_is_what_its_vendors_schema_describes(
+    path: Path, options: list[str], tmp_path: Path
+) -> None:
+    _require("check_jsonschema")
+    broken = tmp_path / path.name
+    broken.write_text(path.read_text().replace("script:", "skript:").replace("steps:", "stepps:"))
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", *options]
+
+    done = subprocess.run([*check, str(path)], capture_output=True, text=True, check=False)
+    refused = subprocess.run([*check, str(broken)], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert refused.returncode == 1
+
+
+@pytest.mark.parametrize("path", CI, ids=str)
+def test_a_ci_example_is_sound_shell(path: Path) -> None:
+    for line in scripts(path):
+        subprocess.run(["bash", "-n", "-c", line], check=True)
+
+
+def _require(module: str) -> None:
+    if not find_spec(module):
+        pytest.skip(f"{module} is not installed: pip install 'gate[dev]'")
