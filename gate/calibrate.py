@@ -16,6 +16,8 @@ from gate.trial import Trial
 def write_heads(trial: Trial, folder: Path) -> Iterator[Path]:
     """Write each head on frozen features with both priors removed (GLA); gives each file's path.
 
+    A task with a remedy has none: GLA would undo it.
+
     A head is one linear layer on the backbone's features: ``weight`` (D, K), ``bias`` (K,). Its
     metadata, JSON under the key ``gate``, say which backbone and classes it is for and how it was
     made.
@@ -24,9 +26,9 @@ def write_heads(trial: Trial, folder: Path) -> Iterator[Path]:
         GateError: A prior cannot be estimated, or a file cannot be written.
     """
     for name, task in trial.tasks(None).items():
-        if not task.fits_head:
+        if not task.fits_head or task.remedy:
             continue
-        prior, head = calibrate(trial, task)
+        prior, head = calibrate(trial, name)
         train = trial.split(str(task.train))
         about = {
             "backbone": trial.backbone.digest,

@@ -185,8 +185,11 @@ def calibrate(
 ) -> int:
     """Write each task's head, calibrated by GLA, as safetensors and as ONNX."""
     from gate.calibrate import write_heads
+    from gate.probes.label_prior import require_no_remedy
 
     with _trial(plan, backbone, features) as trial:
+        for name, task in trial.plan.tasks.items():
+            require_no_remedy(name, task)
         for path in write_heads(trial, out):
             print(path)
     return ExitCode.ACCEPT

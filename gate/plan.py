@@ -246,6 +246,18 @@ class Task(Value):
         return self.head != "own" and not self.transfer.trains
 
     @property
+    def remedy(self) -> str | None:
+        """Key of what its head on frozen features is given against a bias, if anything."""
+        if self.head == "own" or self.transfer.trains:
+            return None
+        remedies = {
+            "debias": self.debias,
+            "head.ignore": self.head.ignore,
+            "head.balanced_by": self.head.balanced_by,
+        }
+        return next((key for key, given in remedies.items() if given), None)
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """Names of its training split, if it has one, and of its test split."""
         return (self.train, self.test) if self.train else (self.test,)
