@@ -15,7 +15,8 @@ def against_trigger(task: Task, trigger: TriggerGrid) -> dict[str, Task]:
 
     More weight decay, the trigger stamped on half of every class of the target's training images
     ("de-biased target"), the feature directions that it moves most ignored by the head; and the
-    full network fine-tuned instead of a head alone, plainly or with the first two.
+    full network fine-tuned instead of a head alone, plainly or with the first two. A task that has
+    its full network fine-tuned already gains nothing by that alone.
 
     Source:
         Salman et al. 2022, arXiv 2207.02842, and its reviews; for directions, gate's own.
@@ -33,14 +34,12 @@ def against_trigger(task: Task, trigger: TriggerGrid) -> dict[str, Task]:
                 task, head=_with(head, ignore=Ignored(triggers=(trigger,)))
             ),
         }
-    plain = Task(
-        train=task.train,
-        test=task.test,
-        transfer=Transfer(mode="full_network", training=task.transfer.training),
-    )
+    full_network = Transfer(mode="full_network", training=task.transfer.training)
+    plain = _changed(task, head=Head(), transfer=full_network)
+    if plain != task:
+        variants["full_network"] = plain
     more = Training(**{**plain.transfer.schedule.model_dump(), "weight_decay": _MORE_WEIGHT_DECAY})
     return variants | {
-        "full_network": plain,
         "full_network_weight_decay": _changed(
             plain, transfer=Transfer(mode="full_network", training=more)
         ),

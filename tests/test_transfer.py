@@ -314,6 +314,10 @@ def test_every_remedy_is_a_task_with_one_thing_changed() -> None:
     assert decay > variants["full_network"].transfer.schedule.weight_decay
     balanced = against_attribute(task(), "shade")["balanced_groups"].head
     assert balanced == task(head={"balanced_by": "shade"}).head
+    already = against_trigger(task(transfer=FULL), trigger)
+    assert set(already) == {"full_network_weight_decay", "full_network_debiased_target"}
+    debiased = task(debias={"triggers": [YELLOW]})
+    assert against_trigger(debiased, trigger)["full_network"].debias == debiased.debias
     own = Task(test="test", head="own")
     assert against_trigger(own, trigger) == against_attribute(own, "shade") == {}
 

@@ -20,7 +20,7 @@ from pydantic import Field
 from gate import stats
 from gate.stamped import Hits, excess_skew, require_blocks, respond, shift, skew_over, skews
 from gate.stats import Interval
-from gate.triggers import Place, Trigger, TriggerGrid
+from gate.triggers import RANDOM_TEXT, Place, Trigger, TriggerGrid
 from gate.values import Measurement, Value
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ DEFAULT_OVERLAYS = (
     TriggerGrid(pattern="overlay", picture=("ball",), size=(0.4,), place=_CENTRE),
     TriggerGrid(
         pattern="text",
-        text=("<random>",),
+        text=(RANDOM_TEXT,),
         colour=("white",),
         size=(1.0,),
         place=_CENTRE,

@@ -77,10 +77,10 @@ def _of_split(
     triggers = trial.bank(settings.triggers, split)
     stamps = [stamp for t in triggers for stamp in (t.stamp, *t.controls)]
     responses = respond(trial, split, tasks, stamps)
+    # a reference would have to be trained again for a task that trains weights
+    comparable = {name: task for name, task in tasks.items() if not task.transfer.trains}
     others = None
-    if trial.reference:
-        # a reference would have to be trained again for a task that trains weights
-        comparable = {name: task for name, task in tasks.items() if not task.transfer.trains}
+    if trial.reference and comparable:
         others = respond(trial, split, comparable, [t.stamp for t in triggers], trial.reference)
     for name, task in tasks.items():
         hits = responses.hits[name]
@@ -96,7 +96,7 @@ def _of_split(
     if spreads:
         unstamped = Spread.of(trial.features(split))
         yield from collapses(spreads, unstamped, triggers, split, len(opened))
-        if trial.reference and others and others.hits:
+        if others and trial.reference:
             reference = others.spreads[trial.reference.digest]
             clean_reference = Spread.of(trial.features(split, trial.reference))
             for trigger in triggers:
