@@ -322,7 +322,9 @@ def report(
     evidence: Annotated[
         Path | None,
         typer.Option(
-            "--evidence", metavar="DIR", help="Adds remedies, and every measurement to Markdown."
+            "--evidence",
+            metavar="DIR",
+            help="Adds remedies, to Markdown every measurement, to HTML pictures.",
         ),
     ] = None,
     out: Annotated[
@@ -337,6 +339,31 @@ def report(
         _write(out, shown)
     else:
         sys.stdout.write(shown)
+    return ExitCode.ACCEPT
+
+
+@app.command()
+def plots(
+    evidence: Annotated[
+        Path,
+        typer.Argument(
+            metavar="EVIDENCE", help="One candidate's evidence: the folder, or label_prior.json."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the pictures go.")],
+) -> int:
+    """Draw the label prior and what GLA changes, as SVG: TASK-classes, TASK-prior, TASK-groups."""
+    from gate import files
+    from gate.pictures import pictures
+
+    drawn = pictures(_evidence(evidence))
+    if not drawn:
+        raise EvidenceError(
+            f"{evidence}: nothing to draw: no measurement of the label_prior probe; run it first"
+        )
+    for name, picture in drawn.items():
+        files.write(out / name, picture)
+        print(out / name)
     return ExitCode.ACCEPT
 
 
@@ -472,7 +499,7 @@ def _trial(plan: Path, backbone: Path | None, features: Path | None) -> "Iterato
 def _evidence(folder: Path) -> list[Evidence]:
     from gate.files import read_json
 
-    files = sorted(folder.glob("*.json"))
+    files = [folder] if folder.is_file() else sorted(folder.glob("*.json"))
     if not files:
         raise EvidenceError(f"{folder}: no evidence (*.json); run the probes first")
     return [read_json(path, Evidence, EvidenceError) for path in files]

@@ -94,8 +94,8 @@ def _svg(
         written = BytesIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(written, format="svg", metadata=nothing)
-    # figure_1, axes_1 and so on: nothing refers to them, and each picture has them
-    return re.sub(rb'<g id="\w+">', b"<g>", written.getvalue())
+    # figure_1, axes_1 and so on: nothing refers to these ids, and every picture has them
+    return re.sub(rb'<g id="[^"]*"', b"<g", written.getvalue())
 
 
 def _classes(measured: _Measured, task: str) -> "Figure | None":
@@ -127,13 +127,16 @@ def _prior(measured: _Measured, task: str) -> "Figure | None":
         f"{len(shares)} classes, largest share first; 95 % intervals",
     )
     _over(axes, shares, shares, "q", "fine_tuned")
-    axes.axhline(1 / len(shares), color="black", linestyle="--", linewidth=1, label="uniform")
+    uniform = f"uniform, 1/{len(shares)}"
+    axes.axhline(1 / len(shares), color="black", linestyle="--", linewidth=1, label=uniform)
     axes.set(ylabel="share q", ylim=(0, None))
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
 def _groups(measured: _Measured, task: str) -> "Figure | None":
+    from matplotlib.patches import Patch
+
     labels = {"task", "split", "method", "group"}
     found = [
         m.about
@@ -148,20 +151,28 @@ def _groups(measured: _Measured, task: str) -> "Figure | None":
     figure, panels = _figure(
         f"{_text(task)}: accuracy in groups of classes, by method", "95 % intervals", len(splits)
     )
-    width, legend = 0.85 / len(methods), {}
+    width, legend = 0.85 / len(methods), []
+    for method in methods:
+        label, colour = _METHODS.get(method, (_text(method.replace("_", " ")), "#222222"))
+        legend.append(Patch(color=colour, label=label))
     for axes, split in zip(panels, splits, strict=True):
         for place, method in enumerate(methods):
             by_group = _of(
                 measured, "group_accuracy", "group", task=task, split=split, method=method
             )
-            label, colour = _METHODS.get(method, (_text(method), "black"))
-            at, values, reach = _points(groups, by_group, (place + 0.5) * width - 0.425)
-            legend[label] = axes.bar(
-                at, values, width, yerr=reach, color=colour, ecolor="#444444", capsize=2
+            at, bars = _places(groups, by_group, (place + 0.5 - len(methods) / 2) * width)
+            axes.bar(
+                at,
+                [m.value for m in bars],
+                width,
+                yerr=_reach(bars),
+                color=legend[place].get_facecolor(),
+                ecolor="#444444",
+                capsize=2,
             )
         axes.set(title=f"test split {_text(split)}", ylabel="accuracy", ylim=(0, 1.02))
         axes.set_xticks(range(len(groups)), [_text(group) for group in groups])
-    figure.legend([*legend.values()], [*legend], loc="outside lower center", ncols=4)
+    figure.legend(handles=legend, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -184,35 +195,40 @@ def _over(
 ) -> None:
     """A number with its interval for each class: points over names or, of many classes, a line."""
     colour = _METHODS[method][1]
-    at, values, (below, above) = _points(classes, measured, shift)
-    if not at:
+    at, found = _places(classes, measured, shift)
+    if not found:
         return
-    if len(classes) <= _NAMED:
-        axes.errorbar(at, values, (below, above), fmt="o", color=colour, label=label, capsize=3)
-        names = [_text(name, 24) for name in classes]
-        axes.set_xticks(range(len(names)), names)
-        if max(map(len, names)) * len(names) > 100:  # letters that fit side by side
-            axes.tick_params("x", labelrotation=45)
-            for tick in axes.get_xticklabels():
-                tick.set(ha="right", rotation_mode="anchor")
-    else:
-        ends = [(v - b, v + a) for v, b, a in zip(values, below, above, strict=True)]
-        axes.plot(at, values, color=colour, label=label, linewidth=1)
-        axes.fill_between(at, *zip(*ends, strict=True), color=colour, alpha=0.2, linewidth=0)
-        axes.set_xlim(-1, len(classes))
-        axes.set_xlabel("classes, from the largest share q to the smallest")
+    values = [m.value for m in found]
+    axes.set_xlim(-0.6, len(classes) - 0.4)
+    if len(classes) > _NAMED:
+        low, high = [m.low for m in found], [m.high for m in found]
+        axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
+        # a line helps the eye over a hundred points, and hides a thousand
+        width = min(1.0, 80 / len(classes))
+        axes.plot(at, values, ".-", color=colour, label=label, linewidth=width, markersize=3)
+        axes.set_xticks([])
+        return
+    axes.errorbar(at, values, _reach(found), fmt="o", color=colour, label=label, capsize=3)
+    names = [_text(name) for name in classes]
+    axes.set_xticks(range(len(names)), names)
+    if sum(map(len, names)) > 90:  # letters in one row
+        axes.tick_params("x", labelrotation=45)
+        for tick in axes.get_xticklabels():
+            tick.set(ha="right", rotation_mode="anchor")
 
 
-def _points(
-    places: Collection[str], measured: Mapping[str, Measurement], shift: float = 0
-) -> tuple[list[float], list[float], tuple[list[float], list[float]]]:
-    """Where along the axis, how high, and how far the interval reaches down and up."""
-    found = [(at + shift, measured[name]) for at, name in enumerate(places) if name in measured]
-    return (
-        [at for at, _ in found],
-        [m.value for _, m in found],
-        ([m.value - m.low for _, m in found], [m.high - m.value for _, m in found]),
-    )
+def _places(
+    names: Collection[str], measured: Mapping[str, Measurement], shift: float
+) -> tuple[list[float], list[Measurement]]:
+    """Where along the axis each measurement stands; a name that was not measured stays empty."""
+    found = {at + shift: measured[name] for at, name in enumerate(names) if name in measured}
+    return [*found], [*found.values()]
+
+
+def _reach(measured: Iterable[Measurement]) -> tuple[list[float], list[float]]:
+    """How far each interval reaches below and above its value."""
+    below_above = [(m.value - m.low, m.high - m.value) for m in measured]
+    return [below for below, _ in below_above], [above for _, above in below_above]
 
 
 def _shares(measured: _Measured, task: str) -> dict[str, Measurement]:
@@ -236,7 +252,7 @@ def _in_order(names: Iterable[str], order: Sequence[str]) -> list[str]:
     return [*(name for name in order if name in found), *(n for n in found if n not in order)]
 
 
-def _text(name: str, longest: int = 40) -> str:
+def _text(name: str) -> str:
     """A name on one line, cut when it is long; what cannot be printed, XML might not hold."""
     seen = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
-    return seen if len(seen) <= longest else seen[: longest - 1] + "…"
+    return seen if len(seen) <= 24 else seen[:23] + "…"
