@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: gate gate-cifar test check clean
 
 gate: .venv/.installed
-	dvc repro --quiet report
+	dvc repro --quiet report plots
 	dvc repro --quiet admit@clean
 	python -m pipelines.digits.summary
 

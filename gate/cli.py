@@ -357,7 +357,9 @@ def report(
     evidence: Annotated[
         Path | None,
         typer.Option(
-            "--evidence", metavar="DIR", help="Adds remedies, and every measurement to Markdown."
+            "--evidence",
+            metavar="DIR",
+            help="Adds remedies, to Markdown every measurement, to HTML pictures.",
         ),
     ] = None,
     out: Annotated[
@@ -372,6 +374,31 @@ def report(
         _write(out, shown)
     else:
         sys.stdout.write(shown)
+    return ExitCode.ACCEPT
+
+
+@app.command()
+def plots(
+    evidence: Annotated[
+        Path,
+        typer.Argument(
+            metavar="EVIDENCE", help="One candidate's evidence: the folder, or label_prior.json."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the pictures go.")],
+) -> int:
+    """Draw the label prior and what GLA changes, as SVG: TASK-classes, TASK-prior, TASK-groups."""
+    from gate import files
+    from gate.pictures import pictures
+
+    drawn = pictures(_evidence(evidence))
+    if not drawn:
+        raise EvidenceError(
+            f"{evidence}: nothing to draw: no measurement of the label_prior probe; run it first"
+        )
+    for name, picture in drawn.items():
+        files.write(out / name, picture)
+        print(out / name)
     return ExitCode.ACCEPT
 
 

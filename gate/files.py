@@ -110,12 +110,12 @@ def _no_number(name: str) -> None:
 
 
 def read_evidence(folder: Path) -> list[Evidence]:
-    """Read the evidence of one candidate: every JSON file of a folder.
+    """Read the evidence of one candidate: every JSON file of a folder, or one file.
 
     Raises:
         EvidenceError: There is no file, or one is not evidence.
     """
-    files = sorted(folder.glob("*.json"))
+    files = [folder] if folder.is_file() else sorted(folder.glob("*.json"))
     if not files:
         raise EvidenceError(f"{folder}: no evidence (*.json); run the probes first")
     return [read_json(path, Evidence, EvidenceError) for path in files]

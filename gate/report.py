@@ -61,12 +61,17 @@ def text(
 
 
 def html(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
-    """The terminal's report as one page that needs nothing else."""
+    """The terminal's report as one page that needs nothing else, and below it all pictures."""
     from rich.console import Console
+
+    from gate.pictures import pictures
 
     console = Console(file=StringIO(), width=130, record=True)
     _print(verdict, evidence, console)
-    return console.export_html(inline_styles=True)
+    before, end, after = console.export_html(inline_styles=True).rpartition("</body>")
+    # in a page, SVG stands without its XML declaration
+    shown = (svg[svg.index(b"<svg") :].decode() for svg in pictures(evidence).values())
+    return "".join([before, *(f"<p>{svg}</p>\n" for svg in shown), end, after])
 
 
 def markdown(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:

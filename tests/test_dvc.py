@@ -189,6 +189,21 @@ def test_an_accepted_candidate_is_admitted_and_passes_the_check(repository: Repo
         assert done.returncode == code, done.stderr
 
 
+def test_the_pictures_are_plots_that_dvc_shows(repository: Repository) -> None:
+    assert set(repository.repro("plots")) == {"plots@clean", "plots@trigger"}
+    assert repository.repro("plots") == []
+
+    done = repository.run("dvc", "plots", "show", "--json")
+
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert not shown.get("errors")
+    for candidate in ("clean", "trigger"):
+        (picture,) = shown["data"][f"out/digits/{candidate}/plots/digits_6_to_9-prior.svg"]
+        assert picture["type"] == "image"
+        assert Path(picture["url"]).read_bytes().startswith(b"<?xml")
+
+
 def test_files_that_dvc_hashes_hold_no_clock_and_no_absolute_path(repository: Repository) -> None:
     for path in (repository.folder / "out").rglob("*.json"):
         text = path.read_text()

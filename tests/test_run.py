@@ -82,6 +82,7 @@ def test_each_candidate_comes_out_as_documented_for_the_right_reason(
         "evidence", "features", "heads", "validation.json",
         "verdict.json", "report.md", "report.html",
     }  # fmt: skip
+    assert "label prior, the estimated share q" in (out / "report.html").read_text()
     information = json.loads((out / "run-info.json").read_text())
     assert information["images_passed"]["backbone"] == 1144 + 426 + 4 * 426
     lines = done.stderr.splitlines()
