@@ -156,7 +156,7 @@ def test_few_shot_training_needs_a_classifier_that_saw_no_training_image(
 ) -> None:
     trial = changed(digits_trial("clean"), probes={"label_prior": {"few_shot": (1,)}})
 
-    with pytest.raises(PlanError, match="has no zero-shot classifier"):
+    with pytest.raises(PlanError, match="no task has a zero-shot classifier"):
         measured(trial)
 
 

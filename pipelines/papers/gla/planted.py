@@ -1,6 +1,6 @@
 """The paper in small, on exact posteriors: a planted prior is found, and GLA is best of all.
 
-``python -m pipelines.papers.gla.planted [--json FILE]``. K = 100 Gaussian classes; a zero-shot
+``python -m pipelines.papers.gla.planted --out FOLDER``. K = 100 Gaussian classes; a zero-shot
 classifier sees some features under a prior of imbalance 50:1, a fine-tuned one sees others under
 the long tail of its training set, independent given the class. Both are exact but for a temperature
 that they do not know.
@@ -91,13 +91,12 @@ def tables(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Print both tables; write all numbers as JSON."""
+    """Print both tables, and write them as planted.md."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--json", type=Path, default=Path("out/papers/gla/planted.json"))
-    into = parser.parse_args().json
-    result = run()
-    files.write(into, files.json_of(result))
-    print(tables(result))
+    parser.add_argument("--out", type=Path, required=True)
+    written = tables(run()) + "\n"
+    files.write(parser.parse_args().out / "planted.md", written)
+    print(written, end="")
 
 
 if __name__ == "__main__":
