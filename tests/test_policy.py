@@ -285,7 +285,7 @@ def test_a_share_of_the_reference_may_be_more_than_all_of_it() -> None:
     given = {"probe": "trigger_patch", "metric": "attack_success_rate", "at_least": None}
 
     assert rule(**given, at_most_over_reference=2, relative=True).bound.number == 2
-    with pytest.raises(ValidationError, match="from -1 to 1; write 5 % as 0.05"):
+    with pytest.raises(ValidationError, match=r"from -1 to 1; write 5 % as 0\.05"):
         rule(**given, at_most_over_reference=2)
 
 
