@@ -324,3 +324,18 @@ def test_a_waived_verdict_is_admitted_only_with_its_waivers(
     code, out, _ = gate(*check, "--policy", tmp_path / "policy.yaml")
     assert code == 0
     assert "until 2999-12-31" in out
+
+
+def test_admit_warns_of_a_waiver_that_matches_nothing(
+    gate: Gate, judged: list[object], tmp_path: Path
+) -> None:
+    waivers = tmp_path / "waivers.yaml"
+    waivers.write_text(
+        f"waivers: [{{id: W, rule: other, backbone: 'sha256:{'0' * 64}', reason: known, "
+        "owner: ml-team, expires: 2999-12-31}]\n"
+    )
+
+    assert gate(*judged)[2] == ""
+    code, _, err = gate(*judged, "--waivers", waivers)
+    assert code == 0
+    assert err.startswith("gate: warning: waiver W matches nothing: policy test has no rule")

@@ -281,6 +281,14 @@ def test_a_difference_may_be_bounded_below_nothing() -> None:
         rule(probe="label_prior", metric="accuracy_gain", at_least=-5)
 
 
+def test_a_share_of_the_reference_may_be_more_than_all_of_it() -> None:
+    given = {"probe": "trigger_patch", "metric": "attack_success_rate", "at_least": None}
+
+    assert rule(**given, at_most_over_reference=2, relative=True).bound.number == 2
+    with pytest.raises(ValidationError, match=r"from -1 to 1; write 5 % as 0\.05"):
+        rule(**given, at_most_over_reference=2)
+
+
 # `key in seen` before the key is known to be hashable: gate/strict_yaml.py, construct_mapping
 def test_a_list_for_a_key_is_refused_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"policy\.yaml:9:3: not valid YAML"):

@@ -71,10 +71,16 @@ def test_each_candidate_comes_out_as_documented_for_the_right_reason(
 ) -> None:
     out = tmp_path / "out"
     file = example / "backbones" / f"{backbone}.onnx"
+    waivers = tmp_path / "waivers.yaml"
+    waivers.write_text(
+        f"waivers: [{{id: W, rule: clean_accuracy.accuracy, backbone: 'sha256:{'0' * 64}', "
+        "reason: of another, owner: ml-team, expires: 2999-12-31}]\n"
+    )
 
     done = subprocess.run(
-        command(digits_plan(probes=SMALL), out, file), capture_output=True, text=True, check=False
-    )
+        [*command(digits_plan(probes=SMALL), out, file), "--waivers", str(waivers)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
     assert done.returncode == code, done.stderr
     assert {f.probe for f in verdict(out).findings if f.blocks} == blocked_by
@@ -87,7 +93,8 @@ def test_each_candidate_comes_out_as_documented_for_the_right_reason(
     assert information["images_passed"]["backbone"] == 1144 + 426 + 4 * 426
     lines = done.stderr.splitlines()
     assert lines[0] == f"gate: {backbone}.onnx: no GPU here; ONNX Runtime runs on the CPU"
-    assert len(lines) == (1 if code == 0 else 2)
+    assert lines[1].startswith("gate: warning: waiver W matches nothing: it is for sha256:000000")
+    assert len(lines) == (2 if code == 0 else 3)
 
 
 def test_a_run_killed_half_way_leaves_no_verdict_and_completes_when_run_again(
