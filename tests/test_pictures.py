@@ -289,6 +289,24 @@ def test_groups_of_long_tailed_training_sets_stand_from_many_to_few() -> None:
     assert picture.across("many", "medium", "few", "other") == ["many", "medium", "few", "other"]
 
 
+def test_every_method_has_a_colour_of_its_own() -> None:
+    methods = {
+        "gla": "GLA",
+        "wise_ft": "WiSE-FT",
+        "plain_ensemble": "plain ensemble",
+        "logit_adjustment": "logit adjustment",
+        "fine_tuned": "fine-tuned",
+        "debiased": "zero-shot, debiased",
+        "zero_shot": "zero-shot",
+    }
+
+    found = of_label_prior(groups(dict.fromkeys(methods, GROUPS["gla"])))
+    picture = read(found)["birds-groups.svg"]
+
+    assert len({picture.key(label) for label in methods.values()}) == 7
+    assert picture.says[-7:] == [*methods.values()][::-1]
+
+
 def test_a_method_that_is_not_known_here_is_drawn_under_its_own_name() -> None:
     picture = read(of_label_prior(groups({"_new_one": GROUPS["gla"]})))["birds-groups.svg"]
 
@@ -357,8 +375,21 @@ def test_other_probes_give_no_pictures() -> None:
 def test_each_task_has_its_own_numbers() -> None:
     other = {"rare": SHARES["common"], "common": SHARES["rare"]}
 
-    shown = read(of_label_prior(priors(SHARES), priors(other, "cars")))
+    shown = read(
+        of_label_prior(
+            priors(SHARES),
+            groups(GROUPS),
+            priors(other, "cars"),
+            accuracies({"gla": ACCURACY["gla"]}, "cars"),
+        )
+    )
 
+    assert list(shown) == [
+        "birds-prior.svg",
+        "birds-groups.svg",
+        "cars-classes.svg",
+        "cars-prior.svg",
+    ]
     assert shown["birds-prior.svg"].across(*SHARES) == ["common", "middling", "rare"]
     assert shown["cars-prior.svg"].across(*SHARES) == ["rare", "common"]
 
@@ -371,7 +402,7 @@ def test_evidence_of_the_label_prior_twice_is_refused() -> None:
 def test_the_same_evidence_gives_the_same_bytes_whatever_the_machine_prefers(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "matplotlibrc").write_text("font.size: 30\nsvg.fonttype: path\n")
+    (tmp_path / "matplotlibrc").write_text("axes.linewidth: 9\nsvg.fonttype: path\n")
     (tmp_path / "label_prior.json").write_text(whole().to_json())
 
     subprocess.run(
@@ -458,7 +489,8 @@ def test_the_page_shows_the_pictures_below_the_findings_and_needs_nothing_else()
 
     assert page.index(LIMITS[:40]) < page.index("<svg")
     assert page.count("<svg") == page.count("</svg>") == 3
-    assert page.rstrip().endswith("</html>")
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.rindex("</svg>") < page.index("</body>")
     assert "<?xml" not in page
     assert page.count("<!DOCTYPE") == 1
     assert "<script" not in page
