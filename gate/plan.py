@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from gate import strict_yaml
 from gate.errors import PlanError
@@ -13,6 +13,8 @@ from gate.values import Value
 
 # YAML reads a class called 6 as a number, and one called `no` as false; only the first is meant
 Name = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) in (int, str) else name)]
+# of splits and tasks: files are called by it, and none may lead out of its folder
+Key = Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")]
 
 
 class Preprocessing(Value):
@@ -407,8 +409,8 @@ class Plan(Value):
     reference: BackboneFile | None = Field(
         None, description="A backbone known to be clean, measured on the same images."
     )
-    splits: dict[str, SplitPlan] = Field(min_length=1)
-    tasks: dict[str, Task] = Field(min_length=1)
+    splits: dict[Key, SplitPlan] = Field(min_length=1)
+    tasks: dict[Key, Task] = Field(min_length=1)
     probes: ProbePlan
 
     @model_validator(mode="after")

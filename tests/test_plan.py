@@ -75,6 +75,10 @@ def test_every_shipped_plan_loads(path: str) -> None:
             "must be below count",
         ),
         (
+            lambda p: p["tasks"].update({"../x": p["tasks"].pop("digits_6_to_9")}),
+            "should match pattern",
+        ),
+        (
             lambda p: p.update(reference={"onnx": "x", "preprocessing": {"size": 31}}),
             "the same data must serve both",
         ),
