@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gate import priors
 from gate.errors import EvidenceError
 from gate.priors import joint, likelihood
-from gate.priors.joint import covariance, cross_fit, fit, with_curvature
+from gate.priors.joint import cross_fit, fit, with_curvature
 from gate.priors.likelihood import Likelihood
 from tests.planted import planted, total_variation
 
