@@ -18,7 +18,7 @@ _NARROW, _WIDE = 0.01, 3.0  # spreads of b: about none; about a factor of 20 bet
 _REACH = 30.0  # spread of the logits, in nats, that holds the temperature back on separable data
 _CLASSES_BEFORE = 2  # as many classes of spread 1 are taken as seen: ten alone say little of it
 _STEPS = 100
-_SETTLED = 1e-3  # nats a class still to be gained: a twentieth of a standard error
+_SETTLED = 1e-3  # nats a class still to be gained: a twentieth of a standard error, squared, / 2
 
 
 class Fit(NamedTuple):
@@ -49,11 +49,11 @@ def fit(likelihood: Likelihood, spread: float | None = None) -> Fit:
     """
     part = likelihood.part()
     if part is not likelihood:
-        start = with_curvature(part, fit(part, spread))
+        # few samples may be separable: a weak ridge would leave no curvature to go on with
+        start = with_curvature(part, fit(part, spread and min(spread, _WIDE)))
+        start = _with_spread(start, spread or start.spread)
         return _again(likelihood, start, likelihood.n / part.n, free=spread is None)
-    x = fit_temperature(likelihood)
-    ridge = (likelihood.unit() / _REACH) ** 2
-    start = _with_spread(Fit(x, np.full(len(x), ridge)), spread or 1)
+    start = _with_spread(fit_temperature(likelihood), spread or 1)
     search = _newton if likelihood.classes <= DENSE else _quasi_newton
     return search(likelihood, start, spread is None)
 
@@ -65,8 +65,8 @@ def _again(likelihood: Likelihood, start: Fit, times: float, *, free: bool) -> F
     return _newton(likelihood, start._replace(curvature=start.curvature * times), free)
 
 
-def fit_temperature(likelihood: Likelihood) -> NDArray[np.float64]:
-    """The temperature scale alone, b = 0 ``(K + 1,)``; on part of the sample where it is long.
+def fit_temperature(likelihood: Likelihood) -> Fit:
+    """The temperature scale alone, b = 0; on part of the sample where it is long.
 
     At the best scale a, mean logits under the posteriors are the labels' logits; both are below 0,
     the largest. The former falls about as a power of a: Newton's method in logarithms.
@@ -82,7 +82,7 @@ def fit_temperature(likelihood: Likelihood) -> NDArray[np.float64]:
         x[0] *= np.exp(np.clip(step, -2, 2))
         if abs(step) < 0.1:  # the next is about its square
             break
-    return x
+    return _with_spread(Fit(x, np.full(len(x), ridge)), _NARROW)
 
 
 def _with_spread(of: Fit, spread: float) -> Fit:
@@ -104,55 +104,49 @@ def _likeliest_spread(at: Fit, width: NDArray[np.float64]) -> float:
     """
     b = at.x[1:]  # its mean is 0, up to rounding
     determined = (1 - at.precision * width)[1:].sum() - 1  # less the shift
-    square = (b @ b + _CLASSES_BEFORE) / (max(determined, 0) + _CLASSES_BEFORE)
-    return min(max(float(square) ** 0.5, _NARROW), _WIDE)
+    square = float(b @ b + _CLASSES_BEFORE) / (max(float(determined), 0) + _CLASSES_BEFORE)
+    return float(min(max(square**0.5, _NARROW), _WIDE))
 
 
 def _newton(likelihood: Likelihood, at: Fit, free: bool) -> Fit:
-    """Newton's method; a curvature that it is given serves for as long as that goes well.
+    """Newton's method; a curvature that it starts with serves for as long as that goes well.
 
     Args:
         likelihood: Of the sample.
         at: Where to start, with the curvature there if it is known.
-        free: Whether the spread is to be estimated.
+        free: Whether the spread is to be estimated, from the second point on.
     """
-    given, before, settled = at.curvature is not None, 0.0, _SETTLED * likelihood.classes
-    here = likelihood.at(at.x, "slope" if given else "full")
-    curvature = at.curvature if given else here.curvature
-    inverse = _inverse(curvature, at.precision)
+    fresh = at.curvature is None
+    curvature = np.empty(0) if at.curvature is None else at.curvature
+    best, before, length = np.inf, np.inf, 1.0
+    step, inverse = np.zeros_like(at.x), np.empty(0)
     for _ in range(_STEPS):
+        there = at._replace(x=at.x - length * step)
+        here = likelihood.at(there.x, "full" if fresh else "slope")
+        # so written that what is not finite fails; less than a millionth is rounding
+        if not _height(here, there) <= best + 1e-6 * abs(best) + _SETTLED:
+            fresh, length = True, length / 4
+            continue
+        if free and length == 1 and inverse.size:
+            there = _with_spread(there, _likeliest_spread(there, np.diag(inverse)))
+            free = abs(np.log(there.spread / at.spread)) > 0.1
+        if fresh:
+            curvature = here.curvature
+        at, best, length = there, _height(here, there), 1.0
+        if fresh or free or not inverse.size:
+            inverse = np.asarray(np.linalg.inv(curvature + np.diag(at.precision)))
         slope = here.slope + at.precision * at.x
         step = inverse @ slope
         decrement = float(slope @ step)  # in nats, of the whole sample
-        faster = min(decrement / before, 1) if before else 1
-        if decrement * faster < settled and not free:
-            return at._replace(x=_centred(at.x - step), curvature=None if given else curvature)
-        given, before = given and (faster < 0.5 or not before), decrement
-        height, whole = _height(here, at), True
-        while True:
-            there = at._replace(x=at.x - step)
-            here = likelihood.at(there.x, "slope" if given else "full")
-            # so written that what is not finite fails; less than a millionth is rounding
-            if _height(here, there) <= height + settled + 1e-6 * abs(height):
-                break
-            step, whole = step / 2, False
-        at = there
-        if not given:
-            curvature = here.curvature
-        if free and whole:
-            old = at.spread
-            at = _with_spread(at, _likeliest_spread(at, np.diag(inverse)))
-            free = abs(np.log(at.spread / old)) > 0.1
-        if not given or free:
-            inverse = _inverse(curvature, at.precision)
+        # what the step after this one would gain, if steps go on to shrink as they do
+        left = decrement * min(decrement / before, 1)
+        if left < _SETTLED * likelihood.classes and np.isfinite(before) and not free:
+            return at._replace(x=_centred(at.x - step), curvature=curvature if fresh else None)
+        fresh, before = fresh or decrement > before / 2, decrement
     raise EvidenceError(
         f"label prior: no estimate after {_STEPS} Newton steps; look for logits of very "
         "different sizes, or for labels that do not belong to them"
     )
-
-
-def _inverse(curvature: NDArray[np.float64], ridge: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.linalg.inv(curvature + np.diag(ridge))
 
 
 def _height(here: Point, at: Fit) -> float:
@@ -213,7 +207,7 @@ def cross_fit(likelihood: Likelihood, whole: Fit, seed: int, folds: int = 5) -> 
     """
     logits, labels = likelihood.logits, likelihood.labels
     fold = _stratified(labels, min(folds, len(labels)), seed)
-    alone = fit_temperature(likelihood)
+    alone = fit_temperature(likelihood).x
     size = len(labels)
     before, after = (Held(np.empty(size), np.empty(size, np.int64)) for _ in range(2))
     fits = []

@@ -217,8 +217,10 @@ def _curvature(predicted: Floats, second: list[Any]) -> NDArray[np.float64]:
     of_a, crossed, squares = second
     if squares.ndim == 1:
         return np.append(of_a, predicted - squares).astype(np.float64)
-    of_b = np.diag(predicted) - squares
-    return np.block([[of_a, -crossed], [-crossed[:, None], of_b]]).astype(np.float64)
+    matrix = np.empty((len(crossed) + 1, len(crossed) + 1))
+    matrix[0, 0], matrix[1:, 0], matrix[0, 1:] = of_a, -crossed, -crossed
+    matrix[1:, 1:] = np.diag(predicted) - squares
+    return matrix
 
 
 def _sum(parts: Iterable[Sequence[Any]]) -> list[Any]:

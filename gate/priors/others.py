@@ -94,7 +94,7 @@ def authors_solver(logits: Floats, labels: Labels, steps: int = 1000) -> NDArray
     n, classes = logits.shape
     f = np.asfortranarray(logits - logits.max(axis=1, keepdims=True))
     # the temperature stays: exponentials are taken once, and a step is two products with them
-    odds = np.exp(f * f.dtype.type(_confidence_matching_scale(f, labels)))
+    odds = np.exp(f * f.dtype.type(confidence_matching_scale(f, labels)))
     frequencies = np.bincount(labels, minlength=classes) / n
     rate = 1e-5 * (n / classes) / 50
     q, multiplier = np.full(classes, 1 / classes), 0.0
@@ -107,7 +107,7 @@ def authors_solver(logits: Floats, labels: Labels, steps: int = 1000) -> NDArray
     return np.asarray(q)
 
 
-def _confidence_matching_scale(f: Floats, labels: Labels) -> float:
+def confidence_matching_scale(f: Floats, labels: Labels) -> float:
     """Where mean confidence is accuracy; the largest of each row of f is 0."""
     hits = int((f.argmax(axis=1) == labels).sum())
     low, high = 1e-3, 1e3

@@ -19,9 +19,9 @@ _VAGUE = 10.0  # spread of b where the sample is silent: it keeps the curvature 
 
 
 class Uncertainty(NamedTuple):
-    """Bias-reduced log shares ``(K,)`` and their covariance, both up to a shift.
+    """Bias-reduced log shares ``(K,)``, up to a shift, and the covariance of them less their mean.
 
-    The covariance is ``(K, K)``, or, above ``DENSE`` classes, its diagonal ``(K,)``.
+    The covariance is ``(K, K)``, or, above ``DENSE`` classes, about its diagonal ``(K,)``.
     """
 
     log_shares: NDArray[np.float64]
@@ -52,16 +52,20 @@ def uncertainty(
     vague = np.append(at.precision[0], np.full(likelihood.classes, _VAGUE**-2))
     slope = (vague - at.precision) * x  # the log loss' own is -precision * x at the fit
     if at.curvature is None:
-        inverse = 1 / (likelihood.at(x, "diagonal").curvature + vague)
+        inverse = np.asarray(1 / (likelihood.at(x, "diagonal").curvature + vague))
         step = inverse * (slope - _slope_of_log_det(likelihood, x, inverse) / 2)
-        return Uncertainty(_log_shares(x - step, counts), np.maximum(inverse[1:] - 1 / counts, 0))
-    inverse = np.linalg.inv(at.curvature + np.diag(vague))
+        variance = np.maximum(inverse[1:] - 1 / counts, 0)
+        return Uncertainty(_log_shares(x - step, counts), np.asarray(variance))
+    inverse = np.asarray(np.linalg.inv(at.curvature + np.diag(vague)))
     step = inverse @ (slope - _slope_of_log_det(likelihood, x, inverse) / 2)
     if clusters is None:
         covariance = inverse[1:, 1:] - np.diag(1 / counts)
     else:
         covariance = inverse[1:] @ _scatter(likelihood, x, clusters) @ inverse[:, 1:]
-    return Uncertainty(_log_shares(x - step, counts), covariance)
+    covariance -= covariance.mean(axis=0)
+    return Uncertainty(
+        _log_shares(x - step, counts), covariance - covariance.mean(axis=1, keepdims=True)
+    )
 
 
 def _log_shares(x: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
