@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gate import priors
 from gate.errors import EvidenceError
 from gate.priors import joint, likelihood, uncertainty
-from gate.priors.joint import cross_fit, fit, with_curvature
+from gate.priors.joint import cross_fit, fit
 from gate.priors.likelihood import Likelihood
 from tests.planted import planted, total_variation
 
@@ -175,7 +175,7 @@ def test_repeated_samples_widen_the_errors_if_their_clusters_are_told() -> None:
 def test_errors_by_the_scores_agree_with_errors_by_the_curvature() -> None:
     of = planted(5, 400, 0, features=6)
     likelihood = Likelihood(of.logits, of.labels)
-    found = with_curvature(likelihood, fit(likelihood))
+    found = fit(likelihood)
 
     by_model, by_scores = (
         np.diag(uncertainty.uncertainty(likelihood, found, clusters).covariance)
@@ -225,6 +225,7 @@ def test_without_labels_the_prior_is_found_in_a_balanced_sample() -> None:
 def test_matrices_of_very_many_classes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     of = planted(10, 20, 0)
     monkeypatch.setattr("gate.priors.others.DENSE", 5)
+    monkeypatch.setattr(joint, "DENSE", 5)
     monkeypatch.setattr(uncertainty, "DENSE", 5)
 
     with pytest.raises(EvidenceError, match=r"10 classes; its \(K, K\) matrix is kept up to 5"):

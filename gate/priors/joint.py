@@ -14,10 +14,11 @@ from gate.errors import EvidenceError
 from gate.priors.likelihood import Floats, Held, Labels, Likelihood, Point
 
 DENSE = 2048  # classes up to which a (K, K) curvature is kept
-_NARROW, _WIDE = 0.01, 3.0  # spreads of b: about none; about a factor of 20 between classes
+_NARROW, WIDE = 0.01, 3.0  # spreads of b: about none; about a factor of 20 between classes
 _REACH = 30.0  # spread of the logits, in nats, that holds the temperature back on separable data
 _CLASSES_BEFORE = 2  # as many classes of spread 1 are taken as seen: ten alone say little of it
 _STEPS = 100
+_A_CLASS, _FEW = 8, 300  # samples that a fit is begun with: a class, and at least
 _SETTLED = 1e-3  # nats a class still to be gained: a twentieth of a standard error, squared, / 2
 
 
@@ -26,7 +27,7 @@ class Fit(NamedTuple):
 
     x: NDArray[np.float64]  # (K + 1,): a, then b, with mean 0
     precision: NDArray[np.float64]  # (K + 1,): the ridge on each
-    curvature: NDArray[np.float64] | None = None  # (K + 1, K + 1), without the ridge
+    curvature: NDArray[np.float64] | None = None  # (K + 1, K + 1), near x, without the ridge
 
     @property
     def spread(self) -> float:
@@ -47,15 +48,20 @@ def fit(likelihood: Likelihood, spread: float | None = None) -> Fit:
     Source:
         Alexandari et al. 2020, "bias-corrected temperature scaling"; for the spread, MacKay 1992.
     """
-    part = likelihood.part()
+    part = likelihood.part(few(likelihood.classes))
     if part is not likelihood:
         # few samples may be separable: a weak ridge would leave no curvature to go on with
-        start = with_curvature(part, fit(part, spread and min(spread, _WIDE)))
+        start = fit(part, spread and min(spread, WIDE))
         start = _with_spread(start, spread or start.spread)
         return _again(likelihood, start, likelihood.n / part.n, free=spread is None)
     start = _with_spread(fit_temperature(likelihood), spread or 1)
     search = _newton if likelihood.classes <= DENSE else _quasi_newton
     return search(likelihood, start, spread is None)
+
+
+def few(classes: int) -> int:
+    """Samples that are enough to begin with."""
+    return max(_FEW, _A_CLASS * classes)
 
 
 def _again(likelihood: Likelihood, start: Fit, times: float, *, free: bool) -> Fit:
@@ -71,7 +77,8 @@ def fit_temperature(likelihood: Likelihood) -> Fit:
     At the best scale a, mean logits under the posteriors are the labels' logits; both are below 0,
     the largest. The former falls about as a power of a: Newton's method in logarithms.
     """
-    part = likelihood.part()
+    part = likelihood.part(_FEW)
+    part.offset = likelihood.offset  # its own knows nothing of classes that are left out
     unit = part.unit()
     x = np.append(1 / unit, np.zeros(part.classes))
     ridge, right = (unit / _REACH) ** 2, part.right()
@@ -105,7 +112,7 @@ def _likeliest_spread(at: Fit, width: NDArray[np.float64]) -> float:
     b = at.x[1:]  # its mean is 0, up to rounding
     determined = (1 - at.precision * width)[1:].sum() - 1  # less the shift
     square = float(b @ b + _CLASSES_BEFORE) / (max(float(determined), 0) + _CLASSES_BEFORE)
-    return float(min(max(square**0.5, _NARROW), _WIDE))
+    return float(min(max(square**0.5, _NARROW), WIDE))
 
 
 def _newton(likelihood: Likelihood, at: Fit, free: bool) -> Fit:
@@ -141,7 +148,7 @@ def _newton(likelihood: Likelihood, at: Fit, free: bool) -> Fit:
         # what the step after this one would gain, if steps go on to shrink as they do
         left = decrement * min(decrement / before, 1)
         if left < _SETTLED * likelihood.classes and np.isfinite(before) and not free:
-            return at._replace(x=_centred(at.x - step), curvature=curvature if fresh else None)
+            return at._replace(x=_centred(at.x - step), curvature=curvature)
         fresh, before = fresh or decrement > before / 2, decrement
     raise EvidenceError(
         f"label prior: no estimate after {_STEPS} Newton steps; look for logits of very "
@@ -157,7 +164,8 @@ def _quasi_newton(likelihood: Likelihood, at: Fit, free: bool) -> Fit:
     """L-BFGS on x in units of its curvature; with a spread to be found, once roughly before."""
     from scipy.optimize import minimize
 
-    for tolerance in (1e-5, 1e-7) if free else (1e-7,):
+    settled = _SETTLED * likelihood.classes
+    for last in (False, True) if free else (True,):
         width = (likelihood.at(at.x, "diagonal").curvature + at.precision) ** -0.5
 
         def loss(
@@ -167,14 +175,16 @@ def _quasi_newton(likelihood: Likelihood, at: Fit, free: bool) -> Fit:
             here = likelihood.at(there.x)
             return _height(here, there), width * (here.slope + at.precision * there.x)
 
-        options = {"maxiter": _STEPS, "ftol": tolerance, "gtol": 1e-3}
+        # of the loss' own size, which is at most that of chance
+        tolerance = settled / (likelihood.n * np.log(likelihood.classes))
+        options = {"maxiter": _STEPS, "ftol": tolerance if last else 10 * tolerance, "gtol": 0}
         found = minimize(loss, at.x / width, jac=True, method="L-BFGS-B", options=options)
         at = at._replace(x=width * found.x)
-        if free and tolerance > 1e-7:
+        if not last:
             at = _with_spread(at, _likeliest_spread(at, width**2))
     # in these units a slope counts in standard errors; rounding may end the search before its own
     # criterion does
-    if not found.jac @ found.jac < 1e-3 * likelihood.classes:
+    if not found.jac @ found.jac < settled:
         raise EvidenceError(
             f"label prior: no estimate after {found.nit} L-BFGS steps ({found.message}); look for "
             "logits of very different sizes, or for labels that do not belong to them"
@@ -229,10 +239,3 @@ def _stratified(labels: Labels, folds: int, seed: int) -> Labels:
     fold = np.empty(len(labels), np.int64)
     fold[order] = np.arange(len(labels)) % folds
     return fold
-
-
-def with_curvature(likelihood: Likelihood, at: Fit) -> Fit:
-    """The fit with its curvature, unless there are more than ``DENSE`` classes."""
-    if at.curvature is not None or likelihood.classes > DENSE:
-        return at
-    return at._replace(curvature=likelihood.at(at.x, "full").curvature)

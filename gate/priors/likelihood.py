@@ -22,9 +22,8 @@ Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
 Order = Literal["slope", "diagonal", "full"]
 
-BLOCK = 1 << 19  # numbers in a block: a few of them fit a core's cache
+BLOCK = 1 << 18  # numbers in a block: a few of them fit a core's cache
 KEPT = 1 << 22  # numbers that are kept from pass to pass, as blocks in memory
-PART, FEW = 8, 300  # samples of a part: a class, and at least
 _THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
@@ -98,8 +97,8 @@ class Likelihood:
 
     def _read(self, span: slice, order: Literal["C", "F"] = "C") -> Block:
         rows = span if self.rows is None else self.rows[span]
-        f = np.array(self.logits[rows], self._dtype, order=order)
-        f -= f.max(axis=1, keepdims=True)
+        f = np.asarray(self.logits[rows], self._dtype)
+        f = np.subtract(f, f.max(axis=1, keepdims=True), order=order)
         y = self.labels[rows]
         return Block(f, y, f[np.arange(len(y)), y].sum(dtype=np.float64))
 
@@ -143,11 +142,14 @@ class Likelihood:
                 p = self.scores(f, x, self.offset)
                 np.exp(p, out=p)
                 total = p.sum(axis=1)
+                weight = 1 / total
+                mean = np.einsum("ij,ij->i", p, f) * weight
                 loss = np.log(total).sum(dtype=np.float64)
-                p /= total[:, None]
-                mean = (p * f).sum(axis=1)
-                sums = [loss, block.right, mean.sum(dtype=np.float64), p.sum(axis=0)]
-                return sums + _second(p, f - mean[:, None], order) if order != "slope" else sums
+                sums = [loss, block.right, mean.sum(dtype=np.float64), weight @ p]
+                if order == "slope":
+                    return sums
+                p *= weight[:, None]
+                return sums + _second(p, f - mean[:, None], order)
 
         loss, right, mean, predicted, *second = self.total(term)
         constant = self._constant(x, self.offset)
@@ -165,9 +167,11 @@ class Likelihood:
         p[each, y] -= 1
         return np.column_stack([of_a, -p])
 
-    def part(self) -> "Likelihood":
-        """A few samples of each class, in proportion, if the sample is much longer; else itself."""
-        few = max(FEW, PART * self.classes)
+    def part(self, few: int) -> "Likelihood":
+        """About so many samples, classes in proportion, if there are thrice as many; else itself.
+
+        A class of which there are too few is left out.
+        """
         if self.n <= 3 * few:
             return self
         rows = np.arange(self.n) if self.rows is None else self.rows

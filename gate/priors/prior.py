@@ -140,7 +140,7 @@ def estimate(
             f"label prior: {len(clusters)} cluster ids for {len(labels)} samples; give one each"
         )
     likelihood = Likelihood(logits, labels)
-    found = joint.with_curvature(likelihood, joint.fit(likelihood, spread))
+    found = joint.fit(likelihood, spread)
     if not found.x[0] > 0:
         raise EvidenceError(
             f"label prior: no estimate (temperature scale {found.x[0]:.3g}, which must be above "

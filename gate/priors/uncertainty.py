@@ -1,8 +1,8 @@
 """Log shares less the biases of ridge and small samples, and their covariance.
 
 The ridge makes an estimate better on the whole by drawing rare and frequent classes together, so
-an interval around it misses those at either end too often. One Newton step undoes the ridge to
-first order, and takes off the bias of maximum likelihood in small samples.
+an interval around it misses those at either end too often. Two Newton steps from the estimate take
+off the ridge, and the bias that maximum likelihood has in small samples.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.errors import EvidenceError
-from gate.priors.joint import DENSE, Fit
+from gate.priors.joint import DENSE, WIDE, Fit, few
 from gate.priors.likelihood import Block, Floats, Likelihood
 
 _VAGUE = 10.0  # spread of b where the sample is silent: it keeps the curvature invertible
@@ -31,45 +31,58 @@ class Uncertainty(NamedTuple):
 def uncertainty(
     likelihood: Likelihood, at: Fit, clusters: NDArray[np.int64] | None = None
 ) -> Uncertainty:
-    """One Newton step from the fit to the bias-reduced estimate, and that one's covariance.
+    """Two Newton steps from the fit to the bias-reduced estimate, and that one's covariance.
 
-    Firth's estimate is where the log loss less ``log det(H) / 2`` is least, H its curvature: the
-    step is ``H^-1`` times that slope. Class counts n are given, not drawn, which takes
-    ``diag(1 / n)`` from the covariance H^-1 of log shares, and ``-1 / (2 n)`` from their bias (the
-    variance and bias of log n, if it were drawn). With clusters, scores *within* classes, summed
-    by cluster, take the place of the model's: ``H^-1 S H^-1``.
+    The first goes to about where the weakest ridge would have it, the second to Firth's estimate,
+    where the log loss less ``log det(H) / 2`` is least, H its curvature. Class counts n are given,
+    not drawn, which takes ``diag(1 / n)`` from the covariance H^-1 of log shares, and
+    ``-1 / (2 n)`` from their bias (variance and bias of log n, if it were drawn). With clusters,
+    scores *within* classes, summed by cluster, take the place of the model's: ``H^-1 S H^-1``.
+
+    Above ``DENSE`` classes H is its diagonal, and there is no first step.
+
+    Raises:
+        EvidenceError: Clusters, and more than ``DENSE`` classes.
 
     Source:
         Firth 1993, section 3 (canonical link). Prentice and Pyke 1979, samples taken by label.
         Liang and Zeger 1986, for clusters.
     """
-    if clusters is not None and likelihood.classes > DENSE:
-        raise EvidenceError(
-            f"label prior: clusters with {likelihood.classes} classes; errors that respect "
-            f"clusters need a (K, K) matrix, which is kept up to {DENSE}; leave them out"
-        )
     x, counts = at.x, likelihood.counts
-    vague = np.append(at.precision[0], np.full(likelihood.classes, _VAGUE**-2))
-    slope = (vague - at.precision) * x  # the log loss' own is -precision * x at the fit
+    weak, none = (np.append(at.precision[0], np.full(len(counts), s**-2)) for s in (WIDE, _VAGUE))
     if at.curvature is None:
-        inverse = np.asarray(1 / (likelihood.at(x, "diagonal").curvature + vague))
-        step = inverse * (slope - _slope_of_log_det(likelihood, x, inverse) / 2)
+        if clusters is not None:
+            raise EvidenceError(
+                f"label prior: clusters with {len(counts)} classes; errors that respect clusters "
+                f"need a (K, K) matrix, which is kept up to {DENSE}; leave them out"
+            )
+        here = likelihood.at(x, "diagonal")
+        inverse = np.asarray(1 / (here.curvature + none))
+        step = inverse * _firth_slope(likelihood, x, here.slope + none * x, inverse)
         variance = np.maximum(inverse[1:] - 1 / counts, 0)
-        return Uncertainty(_log_shares(x - step, counts), np.asarray(variance))
-    inverse = np.asarray(np.linalg.inv(at.curvature + np.diag(vague)))
-    step = inverse @ (slope - _slope_of_log_det(likelihood, x, inverse) / 2)
+        return Uncertainty((x - step)[1:] + 1 / (2 * counts), np.asarray(variance))
+    # at the fit, the log loss' slope is -precision * x
+    x = x - np.linalg.solve(at.curvature + np.diag(weak), (weak - at.precision) * x)
+    here = likelihood.at(x, "full")
+    inverse = np.asarray(np.linalg.inv(here.curvature + np.diag(none)))
+    step = inverse @ _firth_slope(likelihood, x, here.slope + none * x, inverse)
     if clusters is None:
         covariance = inverse[1:, 1:] - np.diag(1 / counts)
     else:
         covariance = inverse[1:] @ _scatter(likelihood, x, clusters) @ inverse[:, 1:]
     covariance -= covariance.mean(axis=0)
-    return Uncertainty(
-        _log_shares(x - step, counts), covariance - covariance.mean(axis=1, keepdims=True)
-    )
+    covariance -= covariance.mean(axis=1, keepdims=True)
+    return Uncertainty((x - step)[1:] + 1 / (2 * counts), covariance)
 
 
-def _log_shares(x: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.asarray(x[1:] + 1 / (2 * counts))
+def _firth_slope(
+    likelihood: Likelihood,
+    x: NDArray[np.float64],
+    slope: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Slope of the log loss less ``log det(H) / 2``, from that of the log loss."""
+    return np.asarray(slope - _slope_of_log_det(likelihood, x, inverse) / 2)
 
 
 def _slope_of_log_det(
@@ -81,7 +94,7 @@ def _slope_of_log_det(
     this slope ``sum_k p_k l_k (z_k - m)``, where m is the mean of z under the posteriors p, and
     ``l_k = (z_k - m)' V (z_k - m)`` the squared length of ``z_k - m`` by the inverse curvature V.
     """
-    part = likelihood.part()
+    part = likelihood.part(few(likelihood.classes))
 
     def term(block: Block) -> Sequence[Any]:
         p = part.posteriors(block.logits, x, likelihood.offset)
