@@ -164,8 +164,7 @@ def _quasi_newton(likelihood: Likelihood, at: Fit, free: bool) -> Fit:
     """L-BFGS on x in units of its curvature; with a spread to be found, once roughly before."""
     from scipy.optimize import minimize
 
-    settled = _SETTLED * likelihood.classes
-    for last in (False, True) if free else (True,):
+    for tolerance in (1e-5, 1e-6) if free else (1e-6,):
         width = (likelihood.at(at.x, "diagonal").curvature + at.precision) ** -0.5
 
         def loss(
@@ -175,16 +174,14 @@ def _quasi_newton(likelihood: Likelihood, at: Fit, free: bool) -> Fit:
             here = likelihood.at(there.x)
             return _height(here, there), width * (here.slope + at.precision * there.x)
 
-        # of the loss' own size, which is at most that of chance
-        tolerance = settled / (likelihood.n * np.log(likelihood.classes))
-        options = {"maxiter": _STEPS, "ftol": tolerance if last else 10 * tolerance, "gtol": 0}
+        options = {"maxiter": _STEPS, "ftol": tolerance, "gtol": 0}
         found = minimize(loss, at.x / width, jac=True, method="L-BFGS-B", options=options)
         at = at._replace(x=width * found.x)
-        if not last:
+        if free and tolerance > 1e-6:
             at = _with_spread(at, _likeliest_spread(at, width**2))
     # in these units a slope counts in standard errors; rounding may end the search before its own
     # criterion does
-    if not found.jac @ found.jac < settled:
+    if not found.jac @ found.jac < _SETTLED * likelihood.classes:
         raise EvidenceError(
             f"label prior: no estimate after {found.nit} L-BFGS steps ({found.message}); look for "
             "logits of very different sizes, or for labels that do not belong to them"
