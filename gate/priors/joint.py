@@ -19,7 +19,7 @@ _REACH = 30.0  # spread of the logits, in nats, that holds the temperature back 
 _CLASSES_BEFORE = 2  # as many classes of spread 1 are taken as seen: ten alone say little of it
 _STEPS = 100
 _A_CLASS, _FEW = 8, 300  # samples that a fit is begun with: a class, and at least
-_SETTLED = 1e-3  # nats a class still to be gained: a twentieth of a standard error, squared, / 2
+_SETTLED = 1e-3  # nats a class still to be gained: half of (a twentieth of a standard error)^2
 
 
 class Fit(NamedTuple):
@@ -84,7 +84,8 @@ def fit_temperature(likelihood: Likelihood) -> Fit:
     ridge, right = (unit / _REACH) ** 2, part.right()
     for _ in range(_STEPS):
         here = part.at(x, "diagonal")
-        mean, wanted = -(here.slope[0] + right), ridge * x[0] - right
+        mean = max(-(here.slope[0] + right), np.finfo(np.float32).tiny)  # rounded to 0, it may be
+        wanted = ridge * x[0] - right
         step = np.log(mean / wanted) / (x[0] * (here.curvature[0] / mean + ridge / wanted))
         x[0] *= np.exp(np.clip(step, -2, 2))
         if abs(step) < 0.1:  # the next is about its square
@@ -107,7 +108,7 @@ def _likeliest_spread(at: Fit, width: NDArray[np.float64]) -> float:
         width: Variance ``(K + 1,)`` of x a posteriori.
 
     Source:
-        MacKay 1992, equation 4.11 for the effective number of parameters, and 4.9.
+        MacKay 1992, "Bayesian interpolation": the number of well-determined parameters.
     """
     b = at.x[1:]  # its mean is 0, up to rounding
     determined = (1 - at.precision * width)[1:].sum() - 1  # less the shift

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gate.stats import Interval
 
 _Z = 1.959964  # a 95 % interval of a normal estimate
+_TINY = 1e-12  # shares below are as good as 0
 _ROWS = 4096
 
 
@@ -49,27 +50,26 @@ class Prior:
 
     @property
     def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """95 % intervals of the shares, and wide enough to hold the estimates.
+        """95 % intervals of the shares, wide enough to hold the estimates too.
 
-        They are normal in the log odds of a class against all others. Where log shares b vary, so
-        do the others' summed odds, which on the average are larger by half their variance under
-        the others' shares r: ``(sum r_j V_jj - r' V r) / 2``.
+        They are normal in the log odds of a class against all others. As log shares err, the
+        others' summed odds are too large on the average: in logarithms by half the variance of
+        log shares under the others' own shares r, ``(sum r_j V_jj - r' V r) / 2``, and in what
+        holds to second order, by no more than a standard error.
 
         Source:
-            Cox and Snell 1968, equation 20, the bias of a function to second order.
+            Cox and Snell 1968, for the bias of a function to second order.
         """
         logs = np.log(self.shares) if self.bias_reduced is None else self.bias_reduced
         q = np.exp(logs - logs.max())
         q /= q.sum()
-        rest = np.maximum(1 - q, 1e-12)
+        rest = np.maximum(1 - q, _TINY)
         own, mixed = self._moments(q)
-        variance = np.maximum(own - 2 * mixed + q @ mixed, 0) / rest**2
-        among_others = (q @ own - q * own) / rest - (
-            q @ mixed - 2 * q * mixed + q**2 * own
-        ) / rest**2
-        odds = np.log(np.maximum(q, 1e-12) / rest) + among_others / 2
-        reach = _Z * np.sqrt(variance)
-        low, high = (np.exp(-np.logaddexp(0, -each)) for each in (odds - reach, odds + reach))
+        error = np.sqrt(np.maximum(own - 2 * mixed + q @ mixed, 0)) / rest
+        others = (q @ own - q * own) / rest
+        others -= (q @ mixed - 2 * q * mixed + q**2 * own) / rest**2
+        odds = np.log(np.maximum(q, _TINY) / rest) + np.minimum(others / 2, error)
+        low, high = (np.exp(-np.logaddexp(0, -odds - z * error)) for z in (-_Z, _Z))
         return np.minimum(low, self.shares), np.maximum(high, self.shares)
 
     def _moments(self, q: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from gate.priors import Prior
     from gate.trial import Trial
 
-_Z = 1.959964  # a 95 % interval of a normal estimate
-
 
 class LabelPrior(Value):
     """Which tasks to measure; unless some are named, all with a head on frozen features."""
@@ -41,9 +39,8 @@ def measure(trial: "Trial", settings: LabelPrior) -> Iterator[Measurement]:
             continue
         prior, head = calibrate(trial, task)
         train, test = trial.split(str(task.train)), trial.split(task.test)
-        for label, share, error in zip(train.classes, prior.shares, prior.errors, strict=True):
-            value, reach = float(share), _Z * float(error)
-            bounds = stats.Interval(value, max(value - reach, 0.0), min(value + reach, 1.0))
+        for label, *share in zip(train.classes, prior.shares, *prior.bounds, strict=True):
+            bounds = stats.Interval(*map(float, share))
             yield Measurement.of(
                 "label_prior", bounds, len(train), "fraction", task=name, **{"class": label}
             )
