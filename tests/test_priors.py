@@ -225,6 +225,16 @@ def test_logits_that_say_nothing_leave_the_counts_and_no_doubt() -> None:
     np.testing.assert_allclose(found, 0, atol=5e-3)  # 1 / counts are 0.25 to 0.025
 
 
+def test_nor_do_they_where_only_the_diagonal_is_known() -> None:
+    labels = np.repeat(np.arange(40), 5)
+    logits = np.random.default_rng(0).normal(size=(200, 40)) * 1e-6
+    at = joint.Fit(np.append(1.0, np.zeros(40)), np.full(41, 1e-4))
+
+    _, found = uncertainty.uncertainty(Likelihood(logits, labels), at)
+
+    assert (found < 0.1 / 5).all()
+
+
 @pytest.mark.parametrize("diagonal", [False, True])
 def test_the_slope_of_the_log_determinant_is_that_of_differences(diagonal: bool) -> None:
     of = planted(4, 20, 0, features=4)
@@ -240,6 +250,48 @@ def test_the_slope_of_the_log_determinant_is_that_of_differences(diagonal: bool)
         ends = [likelihood.at(x + side * unit, "full").curvature for side in (1, -1)]
         expected = np.trace(inverse @ (ends[0] - ends[1])) / (2 * step)
         assert found[k] == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+def test_the_slope_of_a_long_sample_is_by_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = planted(10, 400, 0, features=4)
+    likelihood, x = Likelihood(of.logits, of.labels), np.append(1.0, np.log(of.shares))
+    inverse = np.asarray(np.linalg.pinv(likelihood.at(x, "full").curvature))
+
+    by_part = uncertainty._slope_of_log_det(likelihood, x, inverse)
+    monkeypatch.setattr(uncertainty, "few", lambda _: 4000)
+    by_all = uncertainty._slope_of_log_det(likelihood, x, inverse)
+
+    np.testing.assert_allclose(by_part, by_all, atol=0.3 * np.abs(by_all).max())
+
+
+def test_the_spread_counts_what_the_sample_determines() -> None:
+    at = joint.Fit(np.array([1.0, 1, -1, 0]), np.ones(4))
+
+    # sums of squares: 2, and 2 of the classes before; of 3 classes, 2 are free, or none is
+    assert joint._likeliest_spread(at, np.zeros(4)) == pytest.approx((4 / (2 + 2)) ** 0.5)
+    assert joint._likeliest_spread(at, np.ones(4)) == pytest.approx((4 / (0 + 2)) ** 0.5)
+
+
+def test_classes_that_a_part_leaves_out_count_in_the_temperature() -> None:
+    of = planted(1000, 4, 0, features=8, ratio=1)
+    whole = Likelihood(of.logits, of.labels)
+
+    found = joint.fit_temperature(whole).x
+
+    assert (whole.part(300).counts == 0).any()
+    assert found[0] == pytest.approx(1, abs=0.1)
+
+
+def test_a_class_of_one_sample_is_in_no_fit_without_it() -> None:
+    of = planted(4, 30, 0, features=4)
+    kept = np.flatnonzero((of.labels > 0) | (np.arange(120) == 0))
+
+    found = priors.estimate(of.logits[kept], of.labels[kept])
+
+    assert found.cross_fit is not None
+    without = found.cross_fit.fits.fits[found.cross_fit.fits.folds[0]]
+    assert np.isfinite(without.x).all()
+    assert np.isfinite(found.cross_fit.log_loss_gain).all()
 
 
 def test_the_temperature_alone_is_where_the_loss_is_least() -> None:

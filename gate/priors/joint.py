@@ -50,10 +50,7 @@ def fit(likelihood: Likelihood, spread: float | None = None) -> Fit:
     """
     part = likelihood.part(few(likelihood.classes))
     if part is not likelihood:
-        # few samples may be separable: a weak ridge would leave no curvature to go on with
-        start = fit(part, spread and min(spread, WIDE))
-        start = _with_spread(start, spread or start.spread)
-        return _again(likelihood, start, likelihood.n / part.n, free=spread is None)
+        return _again(likelihood, fit(part, spread), likelihood.n / part.n, free=spread is None)
     start = _with_spread(fit_temperature(likelihood), spread or 1)
     search = _newton if likelihood.classes <= DENSE else _quasi_newton
     return search(likelihood, start, spread is None)

@@ -90,7 +90,7 @@ class Likelihood:
             self.offset = np.log(self.counts / self.n)
         self._dtype = np.result_type(logits.dtype, np.float32)
         size = max(1, BLOCK // self.classes)
-        self._spans = [slice(at, min(at + size, self.n)) for at in range(0, self.n, size)]
+        self._spans = [slice(at, at + size) for at in range(0, self.n, size)]
         small = self.n * self.classes <= KEPT
         # column by column: along rows of few classes numpy is slow
         self._kept = [self._read(span, "F") for span in self._spans] if small else None

@@ -62,7 +62,7 @@ def uncertainty(
         variance = np.maximum(inverse[1:] - 1 / counts, 0)
         return Uncertainty((x - step)[1:] + 1 / (2 * counts), np.asarray(variance))
     # at the fit, the log loss' slope is -precision * x
-    x = x - np.linalg.solve(at.curvature + np.diag(weak), (weak - at.precision) * x)
+    pass
     here = likelihood.at(x, "full")
     inverse = np.asarray(np.linalg.inv(here.curvature + np.diag(none)))
     step = inverse @ _firth_slope(likelihood, x, here.slope + none * x, inverse)
