@@ -23,6 +23,7 @@ def planted(
     ratio: float = 50,
     features: int = 16,
     distance: float = 1.0,
+    largest: float | None = None,
 ) -> Planted:
     """A balanced sample; shares fall geometrically by ``ratio``, in an order of their own.
 
@@ -33,9 +34,12 @@ def planted(
         ratio: Largest share over smallest.
         features: Dimensions of the Gaussians, of unit covariance.
         distance: Standard deviation of the centres in each dimension.
+        largest: Share of one class, if all others have the same.
     """
     rng = np.random.default_rng(seed)
     shares = ratio ** (-np.arange(classes) / (classes - 1))
+    if largest is not None:
+        shares = np.append(largest, np.full(classes - 1, (1 - largest) / (classes - 1)))
     shares = rng.permutation(shares / shares.sum())
     centres = (rng.normal(size=(classes, features)) * distance).astype(np.float32)
     labels = np.repeat(np.arange(classes), each)

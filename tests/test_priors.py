@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from gate import priors
 from gate.errors import EvidenceError
-from gate.priors import joint, likelihood
-from gate.priors.joint import covariance, cross_fit, fit, with_curvature
+from gate.priors import joint, likelihood, uncertainty
+from gate.priors.joint import cross_fit, fit
 from gate.priors.likelihood import Likelihood
 from tests.planted import planted, total_variation
 
@@ -119,7 +119,6 @@ def test_blocks_give_what_the_whole_gives(limit: str, monkeypatch: pytest.Monkey
     blocks = Likelihood(of.logits, of.labels).at(x, "full")
 
     assert blocks.loss == pytest.approx(whole.loss, rel=1e-4)
-    assert blocks.hits == whole.hits
     np.testing.assert_allclose(blocks.slope, whole.slope, rtol=1e-4, atol=1e-2)
     np.testing.assert_allclose(blocks.curvature, whole.curvature, rtol=1e-4, atol=1e-2)
 
@@ -143,7 +142,6 @@ def test_many_classes_are_fitted_as_few_are(monkeypatch: pytest.MonkeyPatch) -> 
     of = planted(20, 50, 0)
     expected = priors.estimate(of.logits, of.labels)
 
-    monkeypatch.setattr(joint, "NEWTON", 5)
     monkeypatch.setattr(joint, "DENSE", 5)
     found = priors.estimate(of.logits, of.labels)
 
@@ -162,6 +160,193 @@ def test_intervals_hold_the_truth_in_95_of_100_cases() -> None:
     assert 0.92 <= np.mean(held) <= 0.98
 
 
+def test_intervals_hold_rare_and_frequent_classes_alike_at_few_samples() -> None:
+    held = []
+    for seed in range(200):
+        of = planted(10, 32, seed)
+        found = priors.estimate(of.logits, of.labels, folds=0)
+        low, high = found.bounds
+        assert (low <= found.shares).all()
+        assert (found.shares <= high).all()
+        held.append(((low <= of.shares) & (of.shares <= high))[np.argsort(of.shares)])
+    assert 0.93 <= np.mean(held) <= 0.97
+    assert np.mean(held, axis=0).min() > 0.9
+
+
+def test_intervals_hold_a_dominant_class() -> None:
+    held = []
+    for seed in range(60):
+        of = planted(50, 30, seed, largest=0.3, distance=0.7)
+        low, high = priors.estimate(of.logits, of.labels, folds=0).bounds
+        held.append(low[of.shares.argmax()] <= 0.3 <= high[of.shares.argmax()])
+    assert np.mean(held) > 0.85
+
+
+def test_intervals_are_normal_in_log_odds() -> None:
+    two = priors.Prior(np.array([0.8, 0.2]), np.diag([0.3, 0.06]), 1.0)
+    three = priors.Prior(np.array([0.5, 0.3, 0.2]), np.diag([0.0, 0.1, 0.0]), 1.0)
+
+    odds = [low / (1 - low) for low in (two.bounds[0][0], two.bounds[1][0])]
+    low, high = three.bounds[0][0], three.bounds[1][0]
+
+    np.testing.assert_allclose(odds, 4 * np.exp([-1.96 * 0.6, 1.96 * 0.6]), rtol=1e-3)
+    # of the others, which are as frequent, 0.6 have variance 0.1: sd 0.6 sqrt(0.1), mean 0.24 of it
+    reach, shift = 1.96 * 0.6 * 0.1**0.5, 0.5 * 0.24 * 0.1
+    np.testing.assert_allclose(np.log(low / (1 - low)), shift - reach, rtol=1e-3)
+    np.testing.assert_allclose(np.log(high / (1 - high)), shift + reach, rtol=1e-3)
+
+
+def test_bias_reduced_log_shares_are_off_by_less_than_the_shares() -> None:
+    errors: dict[str, list[np.ndarray]] = {"ridge": [], "bias reduced": []}
+    for seed in range(100):
+        of = planted(5, 100, seed, features=8)
+        found = priors.estimate(of.logits, of.labels, folds=0)
+        order = np.argsort(of.shares)
+        assert found.bias_reduced is not None
+        for name, logs in (("ridge", np.log(found.shares)), ("bias reduced", found.bias_reduced)):
+            off = (logs - np.log(of.shares))[order]
+            errors[name].append(off - off.mean())
+    bias = {name: np.abs(np.mean(each, axis=0)).max() for name, each in errors.items()}
+    assert bias["bias reduced"] < 0.06
+    assert bias["ridge"] > 3 * bias["bias reduced"]
+
+
+def test_logits_that_say_nothing_leave_the_counts_and_no_doubt() -> None:
+    labels = np.repeat(np.arange(3), [40, 20, 4])
+    logits = np.random.default_rng(0).normal(size=(64, 3)) * 1e-6
+    likelihood = Likelihood(logits, labels)
+    start = joint.Fit(np.array([1.0, 0, 0, 0]), np.full(4, 1e-4))
+    at = start._replace(curvature=likelihood.at(start.x, "full").curvature)
+
+    logs, found = uncertainty.uncertainty(likelihood, at)
+
+    # q is uniform whatever the counts: the model has nothing else to explain them by
+    np.testing.assert_allclose(logs - logs.mean(), 0, atol=2e-3)
+    np.testing.assert_allclose(found, 0, atol=5e-3)  # 1 / counts are 0.25 to 0.025
+
+
+def test_nor_do_they_where_only_the_diagonal_is_known() -> None:
+    labels = np.repeat(np.arange(40), 5)
+    logits = np.random.default_rng(0).normal(size=(200, 40)) * 1e-6
+    at = joint.Fit(np.append(1.0, np.zeros(40)), np.full(41, 1e-4))
+
+    _, found = uncertainty.uncertainty(Likelihood(logits, labels), at)
+
+    assert (found < 0.1 / 5).all()
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_the_slope_of_the_log_determinant_is_that_of_differences(diagonal: bool) -> None:
+    of = planted(4, 20, 0, features=4)
+    likelihood = Likelihood(of.logits.astype(np.float64), of.labels)
+    x, step = np.array([0.7, 0.5, -0.2, 0.1, -0.4]), 1e-5
+    root = np.random.default_rng(0).normal(size=(5, 5))
+    inverse = np.diag(root[0] ** 2) if diagonal else root @ root.T
+
+    given = np.diag(inverse) if diagonal else inverse
+    found = uncertainty._slope_of_log_det(likelihood, x, given)
+
+    for k, unit in enumerate(np.eye(5) * step):
+        ends = [likelihood.at(x + side * unit, "full").curvature for side in (1, -1)]
+        expected = np.trace(inverse @ (ends[0] - ends[1])) / (2 * step)
+        assert found[k] == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+def test_the_slope_of_a_long_sample_is_by_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = planted(10, 400, 0, features=4)
+    likelihood, x = Likelihood(of.logits, of.labels), np.append(1.0, np.log(of.shares))
+    inverse = np.asarray(np.linalg.pinv(likelihood.at(x, "full").curvature))
+
+    by_part = uncertainty._slope_of_log_det(likelihood, x, inverse)
+    monkeypatch.setattr(uncertainty, "few", lambda _: 4000)
+    by_all = uncertainty._slope_of_log_det(likelihood, x, inverse)
+
+    np.testing.assert_allclose(by_part, by_all, atol=0.3 * np.abs(by_all).max())
+
+
+def test_the_spread_counts_what_the_sample_determines() -> None:
+    at = joint.Fit(np.array([1.0, 1, -1, 0]), np.ones(4))
+
+    # sums of squares: 2, and 2 of the classes before; of 3 classes, 2 are free, or none is
+    assert joint._likeliest_spread(at, np.zeros(4)) == pytest.approx((4 / (2 + 2)) ** 0.5)
+    assert joint._likeliest_spread(at, np.ones(4)) == pytest.approx((4 / (0 + 2)) ** 0.5)
+
+
+def test_classes_that_a_part_leaves_out_count_in_the_temperature() -> None:
+    of = planted(1000, 4, 0, features=8, ratio=1)
+    whole = Likelihood(of.logits, of.labels)
+
+    found = joint.fit_temperature(whole).x
+
+    assert (whole.part(300).counts == 0).any()
+    assert found[0] == pytest.approx(1, abs=0.1)
+
+
+def test_a_class_of_one_sample_is_in_no_fit_without_it() -> None:
+    of = planted(4, 30, 0, features=4)
+    kept = np.flatnonzero((of.labels > 0) | (np.arange(120) == 0))
+
+    found = priors.estimate(of.logits[kept], of.labels[kept])
+
+    assert found.cross_fit is not None
+    without = found.cross_fit.fits.fits[found.cross_fit.fits.folds[0]]
+    assert np.isfinite(without.x).all()
+    assert np.isfinite(found.cross_fit.log_loss_gain).all()
+
+
+def test_the_temperature_alone_is_where_the_loss_is_least() -> None:
+    of = planted(10, 40, 0)
+    likelihood = Likelihood(of.logits * np.float32(7), of.labels)
+
+    found = joint.fit_temperature(likelihood).x
+
+    assert found[1:].tolist() == [0] * 10
+    for factor in (0.9, 1.1):
+        assert likelihood.at(found * factor).loss > likelihood.at(found).loss
+
+
+@pytest.mark.parametrize("times", [1e-6, 0.2, 30.0])
+def test_a_curvature_that_misleads_is_given_up(times: float) -> None:
+    of = planted(10, 40, 0)
+    likelihood = Likelihood(of.logits, of.labels)
+    expected = fit(likelihood, 1.0)
+    away = expected._replace(x=expected.x + 0.5 * np.sin(np.arange(11)))
+
+    found = joint._again(likelihood, away, times, free=False)
+
+    np.testing.assert_allclose(found.x, expected.x, atol=0.03)
+
+
+def test_a_long_sample_is_fitted_though_its_part_is_almost_separable() -> None:
+    of = planted(10, 200, 20)
+    whole = Likelihood(of.logits, of.labels)
+
+    found = fit(whole, 1e3)
+
+    assert np.ptp(fit(whole.part(300), 1e3).x[1:]) > 10 > np.ptp(found.x[1:])
+    slope = whole.at(found.x).slope
+    assert slope @ np.linalg.pinv(whole.at(found.x, "full").curvature) @ slope < 0.05
+
+
+def test_a_part_keeps_the_classes_in_proportion() -> None:
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(3), [700, 200, 100]))
+    whole = Likelihood(np.eye(3)[labels], labels)
+
+    assert whole.part(100).counts.tolist() == [70, 20, 10]
+    assert whole.part(400) is whole
+
+
+def test_the_authors_solver_takes_their_steps() -> None:
+    from tests.benchmarks.priors import authors_step_by_step
+
+    of = planted(10, 20, 0)
+
+    found = priors.authors_solver(of.logits, of.labels, steps=50)
+
+    np.testing.assert_allclose(found, authors_step_by_step(of, steps=50), rtol=1e-4)
+    assert np.ptp(found) > 0
+
+
 def test_repeated_samples_widen_the_errors_if_their_clusters_are_told() -> None:
     of = planted(5, 60, 0, features=6)
     f, labels = np.repeat(of.logits, 4, axis=0), np.repeat(of.labels, 4)
@@ -177,10 +362,11 @@ def test_repeated_samples_widen_the_errors_if_their_clusters_are_told() -> None:
 def test_errors_by_the_scores_agree_with_errors_by_the_curvature() -> None:
     of = planted(5, 400, 0, features=6)
     likelihood = Likelihood(of.logits, of.labels)
-    found = with_curvature(likelihood, fit(likelihood))
+    found = fit(likelihood)
 
     by_model, by_scores = (
-        np.diag(covariance(likelihood, found, clusters)) for clusters in (None, np.arange(2000))
+        np.diag(uncertainty.uncertainty(likelihood, found, clusters).covariance)
+        for clusters in (None, np.arange(2000))
     )
 
     assert np.median(by_scores / by_model) == pytest.approx(1, abs=0.2)
@@ -193,6 +379,8 @@ def test_separable_samples_are_named_so() -> None:
 
     assert found.separable
     assert np.isfinite(found.errors).all()
+    assert (found.bounds[0] < 0.01).all()
+    assert (found.bounds[1] > 0.99).all()
     assert not priors.estimate(*planted(10, 100, 0)[:2]).separable
 
 
@@ -227,6 +415,7 @@ def test_matrices_of_very_many_classes_are_refused(monkeypatch: pytest.MonkeyPat
     of = planted(10, 20, 0)
     monkeypatch.setattr("gate.priors.others.DENSE", 5)
     monkeypatch.setattr(joint, "DENSE", 5)
+    monkeypatch.setattr(uncertainty, "DENSE", 5)
 
     with pytest.raises(EvidenceError, match=r"10 classes; its \(K, K\) matrix is kept up to 5"):
         priors.eigenvector(of.logits, of.labels)

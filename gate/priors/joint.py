@@ -1,4 +1,4 @@
-"""Temperature and label prior together: ridge, cross-fitting, standard errors.
+"""Temperature and label prior together: ridge, and cross-fit.
 
 The ridge on b is a normal prior, whose spread is itself estimated, by marginal likelihood: no
 sample is spared for it (``tests/benchmarks/priors.py`` holds it against cross-validation).
@@ -11,16 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.errors import EvidenceError
-from gate.priors.likelihood import KEPT, Floats, Held, Labels, Likelihood
+from gate.priors.likelihood import Floats, Held, Labels, Likelihood, Point
 
-NEWTON = 256  # classes up to which a step solves with the whole curvature
-DENSE = 2048  # classes up to which standard errors do
-_NARROW, _WIDE = 0.01, 3.0  # spreads of b: about none; about a factor of 20 between classes
+DENSE = 2048  # classes up to which a (K, K) curvature is kept
+_NARROW, WIDE = 0.01, 3.0  # spreads of b: about none; about a factor of 20 between classes
 _REACH = 30.0  # spread of the logits, in nats, that holds the temperature back on separable data
 _CLASSES_BEFORE = 2  # as many classes of spread 1 are taken as seen: ten alone say little of it
 _STEPS = 100
-_PART, _FEW = 8, 300  # samples of the part that is fitted first: a class, and at least
-_SETTLED = 1e-5  # nats a class to be gained still: less than a hundredth of a standard error
+_A_CLASS, _FEW = 8, 300  # samples that a fit is begun with: a class, and at least
+_SETTLED = 1e-3  # nats a class still to be gained: half of (a twentieth of a standard error)^2
 
 
 class Fit(NamedTuple):
@@ -28,8 +27,7 @@ class Fit(NamedTuple):
 
     x: NDArray[np.float64]  # (K + 1,): a, then b, with mean 0
     precision: NDArray[np.float64]  # (K + 1,): the ridge on each
-    hits: int  # samples of the fit that are classified rightly
-    curvature: NDArray[np.float64] | None = None  # (K + 1, K + 1), without the ridge
+    curvature: NDArray[np.float64] | None = None  # (K + 1, K + 1), near x, without the ridge
 
     @property
     def spread(self) -> float:
@@ -50,15 +48,17 @@ def fit(likelihood: Likelihood, spread: float | None = None) -> Fit:
     Source:
         Alexandari et al. 2020, "bias-corrected temperature scaling"; for the spread, MacKay 1992.
     """
-    few = max(_FEW, _PART * likelihood.classes)
-    if likelihood.n > 3 * few:
-        part = likelihood.part(few)
-        start = with_curvature(part, fit(part, spread))
-        return _again(likelihood, start, likelihood.n / part.n, free=not spread)
-    start = fit_temperature(likelihood)
-    start = start._replace(precision=_ridge(start, spread or 1))
-    search = _newton if likelihood.classes <= NEWTON else _quasi_newton
-    return search(likelihood, start, not spread)
+    part = likelihood.part(few(likelihood.classes))
+    if part is not likelihood:
+        return _again(likelihood, fit(part, spread), likelihood.n / part.n, free=spread is None)
+    start = _with_spread(fit_temperature(likelihood), spread or 1)
+    search = _newton if likelihood.classes <= DENSE else _quasi_newton
+    return search(likelihood, start, spread is None)
+
+
+def few(classes: int) -> int:
+    """Samples that are enough to begin with."""
+    return max(_FEW, _A_CLASS * classes)
 
 
 def _again(likelihood: Likelihood, start: Fit, times: float, *, free: bool) -> Fit:
@@ -69,106 +69,122 @@ def _again(likelihood: Likelihood, start: Fit, times: float, *, free: bool) -> F
 
 
 def fit_temperature(likelihood: Likelihood) -> Fit:
-    """The temperature scale alone, b = 0; on part of the sample where it is long."""
-    few = max(_FEW, _PART * likelihood.classes)
-    if likelihood.n > 3 * few:
-        likelihood = likelihood.part(few)
-    unit = likelihood.unit()
-    x = np.append(1 / unit, np.zeros(likelihood.classes))
-    ridge = (unit / _REACH) ** 2
+    """The temperature scale alone, b = 0; on part of the sample where it is long.
+
+    At the best scale a, mean logits under the posteriors are the labels' logits; both are below 0,
+    the largest. The former falls about as a power of a: Newton's method in logarithms.
+    """
+    part = likelihood.part(_FEW)
+    part.offset = likelihood.offset  # its own knows nothing of classes that are left out
+    unit = part.unit()
+    x = np.append(1 / unit, np.zeros(part.classes))
+    ridge, right = (unit / _REACH) ** 2, part.right()
     for _ in range(_STEPS):
-        here = likelihood.at(x, "diagonal")
-        step = (here.slope[0] + ridge * x[0]) / (here.curvature[0] + ridge)
-        # a step to where the curvature vanishes would not come back
-        x[0] -= np.clip(step, -2 * abs(x[0]), 2 * abs(x[0]))
-        if abs(step) < 0.03 * abs(x[0]) or x[0] <= 0:
+        here = part.at(x, "diagonal")
+        mean = max(-(here.slope[0] + right), np.finfo(np.float32).tiny)  # rounded to 0, it may be
+        wanted = ridge * x[0] - right
+        step = np.log(mean / wanted) / (x[0] * (here.curvature[0] / mean + ridge / wanted))
+        x[0] *= np.exp(np.clip(step, -2, 2))
+        if abs(step) < 0.1:  # the next is about its square
             break
-    return Fit(x, np.append(ridge, np.full(likelihood.classes, _NARROW**-2)), here.hits)
+    return _with_spread(Fit(x, np.full(len(x), ridge)), _NARROW)
 
 
-def _ridge(of: Fit, spread: float) -> NDArray[np.float64]:
-    return np.append(of.precision[0], np.full(len(of.x) - 1, spread**-2))
+def _with_spread(of: Fit, spread: float) -> Fit:
+    """The fit with the ridge on b that follows from that spread."""
+    return of._replace(precision=np.append(of.precision[0], np.full(len(of.x) - 1, spread**-2)))
 
 
-def _respread(x: NDArray[np.float64], determined: float) -> float:
-    """Spread of b that is most likely, given in how many directions the sample determines b."""
-    b = x[1:] - x[1:].mean()
-    known = float(b @ b) + _CLASSES_BEFORE
-    return float(
-        np.clip(np.sqrt(known / (max(determined - 1, 0) + _CLASSES_BEFORE)), _NARROW, _WIDE)
-    )
+def _likeliest_spread(at: Fit, width: NDArray[np.float64]) -> float:
+    """Spread of b at which its marginal likelihood is highest, by one fixed-point step.
+
+    A class counts as far as the sample, and not the ridge, determines its b.
+
+    Args:
+        at: The fit so far.
+        width: Variance ``(K + 1,)`` of x a posteriori.
+
+    Source:
+        MacKay 1992, "Bayesian interpolation": the number of well-determined parameters.
+    """
+    b = at.x[1:]  # its mean is 0, up to rounding
+    determined = (1 - at.precision * width)[1:].sum() - 1  # less the shift
+    square = float(b @ b + _CLASSES_BEFORE) / (max(float(determined), 0) + _CLASSES_BEFORE)
+    return float(min(max(square**0.5, _NARROW), WIDE))
 
 
-def _newton(likelihood: Likelihood, start: Fit, free: bool) -> Fit:
-    """Newton's method; while that goes well, it keeps the curvature that it has."""
-    x, precision = start.x, start.precision
-    near, before = start.curvature is not None, float("inf")
-    settled = _SETTLED * likelihood.classes
-    patience = min(likelihood.classes / 1000, 0.5)  # a new one costs more, the more classes
-    here = likelihood.at(x, "slope" if near else "full")
-    curvature = here.curvature if start.curvature is None else start.curvature
-    inverse = np.linalg.inv(curvature + np.diag(precision))
+def _newton(likelihood: Likelihood, at: Fit, free: bool) -> Fit:
+    """Newton's method; a curvature that it starts with serves for as long as that goes well.
+
+    Args:
+        likelihood: Of the sample.
+        at: Where to start, with the curvature there if it is known.
+        free: Whether the spread is to be estimated, from the second point on.
+    """
+    fresh = at.curvature is None
+    curvature = np.empty(0) if at.curvature is None else at.curvature
+    best, before, length = np.inf, np.inf, 1.0
+    step, inverse = np.zeros_like(at.x), np.empty(0)
     for _ in range(_STEPS):
-        slope = here.slope + precision * x
+        there = at._replace(x=at.x - length * step)
+        here = likelihood.at(there.x, "full" if fresh else "slope")
+        # so written that what is not finite fails; less than a millionth is rounding
+        if not _height(here, there) <= best + 1e-6 * abs(best) + _SETTLED:
+            fresh, length = True, length / 4
+            continue
+        if free and length == 1 and inverse.size:
+            there = _with_spread(there, _likeliest_spread(there, np.diag(inverse)))
+            free = abs(np.log(there.spread / at.spread)) > 0.1
+        if fresh:
+            curvature = here.curvature
+        at, best, length = there, _height(here, there), 1.0
+        if fresh or free or not inverse.size:
+            inverse = np.asarray(np.linalg.inv(curvature + np.diag(at.precision)))
+        slope = here.slope + at.precision * at.x
         step = inverse @ slope
         decrement = float(slope @ step)  # in nats, of the whole sample
-        if decrement < settled and not free:
-            own = here.curvature if here.curvature.ndim == 2 else None
-            return Fit(_centred(x), precision, here.hits, own)
-        near, before = near if np.isinf(before) else decrement < patience * before, decrement
-        height, length = here.loss + precision @ x**2 / 2, 1.0
-        while True:
-            there = likelihood.at(x - length * step, "slope" if near else "full")
-            rise = there.loss + precision @ (x - length * step) ** 2 / 2 - height
-            if rise <= 1e-6 * abs(height) + settled:  # beyond that, rounding
-                break
-            length /= 2
-        x, here = x - length * step, there
-        if not near:
-            curvature = here.curvature
-        if free and length == 1:
-            determined = (1 - np.diag(inverse) * precision)[1:].sum()
-            ridge = _ridge(start, _respread(x, determined))
-            free = abs(np.log(ridge[-1] / precision[-1])) > 0.1
-            precision = ridge
-        if not near or free:
-            inverse = np.linalg.inv(curvature + np.diag(precision))
+        # what the step after this one would gain, if steps go on to shrink as they do
+        left = decrement * min(decrement / before, 1)
+        if left < _SETTLED * likelihood.classes and np.isfinite(before) and not free:
+            return at._replace(x=_centred(at.x - step), curvature=curvature)
+        fresh, before = fresh or decrement > before / 2, decrement
     raise EvidenceError(
         f"label prior: no estimate after {_STEPS} Newton steps; look for logits of very "
         "different sizes, or for labels that do not belong to them"
     )
 
 
-def _quasi_newton(likelihood: Likelihood, start: Fit, free: bool) -> Fit:
+def _height(here: Point, at: Fit) -> float:
+    return here.loss + float(at.precision @ at.x**2) / 2
+
+
+def _quasi_newton(likelihood: Likelihood, at: Fit, free: bool) -> Fit:
     """L-BFGS on x in units of its curvature; with a spread to be found, once roughly before."""
     from scipy.optimize import minimize
 
-    x, precision, hits = start[:3]
-    for tolerance in (1e-5, 1e-7) if free else (1e-7,):
-        width = (likelihood.at(x, "diagonal").curvature + precision) ** -0.5
+    for tolerance in (1e-5, 1e-6) if free else (1e-6,):
+        width = (likelihood.at(at.x, "diagonal").curvature + at.precision) ** -0.5
 
-        def loss(z: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            nonlocal hits
-            here = likelihood.at(width * z)  # noqa: B023  # called within this turn only
-            hits = here.hits
-            slope = here.slope + precision * width * z  # noqa: B023
-            height = here.loss + float(precision @ (width * z) ** 2) / 2  # noqa: B023
-            return height, np.asarray(width * slope)  # noqa: B023
+        def loss(
+            z: NDArray[np.float64], at: Fit = at, width: NDArray[np.float64] = width
+        ) -> tuple[float, NDArray[np.float64]]:
+            there = at._replace(x=width * z)
+            here = likelihood.at(there.x)
+            return _height(here, there), width * (here.slope + at.precision * there.x)
 
-        options = {"maxiter": _STEPS, "ftol": tolerance, "gtol": 1e-3}
-        found = minimize(loss, x / width, jac=True, method="L-BFGS-B", options=options)
-        x = width * found.x
-        if free and tolerance > 1e-7:
-            determined = (1 - precision * width**2)[1:].sum()
-            precision = _ridge(start, _respread(x, determined))
+        options = {"maxiter": _STEPS, "ftol": tolerance, "gtol": 0}
+        found = minimize(loss, at.x / width, jac=True, method="L-BFGS-B", options=options)
+        at = at._replace(x=width * found.x)
+        if free and tolerance > 1e-6:
+            at = _with_spread(at, _likeliest_spread(at, width**2))
     # in these units a slope counts in standard errors; rounding may end the search before its own
     # criterion does
-    if not found.jac @ found.jac < 1e-3 * likelihood.classes:
+    if not found.jac @ found.jac < _SETTLED * likelihood.classes:
         raise EvidenceError(
             f"label prior: no estimate after {found.nit} L-BFGS steps ({found.message}); look for "
             "logits of very different sizes, or for labels that do not belong to them"
         )
-    return Fit(_centred(x), precision, hits)
+    return at._replace(x=_centred(at.x))
 
 
 def _centred(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -218,56 +234,3 @@ def _stratified(labels: Labels, folds: int, seed: int) -> Labels:
     fold = np.empty(len(labels), np.int64)
     fold[order] = np.arange(len(labels)) % folds
     return fold
-
-
-def with_curvature(likelihood: Likelihood, at: Fit) -> Fit:
-    """The fit with its curvature, unless there are more than ``DENSE`` classes."""
-    if at.curvature is not None or likelihood.classes > DENSE:
-        return at
-    return at._replace(curvature=likelihood.at(at.x, "full").curvature)
-
-
-def covariance(
-    likelihood: Likelihood, at: Fit, clusters: NDArray[np.int64] | None = None
-) -> NDArray[np.float64]:
-    """Covariance ``(K, K)`` of b, up to a shift; above ``DENSE`` classes its diagonal, ``(K,)``.
-
-    ``A (S + R) A`` with the penalised curvature A^-1 = H + R, the ridge R, and the scores'
-    covariance S. The sample's class counts are given, so that S is of scores *within* classes:
-    ``S = H - H D H`` by the model, D = diag(1 / counts); or from the scores themselves, summed by
-    cluster. Without ridge, ``A (S + R) A = H^-1 - D``.
-
-    Source:
-        Prentice and Pyke 1979, logistic regression on samples taken by label.
-    """
-    if clusters is not None and likelihood.classes > DENSE:
-        raise EvidenceError(
-            f"label prior: clusters with {likelihood.classes} classes; errors that respect "
-            f"clusters need a (K, K) matrix, which is kept up to {DENSE}; leave them out"
-        )
-    h, r = at.curvature, at.precision
-    if h is None:
-        h = likelihood.at(at.x, "diagonal").curvature
-        a = 1 / (h + r)[1:]
-        return np.asarray(a - (a * h[1:]) ** 2 / likelihood.counts)
-    inverse = np.linalg.inv(h + np.diag(r))[1:]  # (K, K + 1)
-    if clusters is None:
-        taken = inverse @ h[:, 1:]
-        return np.asarray(inverse[:, 1:] - (taken / likelihood.counts) @ taken.T)
-    return np.asarray(inverse @ (_scatter(likelihood, at, clusters) + np.diag(r)) @ inverse.T)
-
-
-def _scatter(likelihood: Likelihood, at: Fit, clusters: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Covariance of the scores' sums by cluster, around the mean of each sample's class."""
-    groups, place = np.unique(clusters, return_inverse=True)
-    width = likelihood.classes + 1
-    means, sums = np.zeros((width - 1, width)), np.zeros((len(groups), width), np.float32)
-    step = max(1, KEPT // width)
-    spans = [slice(start, start + step) for start in range(0, likelihood.n, step)]
-    for rows in spans:
-        np.add.at(means, likelihood.labels[rows], likelihood.score(rows, at.x))
-    means /= likelihood.counts[:, None]
-    for rows in spans:
-        score = likelihood.score(rows, at.x) - means[likelihood.labels[rows]]
-        np.add.at(sums, place[rows], score.astype(np.float32))
-    return np.asarray(sums.T @ sums, np.float64) * len(groups) / max(len(groups) - 1, 1)

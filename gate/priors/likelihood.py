@@ -22,7 +22,7 @@ Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
 Order = Literal["slope", "diagonal", "full"]
 
-BLOCK = 1 << 19  # numbers in a block: a few of them fit a core's cache
+BLOCK = 1 << 18  # numbers in a block: a few of them fit a core's cache
 KEPT = 1 << 22  # numbers that are kept from pass to pass, as blocks in memory
 _THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
@@ -48,14 +48,20 @@ def _libraries() -> "ThreadpoolController":
 class Point(NamedTuple):
     """Summed log loss at some x = (a, b), with its derivatives.
 
-    ``curvature`` is ``(K + 1, K + 1)``, or its diagonal, or zeros where it was not asked for;
-    ``hits`` counts the samples that are classified rightly.
+    ``curvature`` is ``(K + 1, K + 1)``, or its diagonal, or zeros where it was not asked for.
     """
 
     loss: float
     slope: NDArray[np.float64]  # (K + 1,)
     curvature: NDArray[np.float64]
-    hits: int
+
+
+class Block(NamedTuple):
+    """Some rows of a sample; a logit shifted in the whole row says the same."""
+
+    logits: Floats  # (n, K), the largest in each row 0
+    labels: Labels  # (n,)
+    right: float  # summed logits of the labels
 
 
 class Held(NamedTuple):
@@ -84,111 +90,140 @@ class Likelihood:
             self.offset = np.log(self.counts / self.n)
         self._dtype = np.result_type(logits.dtype, np.float32)
         size = max(1, BLOCK // self.classes)
-        spans = [(start, min(start + size, self.n)) for start in range(0, self.n, size)]
-        self._spans = spans
+        self._spans = [slice(at, at + size) for at in range(0, self.n, size)]
         small = self.n * self.classes <= KEPT
-        self._kept = [self._read(*span) for span in spans] if small else None
+        # column by column: along rows of few classes numpy is slow
+        self._kept = [self._read(span, "F") for span in self._spans] if small else None
 
-    def spans(self) -> Iterator[tuple[tuple[int, int], Floats, Labels]]:
-        """Each block of rows, from where to where, its logits, and its labels."""
+    def _read(self, span: slice, order: Literal["C", "F"] = "C") -> Block:
+        rows = span if self.rows is None else self.rows[span]
+        f = np.asarray(self.logits[rows], self._dtype)
+        f = np.subtract(f, f.max(axis=1, keepdims=True), order=order)
+        y = self.labels[rows]
+        return Block(f, y, f[np.arange(len(y)), y].sum(dtype=np.float64))
+
+    def blocks(self) -> Iterator[tuple[slice, Block]]:
+        """Each block of rows, and where it stands in the sample."""
         for index, span in enumerate(self._spans):
-            yield span, *(self._kept[index] if self._kept else self._read(*span))
+            yield span, self._kept[index] if self._kept else self._read(span)
 
-    def _read(self, start: int, stop: int) -> tuple[Floats, Labels]:
-        rows = slice(start, stop) if self.rows is None else self.rows[start:stop]
-        return np.asarray(self.logits[rows], self._dtype), self.labels[rows]
-
-    def total(self, term: Callable[[Floats, Labels], Sequence[Any]]) -> list[Any]:
+    def total(self, term: Callable[[Block], Sequence[Any]]) -> list[Any]:
         """Sums of what ``term`` gives for each block of rows, in an order that stays the same."""
         if self._kept is not None:
-            return _sum(term(*block) for block in self._kept)
+            return _sum(map(term, self._kept))
         shares = [self._spans[start::_THREADS] for start in range(_THREADS)]
         with ThreadPoolExecutor(_THREADS) as pool:
-            return _sum(
-                pool.map(lambda own: _sum(term(*self._read(*span)) for span in own), shares)
-            )
+            return _sum(pool.map(lambda own: _sum(term(self._read(span)) for span in own), shares))
 
     def scores(self, f: Floats, x: NDArray[np.float64], offset: NDArray[np.float64]) -> Floats:
-        """``a f - b + offset``, less the maximum in each row."""
+        """``a f - b + offset``, less what keeps it from being above 0 while a is."""
         scores = f * self._dtype.type(x[0])
-        scores += (offset - x[1:]).astype(self._dtype)
-        scores -= scores.max(axis=1, keepdims=True)
+        scores += self._constant(x, offset).astype(self._dtype)
         return np.asarray(scores)
 
-    def at(self, x: NDArray[np.float64], order: Order = "slope") -> Point:
-        """Loss and derivatives at x = (a, b)."""
+    @staticmethod
+    def _constant(x: NDArray[np.float64], offset: NDArray[np.float64]) -> NDArray[np.float64]:
+        constant = offset - x[1:]
+        return np.asarray(constant - constant.max())
 
-        def term(f: Floats, y: Labels) -> Sequence[Any]:
-            each = np.arange(len(y))
-            p = self.scores(f, x, self.offset)
-            right = p[each, y]
-            np.exp(p, out=p)
-            total = p.sum(axis=1, keepdims=True)
-            mean = np.einsum("ij,ij->i", p, f) / total[:, 0]
-            predicted = (1 / total[:, 0]) @ p
-            second = np.zeros(1)
-            if order != "slope":
-                p /= total
-                second = _curvature(p, f - mean[:, None], order)
-            return (
-                np.log(total).sum(dtype=np.float64) - right.sum(dtype=np.float64),
-                (mean - f[each, y]).sum(dtype=np.float64),
-                predicted.astype(np.float64),
-                second,
-                np.count_nonzero(right == 0),
-            )
-
-        loss, of_a, predicted, second, hits = self.total(term)
-        return Point(loss, np.append(of_a, self.counts - predicted), second, hits)
-
-    def part(self, few: int) -> "Likelihood":
-        """About that many of its samples, of each class in proportion."""
-        rows = np.arange(self.n) if self.rows is None else self.rows
-        by_class = rows[np.argsort(self.labels[rows], kind="stable")]
-        return Likelihood(self.logits, self.labels, np.sort(by_class[:: max(1, self.n // few)]))
-
-    def score(self, rows: slice, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Slope ``(n, K + 1)`` of the log loss of each sample, of a likelihood of all rows."""
-        y = self.labels[rows]
-        f, _ = self._read(*rows.indices(self.n)[:2])
-        p = np.exp(self.scores(f, x, self.offset)).astype(np.float64)
+    def posteriors(self, f: Floats, x: NDArray[np.float64], offset: NDArray[np.float64]) -> Floats:
+        """Softmax of the scores ``(n, K)``."""
+        p = self.scores(f, x, offset)
+        np.exp(p, out=p)
         p /= p.sum(axis=1, keepdims=True)
+        return p
+
+    def at(self, x: NDArray[np.float64], order: Order = "slope") -> Point:
+        """Loss and derivatives at x = (a, b); not finite where a step led too far."""
+
+        def term(block: Block) -> Sequence[Any]:
+            f = block.logits
+            with np.errstate(all="ignore"):
+                p = self.scores(f, x, self.offset)
+                np.exp(p, out=p)
+                total = p.sum(axis=1)
+                weight = 1 / total
+                mean = np.einsum("ij,ij->i", p, f) * weight
+                loss = np.log(total).sum(dtype=np.float64)
+                sums = [loss, block.right, mean.sum(dtype=np.float64), weight @ p]
+                if order == "slope":
+                    return sums
+                p *= weight[:, None]
+                return sums + _second(p, f - mean[:, None], order)
+
+        loss, right, mean, predicted, *second = self.total(term)
+        constant = self._constant(x, self.offset)
+        constant[self.counts == 0] = 0  # no label stands there
+        loss -= x[0] * right + self.counts @ constant
+        slope = np.append(mean - right, self.counts - predicted)
+        return Point(float(loss), slope, _curvature(predicted, second))
+
+    def score(self, block: Block, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Slope ``(n, K + 1)`` of the log loss of each sample."""
+        f, y, _ = block
+        p = self.posteriors(f, x, self.offset).astype(np.float64)
         each = np.arange(len(y))
         of_a = (p * f).sum(axis=1) - f[each, y]
         p[each, y] -= 1
         return np.column_stack([of_a, -p])
 
+    def part(self, few: int) -> "Likelihood":
+        """About so many samples, classes in proportion, if there are thrice as many; else itself.
+
+        A class of which there are too few is left out.
+        """
+        if self.n <= 3 * few:
+            return self
+        rows = np.arange(self.n) if self.rows is None else self.rows
+        by_class = rows[np.argsort(self.labels[rows], kind="stable")]
+        return Likelihood(self.logits, self.labels, np.sort(by_class[:: self.n // few]))
+
+    def separates(self, x: NDArray[np.float64]) -> bool:
+        """Whether every sample is classified rightly, under the sample's own frequencies."""
+        return all(
+            (self.scores(f, x, self.offset).argmax(axis=1) == y).all()
+            for _, (f, y, _) in self.blocks()
+        )
+
+    def right(self) -> float:
+        """Summed logits of the labels."""
+        return float(self.total(lambda block: [block.right])[0])
+
     def unit(self) -> float:
         """How far the logits of a sample lie apart: their standard deviation, on average."""
-        (spread,) = self.total(lambda f, _: [f.std(axis=1).sum(dtype=np.float64)])
+        (spread,) = self.total(lambda block: [block.logits.std(axis=1).sum(dtype=np.float64)])
         return float(spread) / self.n or 1.0
 
     def each(self, x: NDArray[np.float64], offset: NDArray[np.float64]) -> "Held":
         """Log loss ``(n,)`` of each sample at x under that offset, and its class without one."""
         log_loss, predicted = np.empty(self.n), np.empty(self.n, np.int64)
-        for (start, stop), f, y in self.spans():
+        for span, (f, y, _) in self.blocks():
             scores = self.scores(f, x, np.zeros(self.classes))
-            predicted[start:stop] = scores.argmax(axis=1)
+            predicted[span] = scores.argmax(axis=1)
             scores += offset.astype(self._dtype)
             scores -= scores.max(axis=1, keepdims=True)
             right = scores[np.arange(len(y)), y]
             np.exp(scores, out=scores)
-            log_loss[start:stop] = np.log(scores.sum(axis=1)) - right
+            log_loss[span] = np.log(scores.sum(axis=1)) - right
         return Held(log_loss, predicted)
 
 
-def _curvature(p: Floats, f: Floats, order: Order) -> NDArray[np.float64]:
+def _second(p: Floats, f: Floats, order: Order) -> list[Any]:
+    """What second derivatives are made of; f is less its mean in each row."""
     weighted = p * f
-    of_a = np.einsum("ij,ij->", weighted, f)
-    predicted = p.sum(axis=0)
-    if order == "diagonal":
-        return np.append(of_a, predicted - np.einsum("ij,ij->j", p, p)).astype(np.float64)
-    classes = p.shape[1]
-    matrix = np.empty((classes + 1, classes + 1))
-    matrix[0, 0] = of_a
-    matrix[0, 1:] = matrix[1:, 0] = -weighted.sum(axis=0)
-    matrix[1:, 1:] = -(p.T @ p)
-    matrix[np.arange(1, classes + 1), np.arange(1, classes + 1)] += predicted
+    squares = np.einsum("ij,ij->j", p, p) if order == "diagonal" else p.T @ p
+    return [np.einsum("ij,ij->", weighted, f), weighted.sum(axis=0), squares]
+
+
+def _curvature(predicted: Floats, second: list[Any]) -> NDArray[np.float64]:
+    if not second:
+        return np.zeros(1)
+    of_a, crossed, squares = second
+    if squares.ndim == 1:
+        return np.append(of_a, predicted - squares).astype(np.float64)
+    matrix = np.empty((len(crossed) + 1, len(crossed) + 1))
+    matrix[0, 0], matrix[1:, 0], matrix[0, 1:] = of_a, -crossed, -crossed
+    matrix[1:, 1:] = np.diag(predicted) - squares
     return matrix
 
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from gate.errors import EvidenceError
 from gate.priors.joint import DENSE
-from gate.priors.likelihood import Floats, Labels, Likelihood, one_blas_thread
+from gate.priors.likelihood import Block, Floats, Labels, Likelihood, one_blas_thread
 
 _ROUNDS = 200
 
@@ -47,14 +47,17 @@ def label_free(logits: Floats, scale: float = 1.0) -> NDArray[np.float64]:
     classes = logits.shape[1]
     _require_matrix(classes)
     likelihood = Likelihood(logits, np.zeros(len(logits), np.int64))
-    plain = np.append(scale, np.zeros(classes))
+    plain, none = np.append(scale, np.zeros(classes)), np.zeros(classes)
     shares = np.full(classes, 1 / classes)
     for _ in range(_ROUNDS):
         debiased = np.append(scale, np.log(shares))
 
-        def term(f: Floats, _: Labels, x: NDArray[np.float64] = debiased) -> list[Floats]:
-            members = _posterior(likelihood, f, x)
-            return [members.T @ _posterior(likelihood, f, plain), members.sum(axis=0)]
+        def term(block: Block, x: NDArray[np.float64] = debiased) -> list[Floats]:
+            members = likelihood.posteriors(block.logits, x, none)
+            return [
+                members.T @ likelihood.posteriors(block.logits, plain, none),
+                members.sum(axis=0),
+            ]
 
         sums, counts = likelihood.total(term)
         before, shares = shares, _perron((sums / counts[:, None]).T.astype(np.float64))
@@ -68,9 +71,13 @@ def mean_predicted_share(logits: Floats, scale: float = 1.0) -> NDArray[np.float
 
     It needs no labels; a sample in which classes are balanced makes it too even.
     """
+    none = np.zeros(logits.shape[1])
     likelihood = Likelihood(logits, np.zeros(len(logits), np.int64))
-    x = np.append(scale, np.zeros(logits.shape[1]))
-    return _predicted(likelihood, x) / len(logits)
+    x = np.append(scale, none)
+    (sums,) = likelihood.total(
+        lambda block: [likelihood.posteriors(block.logits, x, none).sum(axis=0, dtype=np.float64)]
+    )
+    return np.asarray(sums / len(logits))
 
 
 @one_blas_thread
@@ -85,46 +92,30 @@ def authors_solver(logits: Floats, labels: Labels, steps: int = 1000) -> NDArray
         Zhu et al. 2023, equation 6 and the authors' code, read and not copied.
     """
     n, classes = logits.shape
-    likelihood = Likelihood(logits, labels)
-    scale = _confidence_matching_scale(likelihood)
-    frequencies = likelihood.counts / n
+    f = np.asfortranarray(logits - logits.max(axis=1, keepdims=True))
+    # the temperature stays: exponentials are taken once, and a step is two products with them
+    odds = np.exp(f * f.dtype.type(confidence_matching_scale(f, labels)))
+    frequencies = np.bincount(labels, minlength=classes) / n
     rate = 1e-5 * (n / classes) / 50
     q, multiplier = np.full(classes, 1 / classes), 0.0
     for _ in range(steps):
-        x = np.append(scale, np.log(q))
-        slope = (frequencies - _predicted(likelihood, x) / n) / q + multiplier
+        weights = 1 / q
+        predicted = (1 / (odds @ weights.astype(f.dtype))) @ odds * weights / n
+        slope = (frequencies - predicted) * weights + multiplier
         multiplier += rate * (q.sum() - 1)
         q = np.maximum(q - rate * slope, 1e-8)
     return np.asarray(q)
 
 
-def _confidence_matching_scale(likelihood: Likelihood) -> float:
-    hits = likelihood.at(np.append(1.0, np.zeros(likelihood.classes))).hits
+def confidence_matching_scale(f: Floats, labels: Labels) -> float:
+    """Where mean confidence is accuracy; the largest of each row of f is 0."""
+    hits = int((f.argmax(axis=1) == labels).sum())
     low, high = 1e-3, 1e3
     for _ in range(30):  # halving the logarithm's range
-        x = np.append(np.sqrt(low * high), np.zeros(likelihood.classes))
-        low, high = (low, x[0]) if _confidence(likelihood, x) > hits else (x[0], high)
+        middle = float(np.sqrt(low * high))
+        confidence = (1 / np.exp(f * f.dtype.type(middle)).sum(axis=1)).sum(dtype=np.float64)
+        low, high = (low, middle) if confidence > hits else (middle, high)
     return float(np.sqrt(low * high))
-
-
-def _predicted(likelihood: Likelihood, x: NDArray[np.float64]) -> NDArray[np.float64]:
-    (sums,) = likelihood.total(
-        lambda f, _: [_posterior(likelihood, f, x).sum(axis=0, dtype=np.float64)]
-    )
-    return np.asarray(sums)
-
-
-def _confidence(likelihood: Likelihood, x: NDArray[np.float64]) -> float:
-    (sum_of_largest,) = likelihood.total(
-        lambda f, _: [_posterior(likelihood, f, x).max(axis=1).sum(dtype=np.float64)]
-    )
-    return float(sum_of_largest)
-
-
-def _posterior(likelihood: Likelihood, f: Floats, x: NDArray[np.float64]) -> Floats:
-    p = np.exp(likelihood.scores(f, x, np.zeros(likelihood.classes)))
-    p /= p.sum(axis=1, keepdims=True)
-    return p
 
 
 def _require_matrix(classes: int) -> None:
@@ -144,9 +135,10 @@ def _mean_posteriors(logits: Floats, labels: Labels, scale: float) -> NDArray[np
     likelihood = Likelihood(logits, labels)
     x = np.append(scale, np.zeros(classes))
 
-    def term(f: Floats, y: Labels) -> list[NDArray[np.float64]]:
+    def term(block: Block) -> list[NDArray[np.float64]]:
+        f, y, _ = block
         members = csr_array((np.ones(len(y), f.dtype), (y, np.arange(len(y)))), (classes, len(y)))
-        return [(members @ _posterior(likelihood, f, x)).astype(np.float64)]
+        return [(members @ likelihood.posteriors(f, x, np.zeros(classes))).astype(np.float64)]
 
     (sums,) = likelihood.total(term)
     return np.asarray((sums / likelihood.counts[:, None]).T)

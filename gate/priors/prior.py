@@ -11,11 +11,13 @@ from gate.errors import EvidenceError
 from gate.priors import joint
 from gate.priors.joint import CrossFit
 from gate.priors.likelihood import Floats, Labels, Likelihood, one_blas_thread
+from gate.priors.uncertainty import uncertainty
 
 if TYPE_CHECKING:
     from gate.stats import Interval
 
 _Z = 1.959964  # a 95 % interval of a normal estimate
+_TINY = 1e-12  # shares below are as good as 0
 _ROWS = 4096
 
 
@@ -24,10 +26,11 @@ class Prior:
     """Estimated label bias of a classifier.
 
     ``shares`` (K,) sum to 1 and are positive; ``covariance`` is of their logarithms up to a
-    shift, (K, K) or, of very many classes, its diagonal (K,); ``scale`` multiplies the logits to
-    make them log-posteriors; ``spread`` is the standard deviation of log shares a priori, which
-    sets the ridge; ``separable`` says that only the ridge kept the estimate finite; ``cross_fit``
-    says what removing the prior does to samples that it was not estimated on.
+    shift, without the ridge, (K, K) or, of very many classes, its diagonal (K,); ``scale``
+    multiplies the logits to make them log-posteriors; ``spread`` is the standard deviation of log
+    shares a priori, which sets the ridge; ``separable`` says that only the ridge kept the estimate
+    finite; ``cross_fit`` says what removing the prior does to samples that it was not estimated
+    on; ``bias_reduced`` (K,) are the log shares that intervals are around, up to a shift.
     """
 
     shares: NDArray[np.float64]
@@ -36,19 +39,43 @@ class Prior:
     spread: float | None = None
     separable: bool = False
     cross_fit: "CrossFitted | None" = None
+    bias_reduced: NDArray[np.float64] | None = None
 
     @property
     def errors(self) -> NDArray[np.float64]:
         """Standard errors of the shares ``(K,)``, by the delta method."""
-        q, v = self.shares, self.covariance
-        own, mixed = (v, v * q) if v.ndim == 1 else (np.diag(v), v @ q)
+        q = self.shares
+        own, mixed = self._moments(q)
         return np.asarray(q * np.sqrt(np.maximum(own - 2 * mixed + q @ mixed, 0)))
 
     @property
     def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """95 % intervals of the shares: normal on their logarithms, so never below 0."""
-        factor = np.exp(_Z * self.errors / self.shares)
-        return self.shares / factor, np.minimum(self.shares * factor, 1)
+        """95 % intervals of the shares, wide enough to hold the estimates too.
+
+        They are normal in the log odds of a class against all others. As log shares err, the
+        others' summed odds are too large on the average: in logarithms by half the variance of
+        log shares under the others' own shares r, ``(sum r_j V_jj - r' V r) / 2``, and in what
+        holds to second order, by no more than a standard error.
+
+        Source:
+            Cox and Snell 1968, for the bias of a function to second order.
+        """
+        logs = np.log(self.shares) if self.bias_reduced is None else self.bias_reduced
+        q = np.exp(logs - logs.max())
+        q /= q.sum()
+        rest = np.maximum(1 - q, _TINY)
+        own, mixed = self._moments(q)
+        error = np.sqrt(np.maximum(own - 2 * mixed + q @ mixed, 0)) / rest
+        others = (q @ own - q * own) / rest
+        others -= (q @ mixed - 2 * q * mixed + q**2 * own) / rest**2
+        odds = np.log(np.maximum(q, _TINY) / rest) + np.minimum(others / 2, error)
+        low, high = (np.exp(-np.logaddexp(0, -odds - z * error)) for z in (-_Z, _Z))
+        return np.minimum(low, self.shares), np.maximum(high, self.shares)
+
+    def _moments(self, q: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Variance of each log share, and its covariance with the mean of all under q."""
+        v = self.covariance
+        return (v, v * q) if v.ndim == 1 else (np.diag(v), v @ q)
 
     @property
     def helps(self) -> bool:
@@ -113,7 +140,7 @@ def estimate(
             f"label prior: {len(clusters)} cluster ids for {len(labels)} samples; give one each"
         )
     likelihood = Likelihood(logits, labels)
-    found = joint.with_curvature(likelihood, joint.fit(likelihood, spread))
+    found = joint.fit(likelihood, spread)
     if not found.x[0] > 0:
         raise EvidenceError(
             f"label prior: no estimate (temperature scale {found.x[0]:.3g}, which must be above "
@@ -121,13 +148,15 @@ def estimate(
         )
     b = found.x[1:]
     shares = np.exp(b - b.max())
+    logs, covariance = uncertainty(likelihood, found, clusters)
     return Prior(
         shares / shares.sum(),
-        joint.covariance(likelihood, found, clusters),
+        covariance,
         float(found.x[0]),
         found.spread,
-        separable=bool(found.hits == len(labels)),
+        separable=likelihood.separates(found.x),
         cross_fit=_cross_fitted(likelihood, found, folds, seed) if folds > 1 else None,
+        bias_reduced=logs,
     )
 
 
