@@ -272,7 +272,7 @@ def test_the_spread_counts_what_the_sample_determines() -> None:
     assert joint._likeliest_spread(at, np.ones(4)) == pytest.approx((4 / (0 + 2)) ** 0.5)
 
 
-def test_classes_that_a_part_leaves_out_count_in_the_temperature() -> None:
+def test_the_temperature_may_come_from_a_part_without_some_classes() -> None:
     of = planted(1000, 4, 0, features=8, ratio=1)
     whole = Likelihood(of.logits, of.labels)
 

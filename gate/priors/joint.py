@@ -75,7 +75,6 @@ def fit_temperature(likelihood: Likelihood) -> Fit:
     the largest. The former falls about as a power of a: Newton's method in logarithms.
     """
     part = likelihood.part(_FEW)
-    part.offset = likelihood.offset  # its own knows nothing of classes that are left out
     unit = part.unit()
     x = np.append(1 / unit, np.zeros(part.classes))
     ridge, right = (unit / _REACH) ** 2, part.right()
