@@ -190,7 +190,7 @@ def worth(
     }
     before, after = found["fine_tuned"], found["gla"]
     gain = after.hits - before.hits
-    first, *_, last = groups.values()
+    ordered = list(groups.values())  # of a mild tail there may be one group only
     return Worth(
         {name: _quality(one, labels, groups, seed) for name, one in found.items()},
         stats.paired_difference(
@@ -200,8 +200,8 @@ def worth(
             n=len(labels),
         ),
         stats.mean_of_classes(gain, labels),
-        _within(gain, labels, last),
-        _within(-gain, labels, first),
+        _within(gain, labels, ordered[-1]),
+        _within(-gain, labels, ordered[0]),
         stats.mean(before.log_loss - after.log_loss),
     )
 

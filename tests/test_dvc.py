@@ -209,3 +209,10 @@ def test_files_that_dvc_hashes_hold_no_clock_and_no_absolute_path(repository: Re
         text = path.read_text()
         assert str(repository.folder) not in text, path
         assert not re.search(r"20\d\d-\d\d-\d\d", text), path
+
+
+def test_the_stages_that_gate_init_copies_are_none_of_this_repository() -> None:
+    done = subprocess.run(["dvc", "dag", "--dot"], capture_output=True, text=True, check=True)
+
+    assert "decide@clean" in done.stdout
+    assert "starter" not in done.stdout

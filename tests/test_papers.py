@@ -6,10 +6,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from gate.plan import load_plan
+from gate.stats import Interval
 from pipelines.papers.bias_transfer import findings
 from pipelines.papers.bias_transfer.train_source import LAYERS, Source, card, write_card
+from pipelines.papers.gla import efficientnet, minilm
+from pipelines.papers.gla import findings as gla_findings
 
 HERE = Path("pipelines/papers/bias_transfer")
 
@@ -54,3 +58,70 @@ def test_the_committed_table_metrics_and_plots_agree() -> None:
         rate = metrics["attack_success_rate"][source][f"{row['target']}_fixed"]
         assert float(row["attack_success_rate"]) == pytest.approx(rate)
         assert float(row["low"]) <= rate <= float(row["high"])
+
+
+GLA = Path("pipelines/papers/gla")
+
+
+@pytest.mark.parametrize("plan", ["text", "images", "tuned"])
+def test_the_plans_of_the_gla_paper_are_plans_that_its_pipeline_measures(plan: str) -> None:
+    loaded = load_plan(GLA / f"{plan}.yaml")
+
+    done = subprocess.run(
+        ["dvc", "stage", "list", "--name-only", str(GLA / "dvc.yaml")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert loaded.probes.named() == ["label_prior"]
+    assert f"probe@{plan}" in {name.split(":")[-1] for name in done.stdout.split()}
+
+
+def test_the_imagenet_head_is_summed_up_to_ten_classes_that_have_nothing_in_common() -> None:
+    task = load_plan(GLA / "images.yaml").tasks["long_tailed"]
+
+    assert task.zero_shot
+    members = task.zero_shot.source
+    assert len(members) == 10
+    assert len(members["dog"]) == 118
+    assert all(0 <= index < 1000 for each in members.values() for index in each)
+
+
+def test_the_committed_findings_on_gla_are_of_one_piece() -> None:
+    lines = (GLA / "results" / "findings.md").read_text().splitlines()[2:]
+    metrics = json.loads((GLA / "results" / "findings.json").read_text())
+
+    answers = [line.split(" | ")[-1].removesuffix(" |") for line in lines]
+    assert len(answers) == metrics["rows"]
+    for answer in ("yes", "no", "not told apart"):
+        assert answers.count(answer) == metrics[answer.replace(" ", "_")]
+
+
+@pytest.mark.parametrize(
+    ("interval", "positive", "about_zero"),
+    [
+        (Interval(0.1, 0.06, 0.2), "yes", "no"),
+        (Interval(-0.1, -0.2, -0.06), "no", "no"),
+        (Interval(0.01, -0.03, 0.04), "not told apart", "yes"),
+        (Interval(0.04, -0.02, 0.09), "not told apart", "not told apart"),
+    ],
+)
+def test_an_interval_decides_what_came_out(
+    interval: Interval, positive: str, about_zero: str
+) -> None:
+    assert gla_findings.is_positive(interval) == positive
+    assert gla_findings.is_about_zero(interval) == about_zero
+
+
+def test_the_architectures_of_the_gla_paper_take_what_their_plans_give() -> None:
+    ids, mask = torch.tensor([[101, 7, 102, 0]]), torch.tensor([[1, 1, 1, 0]])
+    with torch.inference_mode():
+        encoder = minilm.encoder().eval()
+        tokens = encoder(ids, mask)
+        other = encoder(torch.tensor([[101, 7, 102, 9]]), mask)
+        logits = efficientnet.efficientnet_lite0().eval()(torch.zeros(1, 3, 33, 32))
+
+    assert tokens.shape == (1, 4, 384)
+    torch.testing.assert_close(tokens[:, :3], other[:, :3])  # what is masked is not attended to
+    assert logits.shape == (1, 1000)

@@ -125,6 +125,18 @@ def test_a_long_tailed_training_set_is_grouped_by_count_and_gla_helps_its_tail(
     assert found["tail_gain"][0].value > 0
 
 
+def test_a_mild_tail_may_be_of_one_group(digits_trial: MakeTrial) -> None:
+    mild = changed(
+        digits_trial("clean"),
+        splits={"train": {"long_tailed": 1.2, "shard": {"index": 0, "count": 5}}},
+    )
+
+    found = measured(mild)
+
+    assert {m.about["group"] for m in found["group_accuracy"]} == {"medium"}
+    assert found["tail_gain"][0].value == pytest.approx(-found["head_loss"][0].value)
+
+
 def test_a_held_out_split_takes_the_place_of_folds_and_shifted_ones_are_measured_too(
     digits_trial: MakeTrial,
 ) -> None:

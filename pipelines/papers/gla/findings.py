@@ -86,14 +86,15 @@ def rows(found: Found) -> Iterator[Row]:
         )
         gain = difference(debiased, plain)
         yield Row("Removing q raises zero-shot accuracy", where, _points(gain), is_positive(gain))
-        first, last = _ends(found, plan, task)
+        if task != "balanced":
+            continue  # groups are by training count there, which says nothing of a zero-shot head
         head, tail = (
-            found(plan, task, "group_accuracy", "test", "zero_shot", g) for g in (first, last)
+            found(plan, task, "group_accuracy", "test", "zero_shot", g) for g in ("head", "tail")
         )
         gap = difference(head, tail)
         yield Row("Zero-shot: head far above tail", where, _points(gap), is_positive(gap))
         tails = [
-            found(plan, task, "group_accuracy", "test", method, last)
+            found(plan, task, "group_accuracy", "test", method, "tail")
             for method in ("debiased", "zero_shot")
         ]
         gain = difference(*tails)
@@ -156,16 +157,6 @@ def _few_shot(found: Found, plan: str, task: str) -> Iterator[Row]:
             f"{100 * lost:+.1f}",
             "yes" if lost >= -HARDLY else "no",
         )
-
-
-def _ends(found: Found, plan: str, task: str) -> tuple[str, str]:
-    """First and last group: thirds by prior, or by count where the training set is long-tailed."""
-    names = ("head", "tail") if (plan, task) == ("text", "balanced") else ("many", "few")
-    try:
-        found(plan, task, "group_accuracy", "test", "zero_shot", names[1])
-    except KeyError:  # no class of a mild tail is that rare
-        return names[0], "medium"
-    return names
 
 
 def _interval(m: Measurement) -> Interval:
