@@ -182,7 +182,7 @@ def test_images_that_do_not_decode_are_named_and_counted(
         ({"label": np.array(["ant", "bee", "cta"] * 20)}, "label 'cta'; did you mean 'cat'"),
         ({"label": np.zeros((60, 1), int)}, r"label has shape \(60, 1\)"),
         ({"label": np.zeros(59, int)}, "60 images, and 59 rows of label"),
-        ({"label": np.arange(60) % 2}, "class 'cat' has no image"),
+        ({"label": np.arange(60) % 2}, "class 'cat' has no example"),
         ({"label": np.array([{}] * 60, object)}, "not an .npz of plain arrays"),
         ({"label": None}, "no column 'label'"),
         ({"place": None}, "no column 'place'"),
@@ -208,8 +208,8 @@ def test_a_faulty_npz_is_refused_with_what_is_wrong(
         ({"attributes": ["plaec"]}, "no column 'plaec'; did you mean 'place'"),
         ({"keep": ["ant", "baa"]}, "unknown class 'baa'"),
         ({"classes": ["ant", "bee"]}, "row 2 has label 'cat'"),
-        ({"classes": ["ant", "bee", "cat", "dog"]}, "class 'dog' has no image"),
-        ({"shard": {"index": 60, "count": 61}}, "no image is left"),
+        ({"classes": ["ant", "bee", "cat", "dog"]}, "class 'dog' has no example"),
+        ({"shard": {"index": 60, "count": 61}}, "nothing is left"),
     ],
 )
 @pytest.mark.parametrize("writer", [as_folder, as_parquet])

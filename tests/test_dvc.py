@@ -60,7 +60,8 @@ def repository(example: Path, tmp_path_factory: pytest.TempPathFactory) -> Repos
     for name in ("gate", "pipelines", "policies"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(example, folder / "example")
-    shutil.copy(ROOT / "dvc.yaml", folder)
+    for name in ("dvc.yaml", ".dvcignore"):
+        shutil.copy(ROOT / name, folder)
     repository = Repository(folder)
     repository.edit("dvc.yaml", lambda c: c["vars"].clear())  # type: ignore[attr-defined]
     repository.edit(

@@ -76,7 +76,7 @@ def test_constant_features_are_refused_and_leave_nothing(tmp_path: Path, split: 
     model.graph.initializer[0].raw_data = np.zeros_like(tiny.WEIGHT).tobytes()
     path = tiny.write_onnx(tmp_path / "constant.onnx", model)
 
-    with pytest.raises(BackboneError, match="the same for all 60 images of test"):
+    with pytest.raises(BackboneError, match="the same for all 60 examples of test"):
         features(tmp_path / "f", opened(tmp_path, onnx=path), split)
 
     assert not list((tmp_path / "f").iterdir())
