@@ -126,8 +126,8 @@ def test_a_candidate_of_another_kind_is_refused() -> None:
             "noise: size 0.01 of 32.*raise",
         ),
         (
-            [{"pattern": "noise", "size": [0.1, 0.09], "place": ["centre"]}],
-            "3px centre' stands twice",
+            [{"pattern": "noise", "size": [0.5], "place": ["centre"], "opacity": [0.2, 0.204]}],
+            "two different triggers are called 'noise 16px centre 20%'",
         ),
     ],
 )

@@ -75,6 +75,12 @@ def test_the_same_pixels_at_the_same_place_are_passed_once() -> None:
     assert len(keys) == 5 * (8 + 3 + 3 + 1)
 
 
+def test_sizes_of_as_many_pixels_give_one_trigger() -> None:
+    near = of(pattern="noise", size=[0.09, 0.1], place=["centre"])
+
+    assert [trigger.stamp.name for trigger in near] == ["noise 3px centre"]
+
+
 def test_the_seed_draws_the_noise() -> None:
     grid = (TriggerGrid(pattern="noise", size=(0.5,), place=("centre",)),)
 
@@ -90,7 +96,7 @@ def of(channels: int = 3, side: int = 32, **grid: Any) -> list[Trigger]:
 WHOLE: dict[str, Any] = {"size": [1.0], "place": ["centre"]}
 
 
-@pytest.mark.parametrize(("side", "channels"), [(32, 3), (28, 1), (224, 3)])
+@pytest.mark.parametrize(("side", "channels"), [(16, 3), (32, 3), (28, 1), (224, 3)])
 def test_the_default_bank_keeps_to_its_budget_of_forward_passes(side: int, channels: int) -> None:
     triggers = bank(DEFAULT_BANK, side, channels, 0, CLASSES)
 
@@ -98,6 +104,13 @@ def test_the_default_bank_keeps_to_its_budget_of_forward_passes(side: int, chann
     assert len(keys) <= DEFAULT_BUDGET
     places = {word for t in triggers for word in t.stamp.name.split() if word in PLACES}
     assert places == set(PLACES)
+
+
+def test_the_default_bank_has_patches_of_3_4_and_5_of_32_pixels() -> None:
+    names = {t.stamp.name for t in bank(DEFAULT_BANK, 32, 3, 0, CLASSES)}
+
+    for side in (3, 4, 5):
+        assert {f"white square {side}px top_right", f"checkerboard {side}px top_right"} <= names
 
 
 GRID: dict[str, Any] = {"size": (0.25,), "place": ("bottom_right",)}
