@@ -103,7 +103,8 @@ def fit(trial: "Trial", name: str) -> Calibrated:
     else:
         f_ft = _left_out(trial, partial(fit_linear, l2=task.head.l2), train)
     frequencies = np.bincount(train.labels) / len(train)
-    return Calibrated(zero_shot, fine_tuned, gla.adjustment(f_zs, f_ft, known.labels, frequencies))
+    how = gla.adjustment(f_zs, f_ft, known.labels, frequencies, trial.plan.seed)
+    return Calibrated(zero_shot, fine_tuned, how)
 
 
 def averaged(trial: "Trial", name: str, found: Calibrated, split: str) -> dict[str, Floats]:

@@ -36,15 +36,14 @@ def describe(prior: Prior, clustered: bool = False, seed: int = 0) -> dict[str, 
     q = prior.shares
     low, high = prior.bounds
     lean = priors.lean(prior, seed)
+    source = "curvature" if prior.covariance.ndim == 2 else "diagonal of the curvature"
     said = {
         "method": _JOINT,
         "shares": _rounded(q),
         "standard_errors": _rounded(prior.errors),
         "low": _rounded(low),
         "high": _rounded(high),
-        "standard_errors_from": "scores summed by cluster"
-        if clustered
-        else ("curvature" if prior.covariance.ndim == 2 else "diagonal of the curvature"),
+        "standard_errors_from": f"{source}, each cluster as one sample" if clustered else source,
         "temperature_scale": prior.scale,
         "spread": prior.spread,
         "total_variation_to_uniform": _interval(lean.total_variation),
@@ -107,7 +106,7 @@ def calibrate(
     if labels is None:
         raise DataError(f"{known.zero_shot}: q is estimated with labels; give --labels")
     frequencies = _frequencies(train, f_zs.shape[1]) if counted else logits.read_shares(train)
-    how = gla.adjustment(f_zs, f_ft, labels, frequencies)
+    how = gla.adjustment(f_zs, f_ft, labels, frequencies, seed)
     wanted = test.read() if test else (f_zs, f_ft, None)
     gla_logits = np.concatenate(
         [scores["gla"].astype(np.float32) for _, scores in gla.combined(how, *wanted[:2])]

@@ -160,24 +160,49 @@ def weighted_mean(parts: Sequence[Interval], weights: Sequence[float]) -> Interv
     return Interval(value, value - below, value + above)
 
 
-def mean(values: "NDArray[np.float64]") -> Interval:
-    """Mean of independent values, with its normal interval; all there is, where there is one.
+def mean(values: "NDArray[np.float64]", clusters: "NDArray[np.int64] | None" = None) -> Interval:
+    """Mean of values, with its normal interval; all there is, where there is one.
+
+    Args:
+        values: ``(N,)``, independent but for clusters.
+        clusters: ``(N,)``, in 0 .. C-1: which of them belong together.
+
+    Source:
+        Liang and Zeger 1986, for clusters.
 
     >>> import numpy as np
     >>> mean(np.array([1.0, 2.0, 3.0]))
     Interval(value=2.0, low=0.868, high=3.132)
     """
     value, n = float(values.mean()), len(values)
-    reach = _Z * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+    if clusters is not None:
+        reach = _reach((values - value) / n, clusters)
+    else:
+        reach = _Z * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
     return Interval(value, value - reach, value + reach)
 
 
-def mean_of_classes(values: "NDArray[np.float64]", classes: "NDArray[np.int64]") -> Interval:
+def _reach(shares: "NDArray[np.float64]", clusters: "NDArray[np.int64]") -> float:
+    """Reach of a sum from what each value adds to its error; clusters are independent."""
+    import numpy as np
+    from scipy.stats import t
+
+    sums = np.bincount(clusters, shares)
+    error = math.sqrt(len(sums) / (len(sums) - 1) * float(sums @ sums))
+    return float(t.ppf((1 + LEVEL) / 2, len(sums) - 1)) * error
+
+
+def mean_of_classes(
+    values: "NDArray[np.float64]",
+    classes: "NDArray[np.int64]",
+    clusters: "NDArray[np.int64] | None" = None,
+) -> Interval:
     """Mean of the classes' means, with its normal interval; every class has values.
 
     Values are of hits: 0 and 1, or differences of such. A class with a single value says nothing
     of its variance: it takes the mean one of the others. Where hardly any value differs, the
-    interval reaches as far as that of a rate of which nothing was seen (Wilson).
+    interval reaches as far as that of a rate of which nothing was seen (Wilson). Clusters as in
+    ``mean``.
 
     >>> import numpy as np
     >>> mean_of_classes(np.array([0.0, 1.0, 1.0, 1.0]), np.array([0, 0, 1, 1]))
@@ -187,46 +212,19 @@ def mean_of_classes(values: "NDArray[np.float64]", classes: "NDArray[np.int64]")
 
     counts = np.bincount(classes)
     means = np.bincount(classes, values) / counts
-    squares = np.bincount(classes, (values - means[classes]) ** 2)
-    several = counts > 1
-    if not several.any():
-        return mean(values)
-    variances = squares / np.maximum(counts - 1, 1)
-    variances[~several] = variances[several].mean()
-    reach = _Z * math.sqrt(float((variances / counts).sum())) / len(counts)
-    reach = max(reach, _Z**2 / (len(values) + _Z**2))
-    value = float(means.mean())
+    value, apart, independent = float(means.mean()), values - means[classes], len(values)
+    if clusters is not None:
+        independent = int(clusters.max()) + 1
+        reach = _reach(apart / counts[classes] / len(counts), clusters)
+    else:
+        several = counts > 1
+        if not several.any():
+            return mean(values)
+        variances = np.bincount(classes, apart**2) / np.maximum(counts - 1, 1)
+        variances[~several] = variances[several].mean()
+        reach = _Z * math.sqrt(float((variances / counts).sum())) / len(counts)
+    reach = max(reach, _Z**2 / (independent + _Z**2))
     return Interval(value, value - reach, value + reach)
-
-
-def reflected(
-    value: float, draws: Sequence[float], low: float = -math.inf, high: float = math.inf
-) -> Interval:
-    """The basic bootstrap: quantiles of the draws, reflected at the value.
-
-    Resampling adds a bias of its own to whatever cannot be negative, such as a distance; reflected,
-    it is taken off and not doubled.
-
-    Args:
-        value: The estimate.
-        draws: What it comes to when the data are drawn again.
-        low: The least that is possible.
-        high: The most.
-
-    Source:
-        Davison & Hinkley 1997, section 5.2.
-
-    >>> reflected(1.0, [0.8, 1.1, 1.1, 1.3], low=0)
-    Interval(value=1.0, low=0.715, high=1.1775)
-    """
-    import numpy as np
-
-    below, above = (float(q) for q in np.quantile(draws, [0.025, 0.975]))
-    return Interval(
-        value,
-        min(max(2 * value - above, low), value),
-        max(min(2 * value - below, high), value),
-    )
 
 
 def largest(candidates: Sequence[Interval]) -> Interval:

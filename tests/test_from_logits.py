@@ -175,6 +175,17 @@ def test_the_calibration_error_is_the_sum_over_bins() -> None:
     assert found.low <= found.value <= found.high
 
 
+@pytest.mark.parametrize("off", [0.0, 0.02, 0.1])
+def test_the_interval_of_a_calibration_error_holds_it(off: float) -> None:
+    rng, missed = np.random.default_rng(1), 0
+    for seed in range(60):
+        confidence = rng.uniform(0.3 + off, 1, 300)
+        hits = (rng.uniform(size=300) < confidence - off).astype(float)
+        found = gla.calibration_error(confidence, hits, seed)
+        missed += not found.low <= off <= found.high
+    assert missed <= 6  # by chance 3
+
+
 def test_classes_are_grouped_by_prior_or_by_training_count() -> None:
     thirds = gla.by_prior(np.array([0.1, 0.4, 0.2, 0.05, 0.2, 0.05]))
     assert {name: which.tolist() for name, which in thirds.items()} == {

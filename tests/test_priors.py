@@ -1,5 +1,7 @@
 """Label prior: invariances, ridge, cross-fit, errors, other estimators, streaming."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -337,39 +339,105 @@ def test_a_part_keeps_the_classes_in_proportion() -> None:
 
 
 def test_the_authors_solver_takes_their_steps() -> None:
-    from tests.benchmarks.priors import authors_step_by_step
+    from tests.benchmarks.priors import authors_as_they_run_it
 
     of = planted(10, 20, 0)
 
     found = priors.authors_solver(of.logits, of.labels, steps=50)
 
-    np.testing.assert_allclose(found, authors_step_by_step(of, steps=50), rtol=1e-4)
+    np.testing.assert_allclose(found, authors_as_they_run_it(of, steps=50), rtol=1e-4)
     assert np.ptp(found) > 0
 
 
-def test_repeated_samples_widen_the_errors_if_their_clusters_are_told() -> None:
+def test_copies_of_samples_change_nothing_if_their_clusters_are_told() -> None:
     of = planted(5, 60, 0, features=6)
     f, labels = np.repeat(of.logits, 4, axis=0), np.repeat(of.labels, 4)
-    once = priors.estimate(of.logits, of.labels, folds=0, spread=3)
+    once = priors.estimate(of.logits, of.labels)
 
-    naive = priors.estimate(f, labels, folds=0, spread=3)
-    told = priors.estimate(f, labels, clusters=np.arange(1200) // 4, folds=0, spread=3)
+    naive = priors.estimate(f, labels, folds=0)
+    told = priors.estimate(f, labels, clusters=np.arange(1200) // 4 * 7)
 
     assert (naive.errors < 0.7 * once.errors).all()
-    assert np.mean(told.errors / once.errors) == pytest.approx(1, abs=0.2)
+    np.testing.assert_allclose(told.shares, once.shares, rtol=0.02)
+    np.testing.assert_allclose(told.errors, once.errors, rtol=0.05)
+    np.testing.assert_allclose(told.bounds, once.bounds, rtol=0.05)
+    assert told.spread == pytest.approx(once.spread, rel=0.05)
+    for gain in ("log_loss_gain", "balanced_accuracy_gain"):
+        np.testing.assert_allclose(
+            getattr(told.cross_fit, gain), getattr(once.cross_fit, gain), atol=0.02
+        )
 
 
-def test_errors_by_the_scores_agree_with_errors_by_the_curvature() -> None:
-    of = planted(5, 400, 0, features=6)
-    likelihood = Likelihood(of.logits, of.labels)
-    found = fit(likelihood)
+def test_no_fold_cuts_a_cluster_in_two() -> None:
+    of = planted(4, 50, 0)
+    clusters = np.arange(200) // 2 % 40  # each over several classes
 
-    by_model, by_scores = (
-        np.diag(uncertainty.uncertainty(likelihood, found, clusters).covariance)
-        for clusters in (None, np.arange(2000))
-    )
+    found = priors.estimate(of.logits, of.labels, clusters=clusters).cross_fit
 
-    assert np.median(by_scores / by_model) == pytest.approx(1, abs=0.2)
+    assert found
+    folds = found.fits.folds
+    assert len(np.unique(folds)) == 5
+    assert all(len(np.unique(folds[clusters == each])) == 1 for each in range(40))
+
+
+def test_copies_do_not_make_a_prior_that_is_not_there_worth_removing() -> None:
+    helped = 0
+    for seed in range(20):
+        of = planted(10, 3, seed, ratio=1)
+        f, labels = np.repeat(of.logits, 10, axis=0), np.repeat(of.labels, 10)
+        helped += priors.estimate(f, labels, clusters=np.arange(300) // 10).helps
+    assert helped <= 3
+
+
+def test_a_class_that_is_one_scene_counts_as_one_sample() -> None:
+    of = planted(3, 100, 0)
+    clusters = np.arange(300)
+    clusters[of.labels == 1] = 1000
+
+    errors = priors.estimate(of.logits, of.labels, clusters=clusters, folds=0).errors
+
+    assert errors[1] > 4 * priors.estimate(of.logits, of.labels, folds=0).errors[1]
+
+
+@pytest.mark.parametrize("masked", [-1e4, -1e9])
+def test_masked_logits_of_other_classes_change_nothing(masked: float) -> None:
+    of = planted(5, 60, 0, features=6)
+    logits = of.logits.copy()
+    rows = np.arange(0, 300, 10)
+    logits[rows, of.logits[rows].argmin(axis=1)] = masked
+    logits[rows, of.labels[rows]] = of.logits[rows, of.labels[rows]]
+
+    found = priors.estimate(logits, of.labels)
+
+    assert total_variation(found.shares, priors.estimate(of.logits, of.labels).shares) < 0.02
+
+
+def test_an_estimate_does_not_depend_on_the_size_of_the_logits() -> None:
+    of = planted(5, 60, 0, features=6)
+    once = priors.estimate(of.logits, of.labels)
+
+    for size in (1e-6, 1e6):
+        found = priors.estimate(of.logits * np.float32(size), of.labels)
+        np.testing.assert_allclose(found.shares, once.shares, rtol=1e-3)
+        assert found.scale * size == pytest.approx(once.scale, rel=1e-3)
+
+
+def test_logits_that_are_the_same_for_all_samples_are_refused() -> None:
+    with pytest.raises(EvidenceError, match="do not tell the classes apart"):
+        priors.estimate(np.tile([1.0, 2.0, 3.0], (30, 1)), np.arange(30) % 3)
+
+
+@pytest.mark.parametrize("ratio", [50, 5])
+def test_intervals_of_leaning_hold_the_truth_at_few_samples_too(ratio: float) -> None:
+    missed = np.zeros(4)
+    for seed in range(40):
+        of = planted(10, 16, seed, ratio=ratio)
+        q = of.shares
+        kl = np.log(10) + (q * np.log(q)).sum()
+        truths = (np.abs(q - 0.1).sum() / 2, kl, q.max() / q.min(), 10 * np.exp(-kl))
+        found = priors.lean(priors.estimate(of.logits, of.labels, folds=0), 0, draws=300)
+        missed += [not low <= t <= high for t, (_, low, high) in zip(truths, found, strict=True)]
+    assert (missed <= 4).all(), missed  # of 40; by chance 2
 
 
 def test_separable_samples_are_named_so() -> None:
@@ -414,13 +482,38 @@ def test_without_labels_the_prior_is_found_in_a_balanced_sample() -> None:
 def test_matrices_of_very_many_classes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     of = planted(10, 20, 0)
     monkeypatch.setattr("gate.priors.others.DENSE", 5)
-    monkeypatch.setattr(joint, "DENSE", 5)
-    monkeypatch.setattr(uncertainty, "DENSE", 5)
 
     with pytest.raises(EvidenceError, match=r"10 classes; its \(K, K\) matrix is kept up to 5"):
         priors.eigenvector(of.logits, of.labels)
-    with pytest.raises(EvidenceError, match="clusters with 10 classes"):
-        priors.estimate(of.logits, of.labels, clusters=np.arange(200))
+
+
+def test_an_eigenvector_of_posteriors_that_never_mix_is_refused() -> None:
+    labels = np.repeat(np.arange(3), 30)
+    logits = np.eye(3, dtype=np.float32)[labels] * 1000
+
+    with pytest.raises(EvidenceError, match="hardly mix the classes"):
+        priors.eigenvector(logits, labels)
+    with pytest.raises(EvidenceError, match="hardly mix the classes"):
+        priors.label_free(logits)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        lambda f, y: priors.eigenvector(f, y),
+        lambda f, y: priors.authors_solver(f, y, steps=2),
+        lambda f, _: priors.label_free(f),
+        lambda f, _: priors.mean_predicted_share(f),
+    ],
+)
+def test_every_estimator_refuses_what_is_not_finite(
+    estimator: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> None:
+    of = planted(3, 5, 0)
+    of.logits[7, 1] = np.nan
+
+    with pytest.raises(EvidenceError, match="the first in row 7, class 1"):
+        estimator(of.logits, of.labels)
 
 
 @pytest.mark.parametrize(
@@ -440,8 +533,17 @@ def test_what_does_not_fit_is_refused(logits: np.ndarray, labels: np.ndarray, sa
         priors.estimate(logits, labels)
 
 
-def test_cluster_ids_of_another_length_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("clusters", "says"),
+    [
+        (np.arange(4), r"cluster ids of shape \(4,\).* for 15 samples"),
+        (np.zeros((15, 2), int), r"cluster ids of shape \(15, 2\)"),
+        (np.full(15, np.nan), "and type float64 for"),
+        (np.zeros(15, int), "all samples are of one cluster"),
+    ],
+)
+def test_clusters_that_do_not_fit_are_refused(clusters: np.ndarray, says: str) -> None:
     of = planted(3, 5, 0)
 
-    with pytest.raises(EvidenceError, match="4 cluster ids for 15 samples"):
-        priors.estimate(of.logits, of.labels, clusters=np.arange(4))
+    with pytest.raises(EvidenceError, match=says):
+        priors.estimate(of.logits, of.labels, clusters=clusters)

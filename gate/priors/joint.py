@@ -51,7 +51,7 @@ def fit(likelihood: Likelihood, spread: float | None = None) -> Fit:
     part = likelihood.part(few(likelihood.classes))
     if part is not likelihood:
         return _again(likelihood, fit(part, spread), likelihood.n / part.n, free=spread is None)
-    start = _with_spread(fit_temperature(likelihood), spread or 1)
+    start = _with_spread(fit_temperature(likelihood), 1 if spread is None else spread)
     search = _newton if likelihood.classes <= DENSE else _quasi_newton
     return search(likelihood, start, spread is None)
 
@@ -204,22 +204,31 @@ class CrossFit(NamedTuple):
         return np.asarray(x[:, :1] * logits[rows] - x[:, 1:])
 
 
-def cross_fit(likelihood: Likelihood, whole: Fit, seed: int, folds: int = 5) -> CrossFit:
+def cross_fit(
+    likelihood: Likelihood,
+    whole: Fit,
+    seed: int,
+    folds: int = 5,
+    clusters: NDArray[np.int64] | None = None,
+) -> CrossFit:
     """Fit without each fold in turn, at the whole sample's ridge; quick where it has a curvature.
 
-    Every fold holds each class in proportion; a class that a fit lacks keeps b = 0 there.
+    Every fold holds each class in proportion, and clusters whole; a class that a fit lacks keeps
+    b = 0 there.
     """
-    logits, labels = likelihood.logits, likelihood.labels
-    fold = _stratified(labels, min(folds, len(labels)), seed)
+    labels, size = likelihood.labels, likelihood.n
+    if clusters is None:
+        fold = _stratified(labels, min(folds, size), seed)
+    else:
+        _, first, place = np.unique(clusters, return_index=True, return_inverse=True)
+        fold = _stratified(labels[first], min(folds, len(first)), seed)[place]
     alone = fit_temperature(likelihood).x
-    size = len(labels)
     before, after = (Held(np.empty(size), np.empty(size, np.int64)) for _ in range(2))
     fits = []
     for number in range(int(fold.max()) + 1):
         kept, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        own = Likelihood(logits, labels, kept)
-        found = _again(own, whole, len(kept) / size, free=False)
-        own = Likelihood(logits, labels, held)
+        found = _again(likelihood.of(kept), whole, len(kept) / size, free=False)
+        own = likelihood.of(held)
         for into, x in ((before, alone), (after, found.x)):
             into.log_loss[held], into.predicted[held] = own.each(x, likelihood.offset)
         fits.append(found)

@@ -78,10 +78,13 @@ class Likelihood:
         logits: ``(N, K)``; computed in their own precision, at least float32.
         labels: ``(N,)`` in 0 .. K-1.
         rows: Which rows to use; all, unless given.
+        weight: What each sample counts for, where samples are not independent.
     """
 
-    def __init__(self, logits: Floats, labels: Labels, rows: Labels | None = None) -> None:
-        self.logits, self.labels, self.rows = logits, labels, rows
+    def __init__(
+        self, logits: Floats, labels: Labels, rows: Labels | None = None, weight: float = 1.0
+    ) -> None:
+        self.logits, self.labels, self.rows, self.weight = logits, labels, rows, weight
         self.classes = logits.shape[1]
         self.n = len(labels) if rows is None else len(rows)
         used = labels if rows is None else labels[rows]
@@ -156,16 +159,8 @@ class Likelihood:
         constant[self.counts == 0] = 0  # no label stands there
         loss -= x[0] * right + self.counts @ constant
         slope = np.append(mean - right, self.counts - predicted)
-        return Point(float(loss), slope, _curvature(predicted, second))
-
-    def score(self, block: Block, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Slope ``(n, K + 1)`` of the log loss of each sample."""
-        f, y, _ = block
-        p = self.posteriors(f, x, self.offset).astype(np.float64)
-        each = np.arange(len(y))
-        of_a = (p * f).sum(axis=1) - f[each, y]
-        p[each, y] -= 1
-        return np.column_stack([of_a, -p])
+        curvature = _curvature(predicted, second)
+        return Point(self.weight * float(loss), self.weight * slope, self.weight * curvature)
 
     def part(self, few: int) -> "Likelihood":
         """About so many samples, classes in proportion, if there are thrice as many; else itself.
@@ -176,7 +171,11 @@ class Likelihood:
             return self
         rows = np.arange(self.n) if self.rows is None else self.rows
         by_class = rows[np.argsort(self.labels[rows], kind="stable")]
-        return Likelihood(self.logits, self.labels, np.sort(by_class[:: self.n // few]))
+        return self.of(np.sort(by_class[:: self.n // few]))
+
+    def of(self, rows: Labels) -> "Likelihood":
+        """Of those rows alone, at the same weight."""
+        return Likelihood(self.logits, self.labels, rows, self.weight)
 
     def separates(self, x: NDArray[np.float64]) -> bool:
         """Whether every sample is classified rightly, under the sample's own frequencies."""
@@ -186,13 +185,16 @@ class Likelihood:
         )
 
     def right(self) -> float:
-        """Summed logits of the labels."""
-        return float(self.total(lambda block: [block.right])[0])
+        """Summed logits of the labels, at their weight."""
+        return self.weight * float(self.total(lambda block: [block.right])[0])
 
     def unit(self) -> float:
-        """How far the logits of a sample lie apart: their standard deviation, on average."""
-        (spread,) = self.total(lambda block: [block.logits.std(axis=1).sum(dtype=np.float64)])
-        return float(spread) / self.n or 1.0
+        """How far the logits of a sample lie apart: the median class from the first, in the median.
+
+        So a class that is masked by a huge negative logit does not count.
+        """
+        apart = [-np.median(block.logits, axis=1) for _, block in self.blocks()]
+        return float(np.median(np.concatenate(apart))) or 1.0
 
     def each(self, x: NDArray[np.float64], offset: NDArray[np.float64]) -> "Held":
         """Log loss ``(n,)`` of each sample at x under that offset, and its class without one."""

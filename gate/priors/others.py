@@ -6,8 +6,10 @@ from numpy.typing import NDArray
 from gate.errors import EvidenceError
 from gate.priors.joint import DENSE
 from gate.priors.likelihood import Block, Floats, Labels, Likelihood, one_blas_thread
+from gate.priors.prior import check, check_logits
 
 _ROUNDS = 200
+_SINGULAR = 1e10  # condition above which rounding decides
 
 
 @one_blas_thread
@@ -22,11 +24,13 @@ def eigenvector(logits: Floats, labels: Labels, scale: float = 1.0) -> NDArray[n
         scale: Makes the logits log-posteriors.
 
     Raises:
-        EvidenceError: More classes than a (K, K) matrix is kept of, or a class without samples.
+        EvidenceError: Logits or labels that do not fit, more classes than a (K, K) matrix is kept
+            of, or posteriors that hardly mix the classes.
 
     Source:
         Zhu et al. 2023, third version.
     """
+    check(logits, labels)
     return _perron(_mean_posteriors(logits, labels, scale))
 
 
@@ -39,11 +43,12 @@ def label_free(logits: Floats, scale: float = 1.0) -> NDArray[np.float64]:
     predicted no more.
 
     Raises:
-        EvidenceError: More classes than a (K, K) matrix is kept of.
+        EvidenceError: As ``eigenvector``.
 
     Source:
         Zhu et al. 2023, third version; soft labels are ours.
     """
+    check_logits(logits)
     classes = logits.shape[1]
     _require_matrix(classes)
     likelihood = Likelihood(logits, np.zeros(len(logits), np.int64))
@@ -70,7 +75,11 @@ def mean_predicted_share(logits: Floats, scale: float = 1.0) -> NDArray[np.float
     """Mean posterior of each class ``(K,)``: a baseline, whom right predictions pull to the sample.
 
     It needs no labels; a sample in which classes are balanced makes it too even.
+
+    Raises:
+        EvidenceError: Logits that do not fit.
     """
+    check_logits(logits)
     none = np.zeros(logits.shape[1])
     likelihood = Likelihood(logits, np.zeros(len(logits), np.int64))
     x = np.append(scale, none)
@@ -88,9 +97,13 @@ def authors_solver(logits: Floats, labels: Labels, steps: int = 1000) -> NDArray
     descent on q at rate ``1e-5 * shots / 50``, with a Lagrangian for its sum (its multiplier's
     rate is ours: the same). What comes out need not sum to 1.
 
+    Raises:
+        EvidenceError: Logits or labels that do not fit.
+
     Source:
         Zhu et al. 2023, equation 6 and the authors' code, read and not copied.
     """
+    check(logits, labels)
     n, classes = logits.shape
     f = np.asfortranarray(logits - logits.max(axis=1, keepdims=True))
     # the temperature stays: exponentials are taken once, and a step is two products with them
@@ -145,10 +158,19 @@ def _mean_posteriors(logits: Floats, labels: Labels, scale: float) -> NDArray[np
 
 
 def _perron(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The distribution q = M q of a matrix whose columns sum to 1."""
+    """The distribution q = M q of a matrix whose columns sum to 1.
+
+    Raises:
+        EvidenceError: It has more than one.
+    """
     classes = len(columns)
     system = columns - np.eye(classes)
     system[-1] = 1  # the equations sum to 0: one of them gives way to sum q = 1
+    if not np.linalg.cond(system, 1) < _SINGULAR:
+        raise EvidenceError(
+            "label prior by eigenvector: the posteriors hardly mix the classes (separable), so "
+            "that many priors would do; add harder samples, or use the joint estimate"
+        )
     q = np.linalg.solve(system, np.append(np.zeros(classes - 1), 1.0))
     q = np.maximum(q, np.finfo(float).tiny)
     return np.asarray(q / q.sum())

@@ -105,6 +105,11 @@ class CrossFitted:
         return self.fits.logits(logits, rows)
 
 
+def uniform(classes: int) -> Prior:
+    """The prior of a classifier that is taken as it stands."""
+    return Prior(np.full(classes, 1 / classes), np.zeros((classes, classes)), scale=1.0)
+
+
 @one_blas_thread
 def estimate(
     logits: Floats,
@@ -123,8 +128,9 @@ def estimate(
     Args:
         logits: ``(N, K)``, of samples that the classifier was not fitted on; read in blocks.
         labels: ``(N,)`` in 0 .. K-1, every class present.
-        clusters: ``(N,)``, which samples are not independent, such as images of one scene.
-        spread: Standard deviation of log q a priori; estimated unless given.
+        clusters: ``(N,)``, which samples are not independent, such as images of one scene: they
+            count as one, and no fold cuts them in two.
+        spread: Standard deviation of log q a priori, above 0; estimated unless given.
         folds: How many parts the cross-fit leaves out in turn; 0 for none.
         seed: Of the folds.
 
@@ -135,40 +141,77 @@ def estimate(
         Zhu et al. 2023, equation 6, without its constraint and with a temperature.
     """
     check(logits, labels)
-    if clusters is not None and len(clusters) != len(labels):
-        raise EvidenceError(
-            f"label prior: {len(clusters)} cluster ids for {len(labels)} samples; give one each"
-        )
-    likelihood = Likelihood(logits, labels)
+    weight = 1.0
+    if clusters is not None:
+        clusters = _checked(clusters, labels)
+        weight = _weight(clusters, labels)
+    likelihood = Likelihood(logits, labels, weight=weight)
     found = joint.fit(likelihood, spread)
-    if not found.x[0] > 0:
+    # times the logits' own unit, so that their size does not matter
+    if not found.x[0] * likelihood.part(joint.few(likelihood.classes)).unit() > _TINY:
         raise EvidenceError(
             f"label prior: no estimate (temperature scale {found.x[0]:.3g}, which must be above "
             "0); the logits do not tell the classes apart; check the classifier"
         )
     b = found.x[1:]
     shares = np.exp(b - b.max())
-    logs, covariance = uncertainty(likelihood, found, clusters)
+    logs, covariance = uncertainty(likelihood, found)
     return Prior(
         shares / shares.sum(),
         covariance,
         float(found.x[0]),
         found.spread,
         separable=likelihood.separates(found.x),
-        cross_fit=_cross_fitted(likelihood, found, folds, seed) if folds > 1 else None,
+        cross_fit=_cross_fitted(likelihood, found, folds, seed, clusters) if folds > 1 else None,
         bias_reduced=logs,
     )
 
 
-def _cross_fitted(likelihood: Likelihood, found: joint.Fit, folds: int, seed: int) -> CrossFitted:
-    crossed = joint.cross_fit(likelihood, found, seed, folds)
-    labels, n = likelihood.labels, likelihood.n
+def _weight(clusters: NDArray[np.int64], labels: Labels) -> float:
+    """What a sample counts for: one over the mean size of its samples' clusters, of some class.
+
+    It is the class where that is largest. So copies of a sample count as one; samples that merely
+    resemble each other do too, and intervals are then too wide.
+
+    Source:
+        Kish 1965: the design effect of clusters whose members are all alike.
+    """
+    sizes = np.bincount(clusters)[clusters]
+    return float(1 / (np.bincount(labels, sizes) / np.bincount(labels)).max())
+
+
+def _checked(clusters: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]:
+    """Clusters as numbers 0 .. C-1.
+
+    Raises:
+        EvidenceError: They do not fit the labels, or all samples are of one.
+    """
+    if clusters.shape != labels.shape or not np.issubdtype(clusters.dtype, np.integer):
+        raise EvidenceError(
+            f"label prior: cluster ids of shape {clusters.shape} and type {clusters.dtype} for "
+            f"{len(labels)} samples; give one whole number each"
+        )
+    ids, places = np.unique(clusters, return_inverse=True)
+    if len(ids) < 2:
+        raise EvidenceError(
+            "label prior: all samples are of one cluster, so that none can be left out; add others"
+        )
+    return places
+
+
+def _cross_fitted(
+    likelihood: Likelihood,
+    found: joint.Fit,
+    folds: int,
+    seed: int,
+    clusters: NDArray[np.int64] | None,
+) -> CrossFitted:
+    crossed = joint.cross_fit(likelihood, found, seed, folds, clusters)
+    labels = likelihood.labels
     gain = crossed.before.log_loss - crossed.after.log_loss
     hits = (crossed.after.predicted == labels).astype(float) - (crossed.before.predicted == labels)
     return CrossFitted(
-        stats.mean(gain),
-        stats.mean_of_classes(hits, labels) if n > 1 else stats.mean(hits),
-        crossed,
+        stats.mean(gain, clusters), stats.mean_of_classes(hits, labels, clusters), crossed
     )
 
 
@@ -176,13 +219,10 @@ def check(logits: Floats, labels: Labels) -> None:
     """Refuse logits and labels that nothing can be estimated from.
 
     Raises:
-        EvidenceError: Of different lengths, not two-dimensional, not finite, a label out of range
+        EvidenceError: Logits as in ``check_logits``, labels of another length, one out of range,
             or a class without samples.
     """
-    if logits.ndim != 2 or logits.shape[1] < 2:
-        raise EvidenceError(
-            f"label prior: logits of shape {logits.shape}; (N, K) with K >= 2 is needed"
-        )
+    check_logits(logits)
     n, classes = logits.shape
     if labels.shape != (n,):
         raise EvidenceError(
@@ -201,7 +241,19 @@ def check(logits: Floats, labels: Labels) -> None:
             f"label prior: class {int(counts.argmin())} has no sample; every class needs some "
             f"({int((counts == 0).sum())} of {classes} have none)"
         )
-    for start in range(0, n, _ROWS):
+
+
+def check_logits(logits: Floats) -> None:
+    """Refuse logits that nothing can be estimated from.
+
+    Raises:
+        EvidenceError: Not two-dimensional, without a sample, or not finite.
+    """
+    if logits.ndim != 2 or logits.shape[1] < 2 or not len(logits):
+        raise EvidenceError(
+            f"label prior: logits of shape {logits.shape}; (N, K) with N >= 1 and K >= 2 is needed"
+        )
+    for start in range(0, len(logits), _ROWS):
         finite = np.isfinite(logits[start : start + _ROWS])
         if not finite.all():
             row, column = np.argwhere(~finite)[0]

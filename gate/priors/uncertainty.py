@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.errors import EvidenceError
-from gate.priors.joint import DENSE, WIDE, Fit, few
+from gate.priors.joint import WIDE, Fit, few
 from gate.priors.likelihood import Block, Floats, Likelihood
 
 _VAGUE = 10.0  # spread of b where the sample is silent: it keeps the curvature invertible
@@ -28,34 +27,23 @@ class Uncertainty(NamedTuple):
     covariance: NDArray[np.float64]
 
 
-def uncertainty(
-    likelihood: Likelihood, at: Fit, clusters: NDArray[np.int64] | None = None
-) -> Uncertainty:
+def uncertainty(likelihood: Likelihood, at: Fit) -> Uncertainty:
     """Two Newton steps from the fit to the bias-reduced estimate, and that one's covariance.
 
     The first goes to about where the weakest ridge would have it, the second to Firth's estimate,
     where the log loss less ``log det(H) / 2`` is least, H its curvature. Class counts n are given,
     not drawn, which takes ``diag(1 / n)`` from the covariance H^-1 of log shares, and
-    ``-1 / (2 n)`` from their bias (variance and bias of log n, if it were drawn). With clusters,
-    scores *within* classes, summed by cluster, take the place of the model's: ``H^-1 S H^-1``.
+    ``-1 / (2 n)`` from their bias (variance and bias of log n, if it were drawn). H and n are at
+    the sample's weight.
 
     Above ``DENSE`` classes H is its diagonal, and there is no first step.
 
-    Raises:
-        EvidenceError: Clusters, and more than ``DENSE`` classes.
-
     Source:
         Firth 1993, section 3 (canonical link). Prentice and Pyke 1979, samples taken by label.
-        Liang and Zeger 1986, for clusters.
     """
-    x, counts = at.x, likelihood.counts
+    x, counts = at.x, likelihood.weight * likelihood.counts
     weak, none = (np.append(at.precision[0], np.full(len(counts), s**-2)) for s in (WIDE, _VAGUE))
     if at.curvature is None:
-        if clusters is not None:
-            raise EvidenceError(
-                f"label prior: clusters with {len(counts)} classes; errors that respect clusters "
-                f"need a (K, K) matrix, which is kept up to {DENSE}; leave them out"
-            )
         here = likelihood.at(x, "diagonal")
         inverse = np.asarray(1 / (here.curvature + none))
         step = inverse * _firth_slope(likelihood, x, here.slope + none * x, inverse)
@@ -66,10 +54,7 @@ def uncertainty(
     here = likelihood.at(x, "full")
     inverse = np.asarray(np.linalg.inv(here.curvature + np.diag(none)))
     step = inverse @ _firth_slope(likelihood, x, here.slope + none * x, inverse)
-    if clusters is None:
-        covariance = inverse[1:, 1:] - np.diag(1 / counts)
-    else:
-        covariance = inverse[1:] @ _scatter(likelihood, x, clusters) @ inverse[:, 1:]
+    covariance = inverse[1:, 1:] - np.diag(1 / counts)
     covariance -= covariance.mean(axis=0)
     covariance -= covariance.mean(axis=1, keepdims=True)
     return Uncertainty((x - step)[1:] + 1 / (2 * counts), covariance)
@@ -105,7 +90,7 @@ def _slope_of_log_det(
         return (p * f).sum(dtype=np.float64), p.sum(axis=0, dtype=np.float64)
 
     of_a, of_b = part.total(term)
-    return np.append(of_a, -of_b) * (likelihood.n / part.n)
+    return np.append(of_a, -of_b) * (likelihood.weight * likelihood.n / part.n)
 
 
 def _squared_lengths(p: Floats, f: Floats, v: Floats) -> Floats:
@@ -117,19 +102,3 @@ def _squared_lengths(p: Floats, f: Floats, v: Floats) -> Floats:
         return np.asarray(v[0] * f**2 + v[1:] * (1 - 2 * p))
     crossed = (p @ v[0, 1:])[:, None] - v[0, 1:]
     return np.asarray(v[0, 0] * f**2 + 2 * f * crossed + np.diag(v)[1:] - 2 * (p @ v[1:, 1:]))
-
-
-def _scatter(
-    likelihood: Likelihood, x: NDArray[np.float64], clusters: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Covariance of the scores' sums by cluster, around the mean of each sample's class."""
-    groups, place = np.unique(clusters, return_inverse=True)
-    width = likelihood.classes + 1
-    means, sums = np.zeros((width - 1, width)), np.zeros((len(groups), width), np.float32)
-    for _, block in likelihood.blocks():
-        np.add.at(means, block.labels, likelihood.score(block, x))
-    means /= likelihood.counts[:, None]
-    for span, block in likelihood.blocks():
-        score = likelihood.score(block, x) - means[block.labels]
-        np.add.at(sums, place[span], score.astype(np.float32))
-    return np.asarray(sums.T @ sums, np.float64) * len(groups) / max(len(groups) - 1, 1)

@@ -210,7 +210,7 @@ def few() -> None:
 
 
 def coverage() -> None:
-    """How often the 95 % intervals of q hold the planted shares.
+    """How often the 95 % intervals of q hold the planted shares, and those of how far q leans.
 
     The last settings were first looked at when the intervals stood as they are.
     """
@@ -239,19 +239,27 @@ def coverage() -> None:
     ]
     for name, settings in (("seen", seen), ("not seen", not_seen)):
         for classes, each, how in settings:
-            held, above = [], []
+            held, above, leans = [], [], []
             for seed in range(SIMULATIONS):
                 of = planted(classes, each, seed, **how)  # type: ignore[arg-type]  # features: int
-                low, high = priors.estimate(of.logits, of.labels, folds=0).bounds
+                found = priors.estimate(of.logits, of.labels, folds=0)
+                low, high = found.bounds
+                q = of.shares
+                kl = np.log(classes) + (q * np.log(q)).sum()
+                truths = (np.abs(q - 1 / classes).sum() / 2, kl, q.max() / q.min())
+                lean = priors.lean(found, seed, draws=300)
+                leans.append([a <= t <= b for t, (_, a, b) in zip(truths, lean, strict=False)])
                 order = np.argsort(-of.shares)
                 held.append(((low <= of.shares) & (of.shares <= high))[order])
                 above.append(of.shares > high)
+            tv, kl, ratio = 100 * np.mean(leans, axis=0)
             said = ", ".join(f"{key} {value}" for key, value in how.items())
             print(
                 f"K = {classes}, {each} a class, {said} ({name}): {100 * np.mean(held):.1f} % of "
                 f"intervals in {SIMULATIONS} simulations ({100 * np.mean(above):.1f} % too low; "
                 f"largest share {100 * np.mean(held, axis=0)[0]:.1f} %, "
-                f"smallest {100 * np.mean(held, axis=0)[-1]:.1f} %)",
+                f"smallest {100 * np.mean(held, axis=0)[-1]:.1f} %); total variation {tv:.1f} %, "
+                f"divergence {kl:.1f} %, ratio {ratio:.1f} %",
                 flush=True,
             )
 

@@ -190,6 +190,22 @@ def test_few_shot_accuracy_is_measured_by_method_and_number(
         measured(changed(trial, probes={"label_prior": {"few_shot": (10_000,)}}))
 
 
+def test_a_few_shot_training_set_that_says_nothing_of_the_prior_leaves_the_classifier_as_it_is(
+    digits_trial: MakeTrial, tmp_path: Path
+) -> None:
+    trial = with_embeddings(digits_trial("clean"), tmp_path)
+    path = tmp_path / "embeddings.npy"
+    noise = np.random.default_rng(0).normal(size=np.load(path).shape).astype(np.float32)
+    np.save(path, noise)  # tells the classes apart by chance
+    trial = changed(trial, probes={"label_prior": {"few_shot": (1,), "seeds": 8}})
+
+    evidence = probes.measure("label_prior", trial)
+
+    (said,) = (remark for remark in evidence.remarks if "do not say" in remark)
+    assert "of 8 training sets of 1 examples a class do not say what the label prior is" in said
+    assert any(m.metric == "few_shot_accuracy" for m in evidence.measurements)
+
+
 def test_the_calibrated_head_is_the_same_in_both_files_and_says_what_it_is_for(
     digits_trial: MakeTrial, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

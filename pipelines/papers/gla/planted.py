@@ -45,7 +45,7 @@ def run() -> dict[str, Any]:
     pretrained, tuned = Evidence(10, 1.0, 2.0, rng), Evidence(10, 1.0, 0.5, rng)
     known, test = (np.repeat(np.arange(CLASSES), each) for each in (KNOWN, TEST))
     f_zs, f_ft = pretrained.logits(known, q), tuned.logits(known, p)
-    how = gla.adjustment(f_zs, f_ft, known, p)
+    how = gla.adjustment(f_zs, f_ft, known, p, seed=0)
     scale = how.prior.scale
     found = {
         "uniform guess": np.full(CLASSES, 1 / CLASSES),
