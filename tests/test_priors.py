@@ -427,16 +427,32 @@ def test_logits_that_are_the_same_for_all_samples_are_refused() -> None:
         priors.estimate(np.tile([1.0, 2.0, 3.0], (30, 1)), np.arange(30) % 3)
 
 
-@pytest.mark.parametrize("ratio", [50, 5])
+@pytest.mark.parametrize("ratio", [1, 20])
+def test_intervals_hold_the_truth_of_hardly_any_mistakes_too(ratio: float) -> None:
+    missed, separable = 0, 0
+    for seed in range(60):
+        of = planted(2, 50, seed, ratio=ratio)
+        found = priors.estimate(of.logits, of.labels, folds=0)
+        low, high = found.bounds
+        missed += not (low[0] <= of.shares[0] <= high[0])
+        separable += found.separable
+    assert missed <= 6  # by chance 3
+    assert 20 < separable < 60
+
+
+@pytest.mark.parametrize("ratio", [50, 5, 1])
 def test_intervals_of_leaning_hold_the_truth_at_few_samples_too(ratio: float) -> None:
     missed = np.zeros(4)
     for seed in range(40):
         of = planted(10, 16, seed, ratio=ratio)
         q = of.shares
         kl = np.log(10) + (q * np.log(q)).sum()
-        truths = (np.abs(q - 0.1).sum() / 2, kl, q.max() / q.min(), 10 * np.exp(-kl))
+        truths = (np.abs(q - 0.1).sum() / 2, max(kl, 0), q.max() / q.min(), 10 * np.exp(-kl))
         found = priors.lean(priors.estimate(of.logits, of.labels, folds=0), 0, draws=300)
-        missed += [not low <= t <= high for t, (_, low, high) in zip(truths, found, strict=True)]
+        missed += [
+            not low - 1e-9 <= t <= high + 1e-9
+            for t, (_, low, high) in zip(truths, found, strict=True)
+        ]
     assert (missed <= 4).all(), missed  # of 40; by chance 2
 
 

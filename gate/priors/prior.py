@@ -30,7 +30,8 @@ class Prior:
     multiplies the logits to make them log-posteriors; ``spread`` is the standard deviation of log
     shares a priori, which sets the ridge; ``separable`` says that only the ridge kept the estimate
     finite; ``cross_fit`` says what removing the prior does to samples that it was not estimated
-    on; ``bias_reduced`` (K,) are the log shares that intervals are around, up to a shift.
+    on; ``bias_reduced`` (K,) are the log shares that intervals are around, up to a shift, if not
+    the estimated ones.
     """
 
     shares: NDArray[np.float64]
@@ -155,15 +156,17 @@ def estimate(
         )
     b = found.x[1:]
     shares = np.exp(b - b.max())
+    separable = likelihood.separates(found.x)
     logs, covariance = uncertainty(likelihood, found)
     return Prior(
         shares / shares.sum(),
         covariance,
         float(found.x[0]),
         found.spread,
-        separable=likelihood.separates(found.x),
+        separable=separable,
         cross_fit=_cross_fitted(likelihood, found, folds, seed, clusters) if folds > 1 else None,
-        bias_reduced=logs,
+        # where no sample is near a boundary, a Newton step leads anywhere
+        bias_reduced=None if separable else logs,
     )
 
 
