@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate import files, gla
-from gate.errors import PlanError
+from gate.errors import BackboneError, PlanError
 from gate.gla import Adjustment
 from gate.head import (
     CosineHead,
@@ -168,7 +168,7 @@ def write_heads(trial: "Trial", folder: Path, *, with_backbone: bool = False) ->
     Where both classifiers are linear on the same features, a head is one linear layer: ``weight``
     (D, K) and ``bias`` (K,). Else it is a small graph, and ``zero_shot.scale`` and
     ``zero_shot.weight`` (D, K) or ``zero_shot.members`` (K, G) stand beside them. Metadata, JSON
-    under the key ``gate``, say which backbone and classes it is for and how it was made.
+    under the key ``gate``, say which backbone and classes it is for and all that it was made from.
 
     Args:
         trial: Its tasks' heads.
@@ -221,20 +221,37 @@ def _tensors(linear: LinearHead, beside: CosineHead | SourceHead | None) -> dict
 
 
 def _about(trial: "Trial", name: str, found: Calibrated) -> dict[str, Any]:
-    task, how = trial.plan.tasks[name], found.how
+    plan, task, how = trial.plan, trial.plan.tasks[name], found.how
     train = trial.split(str(task.train))
     known = trial.split(task.held_out) if task.held_out else train
+    encoder = task.zero_shot.encoder if task.zero_shot else None
+    tokenizers = {
+        of: files.sha256_of(file.text.tokenizer, BackboneError)
+        for of, file in (("backbone", plan.backbone), ("encoder", encoder))
+        if file and file.text
+    }
     return {
         "backbone": trial.backbone.digest,
         "classes": train.classes,
         "estimation_data": known.digest,
         "fine_tuned_scale": how.fine_tuned_scale,
-        "label_prior": [round(float(share), 6) for share in how.prior.shares],
+        "label_prior": _rounded(how.prior.shares),
         "label_prior_removed": how.prior.helps,
         "method": "generalized logit adjustment (arXiv 2310.08106)",
+        "seed": plan.seed,
+        "settings": {
+            "backbone": plan.backbone.settings,
+            "batch_size": plan.batch_size,
+            "task": task.settings,
+        },
         "task": name,
         "temperature_scale": how.prior.scale,
+        "tokenizers": tokenizers,
         "train_data": train.digest,
-        "train_frequencies": [round(float(p), 6) for p in how.frequencies],
+        "train_frequencies": _rounded(how.frequencies),
         "zero_shot": trial.zero_shot_digest(name) or "nearest class mean",
     }
+
+
+def _rounded(shares: NDArray[np.float64]) -> list[float]:
+    return [float(f"{share:.6g}") for share in shares]  # no rare class has a share of 0

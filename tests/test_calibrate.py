@@ -1,6 +1,8 @@
 """Files of calibrated heads: they load, say what made them, and none is left out in silence."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +11,19 @@ import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
+from safetensors import safe_open
 
 from gate import calibrate
 from gate.backbone import Backbone
 from gate.backbone.onnx_runtime import with_head
-from gate.errors import BackboneError
+from gate.errors import BackboneError, DataError
+from gate.files import sha256_of
 from gate.head import LinearHead
 from gate.plan import BackboneFile, Plan
 from gate.trial import Trial
 from tests import tiny, tiny_text
-from tests.probes.test_label_prior import TASK
-from tests.test_zero_shot import with_own_head
+from tests.probes.test_label_prior import TASK, changed
+from tests.test_zero_shot import SOURCE, with_own_head
 
 MakeTrial = Callable[[str], Trial]
 FLOAT16, DOUBLE = onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE
@@ -151,3 +155,107 @@ def test_what_onnx_runtime_refuses_is_an_error_that_says_what_to_do(tmp_path: Pa
 
     with pytest.raises(BackboneError, match=r"m\.onnx: .*Relu.*leave out --with-backbone"):
         with_head(file, HEAD, None, {})
+
+
+# --- what made it ---------------------------------------------------------------------------------
+
+PROMPTS = {"prompts": ["the {}"], "names": {"sport": "ball", "money": "stock"}}
+
+
+def about(trial: Trial, folder: Path) -> str:
+    """Metadata of the only head, the same in both files."""
+    tensors, graph = calibrate.write_heads(trial, folder)
+    with safe_open(tensors, "numpy") as file:
+        metadata: dict[str, str] = file.metadata()
+    (of_graph,) = onnx.load_model(graph).metadata_props
+    assert metadata == {of_graph.key: of_graph.value}
+    return metadata["gate"]
+
+
+def texts(folder: Path, zero_shot: dict[str, Any], **changes: Any) -> Trial:
+    """A trial of texts with one part of its plan changed."""
+    content = {**tiny_text.write_plan(folder, zero_shot=PROMPTS | zero_shot), **changes}
+    return Trial(Plan.model_validate(content), folder / "features")
+
+
+def test_the_same_head_says_the_same_bytes_of_itself_wherever_it_was_made(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+
+    one, two = (about(texts(folder, {}), folder / "heads") for folder in folders)
+
+    assert one == two
+    said = json.loads(one)
+    assert said["seed"] == 0
+    assert said["tokenizers"] == {"backbone": sha256_of(folders[0] / "tokenizer.json", DataError)}
+    assert said["settings"]["backbone"]["text"] == {"max_tokens": 10, "pooling": "mean"}
+
+
+@pytest.mark.parametrize(
+    "zero_shot",
+    [{"prompts": ["of {}"]}, {"names": {"sport": "goal", "money": "stock"}}, {"scale": 50.0}],
+)
+def test_another_zero_shot_classifier_is_another_head_by_its_metadata(
+    tmp_path: Path, zero_shot: dict[str, Any]
+) -> None:
+    one, two = (about(texts(tmp_path, each), tmp_path / "heads") for each in ({}, zero_shot))
+
+    assert json.loads(one)["settings"] != json.loads(two)["settings"]
+
+
+def test_other_members_of_the_own_head_are_another_head_by_its_metadata(
+    digits_trial: MakeTrial, tmp_path: Path
+) -> None:
+    trial = with_own_head(digits_trial("clean"), tmp_path)
+    other = changed(trial, tasks={TASK: {"zero_shot": {"source": {**SOURCE, "6": [0]}}}})
+
+    one, two = (json.loads(about(each, tmp_path / "heads")) for each in (trial, other))
+
+    assert one["zero_shot"] == two["zero_shot"]
+    members = [said["settings"]["task"]["zero_shot"]["source"]["6"] for said in (one, two)]
+    assert members == [[0, 4], [0]]
+
+
+def test_preprocessing_output_and_seed_are_in_the_metadata(
+    digits_trial: MakeTrial, tmp_path: Path
+) -> None:
+    trial = digits_trial("clean")
+    trial = Trial(Plan.model_validate({**trial.plan.model_dump(), "seed": 3}), trial.folder)
+
+    said = json.loads(about(trial, tmp_path))
+
+    assert said["seed"] == 3
+    assert said["settings"]["backbone"]["output"] == "features"
+    assert said["settings"]["backbone"]["preprocessing"]["mean"] == [0.5]
+    assert said["settings"]["task"]["head"]["l2"] == 10
+    assert said["tokenizers"] == {}
+
+
+def test_tokenizers_of_the_backbone_and_of_the_encoder_are_in_the_metadata(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.json"
+    path.write_text(tiny_text.write_tokenizer(tmp_path).read_text().replace("goal", "gaol"))
+    encoder = {"onnx": tiny_text.write_onnx(tmp_path), "text": {"tokenizer": path}}
+
+    said = json.loads(about(texts(tmp_path, {"encoder": encoder}), tmp_path / "heads"))
+
+    assert said["tokenizers"] == {
+        "backbone": sha256_of(tmp_path / "tokenizer.json", DataError),
+        "encoder": sha256_of(path, DataError),
+    }
+
+
+def test_shares_of_rare_classes_keep_six_digits(
+    digits_trial: MakeTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = digits_trial("clean")
+    found = trial.calibrated(TASK)
+    shares = np.array([1.43e-6, 2.1234567e-9, 0.25, 0.75])
+    prior = replace(found.how.prior, shares=shares)
+    rare = replace(found, how=replace(found.how, prior=prior, frequencies=shares[::-1]))
+    monkeypatch.setattr(trial, "calibrated", lambda _: rare)
+
+    said = json.loads(about(trial, tmp_path))
+
+    assert said["label_prior"] == [1.43e-6, 2.12346e-9, 0.25, 0.75]
+    assert said["train_frequencies"] == said["label_prior"][::-1]
