@@ -1,6 +1,7 @@
 """Files of calibrated heads: they load, say what made them, and none is left out in silence."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,11 @@ from gate.errors import BackboneError, DataError
 from gate.files import sha256_of
 from gate.head import LinearHead
 from gate.plan import BackboneFile, Plan
+from gate.policy import Policy
 from gate.trial import Trial
 from tests import tiny, tiny_text
+from tests.builders import rule
+from tests.conftest import Gate, PlanMaker
 from tests.probes.test_label_prior import TASK, changed
 from tests.test_zero_shot import SOURCE, with_own_head
 
@@ -259,3 +263,70 @@ def test_shares_of_rare_classes_keep_six_digits(
 
     assert said["label_prior"] == [1.43e-6, 2.12346e-9, 0.25, 0.75]
     assert said["train_frequencies"] == said["label_prior"][::-1]
+
+
+# --- tasks without a head -------------------------------------------------------------------------
+
+OWN = {"test": "test", "head": "own"}
+TRAINED = {"train": "train", "test": "test", "transfer": {"mode": "full_network"}}
+REMEDIED = {"train": "train", "test": "test", "head": {"balanced_by": "photograph"}}
+
+
+@pytest.mark.parametrize(
+    ("task", "why"),
+    [
+        (OWN, "its own head is not fine-tuned on anything.*; calibrate a task that has train"),
+        (TRAINED, "its transfer changes the network, .*; drop transfer"),
+        ({**TRAINED, "held_out": "known"}, "its transfer changes the network, .*; drop transfer"),
+        (REMEDIED, r"would undo head\.balanced_by; use the task's head as it is"),
+    ],
+)
+def test_each_task_without_a_head_is_told_with_its_reason(
+    digits_trial: MakeTrial,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    task: dict[str, Any],
+    why: str,
+) -> None:
+    trial = with_own_head(digits_trial("clean"), tmp_path)
+    content = trial.plan.model_dump()
+    content["tasks"]["other"] = task
+    content["splits"]["known"] = content["splits"]["test"]
+    trial = Trial(Plan.model_validate(content), trial.folder)
+
+    written = list(calibrate.write_heads(trial, tmp_path / "heads"))
+
+    assert [path.name for path in written] == [f"{TASK}.safetensors", f"{TASK}.onnx"]
+    (said,) = caplog.messages
+    assert re.match(f"tasks.other: no calibrated head: .*{why}", said)
+    calibrate.require_heads(trial.plan)
+
+
+def test_calibrate_fails_where_it_has_no_head_to_write_and_names_every_task(
+    digits_plan: PlanMaker, gate: Gate, tmp_path: Path
+) -> None:
+    plan = digits_plan(tasks={"remedied": REMEDIED, "trained": TRAINED})
+
+    code, out, err = gate("calibrate", plan, "--out", tmp_path / "heads")
+
+    assert (code, out) == (2, "")
+    first, remedied, trained = err.splitlines()
+    assert first == "gate: digits: none of its tasks has a head to write"
+    assert remedied.startswith("tasks.remedied: calibration adds a zero-shot head")
+    assert trained.startswith("tasks.trained: its transfer changes the network")
+    assert not (tmp_path / "heads").exists()
+
+
+def test_a_run_without_a_head_to_write_comes_to_its_verdict(
+    digits_plan: PlanMaker, gate: Gate, tmp_path: Path
+) -> None:
+    plan = digits_plan(tasks={TASK: REMEDIED}, probes={"clean_accuracy": {}})
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(Policy(name="p", version=1, rules=[rule(at_least=0.3)]).to_json())
+
+    code, _, err = gate("run", plan, "--policy", policy, "--out", tmp_path / "out")
+
+    assert code == 0
+    assert f"gate: tasks.{TASK}: no calibrated head: " in err
+    assert (tmp_path / "out" / "verdict.json").exists()
+    assert not (tmp_path / "out" / "heads").exists()
