@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate import files, gla
-from gate.errors import PlanError
+from gate.errors import BackboneError, PlanError
 from gate.gla import Adjustment
 from gate.head import (
     CosineHead,
@@ -30,7 +30,7 @@ from gate.head import (
 if TYPE_CHECKING:
     from gate.backbone import Outputs
     from gate.data import Split
-    from gate.plan import Task
+    from gate.plan import Plan, Task
     from gate.transfer import Classifier
     from gate.trial import Trial
 
@@ -135,8 +135,8 @@ def _why_not(task: "Task") -> str | None:
     """What keeps a task from being calibrated, and what to do about it."""
     if task.head == "own":
         return (
-            "its own head is not fine-tuned on anything, so there is nothing to calibrate; name "
-            "other tasks under label_prior.tasks"
+            "its own head is not fine-tuned on anything, so there is nothing to calibrate; "
+            "calibrate a task that has train"
         )
     if task.remedy:
         return (
@@ -163,13 +163,42 @@ def _logits(trial: "Trial", classifier: "Classifier", split: str) -> Floats:
 # --- as files -------------------------------------------------------------------------------------
 
 
+def without_head(plan: "Plan") -> dict[str, str]:
+    """Tasks that no calibrated head is written of, and what keeps each from it."""
+    found = {}
+    for name, task in plan.tasks.items():
+        why = _why_not(task)
+        if task.transfer.trains:
+            why = (
+                "its transfer changes the network, and a head is written for the backbone as it "
+                "is; drop transfer, or calibrate logits with --zero-shot and --fine-tuned"
+            )
+        if why:
+            found[name] = why
+    return found
+
+
+def require_heads(plan: "Plan") -> None:
+    """Stop where no calibrated head would be written.
+
+    Raises:
+        PlanError: One line for each task.
+    """
+    left_out = without_head(plan)
+    if len(left_out) == len(plan.tasks):
+        lines = [f"tasks.{name}: {why}" for name, why in left_out.items()]
+        raise PlanError("\n".join([f"{plan.name}: none of its tasks has a head to write", *lines]))
+
+
 def write_heads(trial: "Trial", folder: Path, *, with_backbone: bool = False) -> Iterator[Path]:
     """Write each calibrated head on frozen features, as safetensors and ONNX; gives the paths.
+
+    Tasks that have none are logged, each with its reason.
 
     Where both classifiers are linear on the same features, a head is one linear layer: ``weight``
     (D, K) and ``bias`` (K,). Else it is a small graph, and ``zero_shot.scale`` and
     ``zero_shot.weight`` (D, K) or ``zero_shot.members`` (K, G) stand beside them. Metadata, JSON
-    under the key ``gate``, say which backbone and classes it is for and how it was made.
+    under the key ``gate``, say which backbone and classes it is for and all that it was made from.
 
     Args:
         trial: Its tasks' heads.
@@ -189,10 +218,10 @@ def write_heads(trial: "Trial", folder: Path, *, with_backbone: bool = False) ->
             f"{trial.plan.backbone.path}: --with-backbone puts the head behind an ONNX backbone, "
             "and this is none; export it to ONNX"
         )
-    for name, task in trial.tasks(None).items():
-        if not task.fits_head or (why := _why_not(task)):
-            if task.remedy:
-                log.warning("tasks.%s: no calibrated head: %s", name, why)
+    left_out = without_head(trial.plan)
+    for name in trial.tasks(None):
+        if why := left_out.get(name):
+            log.warning("tasks.%s: no calibrated head: %s", name, why)
             continue
         found = trial.calibrated(name)
         # under one key, because safetensors writes several in an order of its own each time
@@ -222,20 +251,37 @@ def _tensors(linear: LinearHead, beside: CosineHead | SourceHead | None) -> dict
 
 
 def _about(trial: "Trial", name: str, found: Calibrated) -> dict[str, Any]:
-    task, how = trial.plan.tasks[name], found.how
+    plan, task, how = trial.plan, trial.plan.tasks[name], found.how
     train = trial.split(str(task.train))
     known = trial.split(task.held_out) if task.held_out else train
+    encoder = task.zero_shot.encoder if task.zero_shot else None
+    tokenizers = {
+        of: files.sha256_of(file.text.tokenizer, BackboneError)
+        for of, file in (("backbone", plan.backbone), ("encoder", encoder))
+        if file and file.text
+    }
     return {
         "backbone": trial.backbone.digest,
         "classes": train.classes,
         "estimation_data": known.digest,
         "fine_tuned_scale": how.fine_tuned_scale,
-        "label_prior": [round(float(share), 6) for share in how.prior.shares],
+        "label_prior": _rounded(how.prior.shares),
         "label_prior_removed": how.prior.helps,
         "method": "generalized logit adjustment (arXiv 2310.08106)",
+        "seed": plan.seed,
+        "settings": {
+            "backbone": plan.backbone.settings,
+            "batch_size": plan.batch_size,
+            "task": task.settings,
+        },
         "task": name,
         "temperature_scale": how.prior.scale,
+        "tokenizers": tokenizers,
         "train_data": train.digest,
-        "train_frequencies": [round(float(p), 6) for p in how.frequencies],
+        "train_frequencies": _rounded(how.frequencies),
         "zero_shot": trial.zero_shot_digest(name) or "nearest class mean",
     }
+
+
+def _rounded(shares: NDArray[np.float64]) -> list[float]:
+    return [float(f"{share:.6g}") for share in shares]  # no rare class has a share of 0

@@ -264,9 +264,10 @@ def calibrate(
         files = (fine_tuned, labels, train_labels, train_shares)
         if any((*files, test_zero_shot, test_fine_tuned, test_labels)):
             raise typer.BadParameter("PLAN takes no files of logits or labels; drop one of both")
-        from gate.calibrate import write_heads
+        from gate.calibrate import require_heads, write_heads
 
         with _trial(plan, backbone, features) as trial:
+            require_heads(trial.plan)
             for path in write_heads(trial, out, with_backbone=with_backbone):
                 print(path)
         return ExitCode.ACCEPT

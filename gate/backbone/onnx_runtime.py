@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import io
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -173,9 +173,6 @@ def _require_weights_inside(path: Path, file: Path, model: onnx.ModelProto) -> b
 
 
 def _session(file: Path, source: str | bytes) -> tuple[Any, str]:
-    onnxruntime.set_default_logger_severity(4)  # a provider that fails to load prints a page
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     providers = ["CPUExecutionProvider"]
     gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and _gpu_is_there()
     said = io.StringIO()
@@ -184,7 +181,7 @@ def _session(file: Path, source: str | bytes) -> tuple[Any, str]:
             onnxruntime.preload_dlls()  # finds the CUDA libraries that torch brings
         providers.insert(0, "CUDAExecutionProvider")
     try:
-        session = onnxruntime.InferenceSession(source, options, providers=providers)
+        session = _opened(source, providers)
     except Exception as fault:  # ONNX Runtime's own exceptions have no common base
         raise BackboneError(f"{file}: ONNX Runtime refused it: {_first_line(fault)}") from fault
     provider = session.get_providers()[0]
@@ -198,6 +195,13 @@ def _session(file: Path, source: str | bytes) -> tuple[Any, str]:
     else:
         log.info("%s: no GPU here; ONNX Runtime runs on the CPU", file.name)
     return session, provider
+
+
+def _opened(source: str | bytes, providers: list[str]) -> Any:
+    onnxruntime.set_default_logger_severity(4)  # a provider that fails to load prints a page
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(source, options, providers=providers)
 
 
 def _gpu_is_there() -> bool:
@@ -224,23 +228,30 @@ def _first_line(fault: Exception) -> str:
 
 
 class _Graph:
-    """Nodes and tensors of a head; names begin with ``gate/``, so that none meets a backbone's."""
+    """Nodes and tensors of a head; names begin with a prefix that no ``taken`` one has."""
 
-    def __init__(self, opset: int) -> None:
+    def __init__(self, opset: int, taken: Collection[str] = ()) -> None:
         self.opset = opset
+        self.prefix = "gate/"
+        while any(name.startswith(self.prefix) for name in taken):
+            self.prefix += "gate/"
         self.nodes: list[onnx.NodeProto] = []
         self.tensors: list[onnx.TensorProto] = []
 
     def node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
         """Add a node; gives the name of its output."""
-        output = f"gate/{len(self.nodes)}"
+        output = f"{self.prefix}{len(self.nodes)}"
         self.nodes.append(onnx.helper.make_node(kind, inputs, [output], **attributes))
         return output
 
     def tensor(self, name: str, values: NDArray[Any]) -> str:
         """Add a tensor; gives its name."""
-        self.tensors.append(onnx.numpy_helper.from_array(values, f"gate/{name}"))
-        return f"gate/{name}"
+        self.tensors.append(onnx.numpy_helper.from_array(values, f"{self.prefix}{name}"))
+        return f"{self.prefix}{name}"
+
+    def floats(self, given: str) -> str:
+        """Add a cast to float32, which is what Backbone makes of whatever a graph gives."""
+        return self.node("Cast", [given], to=onnx.TensorProto.FLOAT)
 
     def reduced(self, kind: str, given: str, axis: int) -> str:
         """Add a reduction over one axis, which is dropped."""
@@ -285,7 +296,7 @@ class _Graph:
         if file.text and file.text.pooling == "first":
             first_token = self.tensor("first", np.array(0))
             return self.node("Gather", [features, first_token], axis=1)
-        mask = self.node("Cast", ["attention_mask"], to=onnx.TensorProto.FLOAT)
+        mask = self.floats("attention_mask")
         places = self.tensor("last axis", np.array([2]))
         weighted = self.node("Mul", [features, self.node("Unsqueeze", [mask, places])])
         rows = self.tensor("row", np.array([1]))
@@ -332,14 +343,19 @@ def with_head(
 ) -> bytes:
     """A backbone and its head as one ONNX file: the backbone's inputs to ``calibrated_logits``.
 
+    Where tokens are averaged, ``attention_mask`` is an input even if the backbone does without it.
+    The output has a longer name where the backbone has a value of that one.
+
     Raises:
-        BackboneError: The backbone cannot be read, or its features have no rank that is known.
+        BackboneError: The backbone cannot be read, its features have no rank that is known, or
+            ONNX Runtime refuses both together.
     """
     file = _model_file(described.path)
     model = _load(file)
     if _require_weights_inside(described.path, file, model):
         onnx.load_external_data_for_model(model, str(file.parent))
-    (opset,) = [each.version for each in model.opset_import if each.domain in ("", "ai.onnx")]
+    standard = (each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+    opset = max(standard, default=0)
     if opset < _OLDEST:
         raise BackboneError(
             f"{file}: opset {opset}; a head is put behind opset {_OLDEST} or later; export it again"
@@ -356,17 +372,47 @@ def with_head(
             f"{file}: the rank of {features!r} cannot be told ({ranks.get(features, 'unknown')}); "
             "export it with shapes"
         )
-    graph = _Graph(opset)
-    pooled = graph.pooled(described, features, ranks[features])
-    last = graph.head(linear, beside, pooled, described.logits or "")
+    taken = _names(model)
+    graph = _Graph(opset, taken)
+    pooled = graph.pooled(described, graph.floats(features), ranks[features])
+    own = graph.floats(described.logits or "") if isinstance(beside, SourceHead) else ""
+    last = graph.head(linear, beside, pooled, own)
+    inputs = {value.name: value for value in model.graph.input}
+    reads = {name for node in graph.nodes for name in node.input}
+    if "attention_mask" in reads - set(inputs):
+        mask = onnx.ValueInfoProto(name="attention_mask", type=inputs["input_ids"].type)
+        model.graph.input.append(mask)
+    output = "calibrated_logits"
+    if output in taken:
+        output = f"{graph.prefix}{output}"
     model.graph.node.extend(graph.nodes)
-    model.graph.node.append(onnx.helper.make_node("Identity", [last], ["calibrated_logits"]))
+    model.graph.node.append(onnx.helper.make_node("Identity", [last], [output]))
     model.graph.initializer.extend(graph.tensors)
+    model.ir_version = max(model.ir_version, 4)  # before, every tensor had to be an input too
     shape = ["N", linear.weight.shape[1]]
-    info = onnx.helper.make_tensor_value_info("calibrated_logits", onnx.TensorProto.FLOAT, shape)
     del model.graph.output[:]
-    model.graph.output.append(info)
-    return _finished(model, metadata)
+    model.graph.output.append(
+        onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, shape)
+    )
+    try:
+        content = _finished(model, metadata)
+        _opened(content, ["CPUExecutionProvider"])
+    except Exception as fault:  # the checker's and ONNX Runtime's exceptions have no common base
+        raise BackboneError(
+            f"{file}: with the head behind it, it does not load on the CPU: {_first_line(fault)}; "
+            "export the backbone again, or leave out --with-backbone and run the head's own file "
+            "behind it"
+        ) from fault
+    return content
+
+
+def _names(model: onnx.ModelProto) -> set[str]:
+    """Names of all values and tensors."""
+    names = {value.name for value in model.graph.input}
+    for nodes, tensors in _graphs(model):
+        names |= {name for node in nodes for name in (*node.input, *node.output)}
+        names |= {tensor.name for tensor in tensors}
+    return names
 
 
 def _finished(model: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
