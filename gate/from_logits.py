@@ -24,8 +24,9 @@ def label_prior(scores: Path, labels: Path, clusters: Path | None, seed: int = 0
     Raises:
         GateError: Files that cannot be read, or nothing can be estimated from.
     """
-    f, y = logits.read_logits(scores), logits.read_labels(labels)
-    ids = logits.read_labels(clusters, "clusters") if clusters else None
+    f = logits.read_logits(scores)
+    y = _one_each(labels, "labels", scores, len(f))
+    ids = _one_each(clusters, "clusters", scores, len(f)) if clusters else None
     prior = priors.estimate(f, y, clusters=ids, seed=seed)
     given = {"logits": scores, "labels": labels, "clusters": clusters}
     return {"schema": 1, **describe(prior, ids is not None, seed), "files": _digests(given)}
@@ -82,7 +83,9 @@ class Pair:
                 f"{self.zero_shot}: {f_zs.shape} logits, and {self.fine_tuned}: {f_ft.shape}; both "
                 "must be (N, K), of the same samples and classes"
             )
-        return f_zs, f_ft, logits.read_labels(self.labels) if self.labels else None
+        if self.labels is None:
+            return f_zs, f_ft, None
+        return f_zs, f_ft, _one_each(self.labels, "labels", self.zero_shot, len(f_zs))
 
 
 def calibrate(
@@ -176,6 +179,18 @@ def _worth(found: gla.Worth) -> dict[str, Any]:
             for k in worst
         ],
     }
+
+
+def _one_each(path: Path, name: str, scores: Path, rows: int) -> gla.Labels:
+    """Labels or cluster ids, as many as there are rows of logits."""
+    found = logits.read_labels(path, name)
+    if len(found) != rows:
+        raise DataError(
+            f"{path}: {len(found)} {name}, and {scores}: {rows} rows of logits; give one a row (of "
+            "a .csv, a first line 0,1,..,K-1 is read as names and a lone 0 as a label: name the "
+            f"columns logits_0, logits_1, .. and {name})"
+        )
+    return found
 
 
 def _frequencies(path: Path, classes: int) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ A file holds one array; where it holds several, one of them has the name that is
 imports pyarrow.
 """
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,10 @@ def write(path: Path, arrays: dict[str, Array]) -> None:
 
             partial.write_bytes(save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
         else:
-            from pyarrow import csv, parquet
+            from pyarrow.csv import write_csv
+            from pyarrow.parquet import write_table
 
-            to = csv.write_csv if path.suffix == ".csv" else parquet.write_table
+            to = write_csv if path.suffix == ".csv" else write_table
             to(_table(arrays), str(partial))
 
 
@@ -184,17 +186,22 @@ def _safetensors(path: Path, name: str) -> Array:
 
 
 def _csv(path: Path, name: str) -> Array:
-    from pyarrow import csv
+    from pyarrow.csv import ReadOptions, read_csv
 
-    with path.open() as file:
-        first = file.readline().strip().split(",")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        first = next(filter(None, csv.reader(file)), [])  # pyarrow passes over empty lines, too
+    # pandas names columns 0, 1, .. K-1; of one column, 0 may as well be a label, and stays one
+    counted = len(first) > 1 and first == [str(k) for k in range(len(first))]
+    options = ReadOptions(autogenerate_column_names=not counted and all(map(_is_number, first)))
+    return _columns(path, read_csv(str(path), read_options=options), name)
+
+
+def _is_number(cell: str) -> bool:
     try:
-        _ = [float(cell) for cell in first]
-        headless = True
+        float(cell)
     except ValueError:
-        headless = False
-    options = csv.ReadOptions(autogenerate_column_names=headless)
-    return _columns(path, csv.read_csv(str(path), read_options=options), name)
+        return False
+    return True
 
 
 def _parquet(path: Path, name: str) -> Array:
@@ -208,6 +215,12 @@ def _columns(path: Path, table: Any, name: str) -> Array:
     names = table.column_names
     numbered = [f"{name}_{k}" for k in range(len(names)) if f"{name}_{k}" in names]
     chosen = [name] if name in names else numbered or names
+    counted = any(map(_is_number, chosen))
+    if odd := [each for each in chosen if not each or (counted and not _is_number(each))]:
+        raise DataError(
+            f"{path}: a column is named {odd[0]!r}: an index, or a row that is no header; leave it "
+            f"out, or name what is to be read {name}, or {name}_0, {name}_1, .."
+        )
     columns = [table.column(each) for each in chosen]
     for each, column in zip(chosen, columns, strict=True):
         if column.null_count:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -53,6 +54,39 @@ def test_one_csv_may_hold_logits_and_labels_with_or_without_names(tmp_path: Path
     assert logits.read_logits(both).tolist() == logits.read_logits(bare).tolist()
     assert logits.read_logits(bare).tolist() == [[0.5, 1], [2, 1]]
     assert logits.read_labels(both).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"0.5,1\n2,1\n",
+        b"\xef\xbb\xbf0.5,1\r\n2,1\r\n",
+        b'"0.5","1"\n"2","1"\n',
+        b"\n\r\n0.5,1\n2,1\n",
+        b"0,1\n0.5,1\n2,1\n",
+        b'\xef\xbb\xbf\n"0","1"\n0.5,1\n2,1\n',
+    ],
+    ids=["bare", "byte order mark", "quoted", "empty lines", "pandas", "all at once"],
+)
+def test_no_row_of_a_csv_is_taken_for_names_and_no_names_for_a_row(
+    content: bytes, tmp_path: Path
+) -> None:
+    assert logits.read_logits(file(tmp_path, "f.csv", content)).tolist() == [[0.5, 1], [2, 1]]
+
+
+def test_a_lone_zero_that_pandas_wrote_above_labels_is_one_label_too_many(tmp_path: Path) -> None:
+    of = planted(4, 30, 0, features=4)
+    scores, labels = tmp_path / "f.csv", tmp_path / "y.csv"
+    pandas.DataFrame(of.logits).to_csv(scores, index=False)
+    pandas.DataFrame(of.labels).to_csv(labels, index=False)
+
+    with pytest.raises(
+        DataError, match=r"y\.csv: 121 labels.*f\.csv: 120 rows.* a lone 0 as a label"
+    ):
+        label_prior(scores, labels, None)
+
+    pandas.DataFrame({"labels": of.labels}).to_csv(labels, index=False)
+    assert len(label_prior(scores, labels, None)["shares"]) == 4
 
 
 def test_the_command_writes_shares_with_errors(tmp_path: Path) -> None:
@@ -227,6 +261,13 @@ def file(folder: Path, name: str, content: object) -> Path:
         ("f.npz", {"a": np.zeros((2, 2)), "b": np.zeros((2, 2))}, "a, b, and none is named 'log"),
         ("f.safetensors", b"no", "is no .safetensors file that can be read"),
         ("f.csv", "a,b\n1,2\n3,\n", "column 'b' has 1 empty cells"),
+        (
+            "f.csv",
+            ",cat,dog\n0,1,2\n",
+            "a column is named '': an index, or a row that is no header",
+        ),
+        ("f.csv", "id,0,1\n7,1,2\n", "a column is named 'id': an index"),
+        ("f.csv", "1.5,NA\n1,2\n", "a column is named 'NA': .* or logits_0, logits_1"),
         ("f.pkl", b"", ".pkl is not read; give one of .npy, .npz"),
         ("f.parquet", b"no", "is no .parquet file that can be read"),
     ],
