@@ -6,6 +6,7 @@ imports pyarrow.
 """
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -211,10 +212,17 @@ def _parquet(path: Path, name: str) -> Array:
 
 
 def _columns(path: Path, table: Any, name: str) -> Array:
-    """The column of that name; else those of that name and a number; else all, as a matrix."""
+    """The column of that name; else those of that name and 0 .. K-1; else all, as a matrix."""
     names = table.column_names
-    numbered = [f"{name}_{k}" for k in range(len(names)) if f"{name}_{k}" in names]
-    chosen = [name] if name in names else numbered or names
+    numbered = [each for each in names if re.fullmatch(re.escape(name) + r"_[0-9]+", each)]
+    wanted = [f"{name}_{k}" for k in range(len(numbered))]
+    if name not in names and set(numbered) != set(wanted):
+        missing = next(each for each in wanted if each not in numbered)
+        raise DataError(
+            f"{path}: {len(numbered)} columns {name}_NUMBER, and no {missing} among them; "
+            f"number them {wanted[0]} .. {wanted[-1]}, each once"
+        )
+    chosen = [name] if name in names else wanted or names
     counted = any(map(_is_number, chosen))
     if odd := [each for each in chosen if not each or (counted and not _is_number(each))]:
         raise DataError(

@@ -266,6 +266,17 @@ def file(folder: Path, name: str, content: object) -> Path:
             ",cat,dog\n0,1,2\n",
             "a column is named '': an index, or a row that is no header",
         ),
+        ("f.csv", "logits_1,logits_2\n1,2\n", "2 columns logits_NUMBER, and no logits_0 among"),
+        (
+            "f.csv",
+            "logits_7,logits_1,logits_0\n1,2,3\n",
+            "no logits_2 .* logits_0 .. logits_2, each",
+        ),
+        (
+            "f.csv",
+            "logits_0,logits_1,logits_1\n1,2,3\n",
+            "3 columns logits_NUMBER, and no logits_2",
+        ),
         ("f.csv", "id,0,1\n7,1,2\n", "a column is named 'id': an index"),
         ("f.csv", "1.5,NA\n1,2\n", "a column is named 'NA': .* or logits_0, logits_1"),
         ("f.pkl", b"", ".pkl is not read; give one of .npy, .npz"),
