@@ -103,7 +103,7 @@ def write(path: Path, arrays: dict[str, Array]) -> None:
     with files.replacing(_writable(path)) as partial:
         if path.suffix == ".npz":
             with partial.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
+                np.savez(file, **arrays)  # type: ignore[arg-type]  # none is named allow_pickle
         elif path.suffix == ".safetensors":
             from safetensors.numpy import save
 

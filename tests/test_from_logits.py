@@ -357,6 +357,13 @@ def test_results_are_not_written_as_a_single_array(tmp_path: Path) -> None:
         logits.write(tmp_path / "gla.npy", {"logits": np.zeros((2, 2))})
 
 
+def test_a_written_npz_holds_what_was_given_and_no_more(tmp_path: Path) -> None:
+    logits.write(tmp_path / "f.npz", {"logits": np.eye(2), "predictions": np.arange(2)})
+
+    with np.load(tmp_path / "f.npz") as held:
+        assert held.files == ["logits", "predictions"]
+
+
 def test_written_logits_read_back(tmp_path: Path) -> None:
     path = tmp_path / "f.safetensors"
     logits.write(path, {"logits": np.eye(3, dtype=np.float32)})
