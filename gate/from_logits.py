@@ -103,8 +103,25 @@ def calibrate(
         seed: Of folds and bootstrap.
 
     Raises:
-        GateError: Files that cannot be read, or do not fit each other.
+        GateError: Files that cannot be read, do not fit each other, or would be written over.
     """
+    ending = known.zero_shot.suffix.replace(".npy", ".npz")
+    adjusted, about = out / f"gla{ending}", out / "gla.json"
+    given = {
+        "zero_shot": known.zero_shot,
+        "fine_tuned": known.fine_tuned,
+        "labels": known.labels,
+        "train": train,
+    }
+    if test:
+        given |= {
+            "test_zero_shot": test.zero_shot,
+            "test_fine_tuned": test.fine_tuned,
+            "test_labels": test.labels,
+        }
+    for path in filter(None, given.values()):
+        if path.resolve() in (adjusted.resolve(), about.resolve()):
+            raise DataError(f"{path}: the results would be written over it; choose another --out")
     f_zs, f_ft, labels = known.read()
     if labels is None:
         raise DataError(f"{known.zero_shot}: q is estimated with labels; give --labels")
@@ -114,8 +131,6 @@ def calibrate(
     gla_logits = np.concatenate(
         [scores["gla"].astype(np.float32) for _, scores in gla.combined(how, *wanted[:2])]
     )
-    ending = known.zero_shot.suffix.replace(".npy", ".npz")
-    adjusted, about = out / f"gla{ending}", out / "gla.json"
     told = {
         "schema": 1,
         "method": "generalized logit adjustment (arXiv 2310.08106)",
@@ -123,23 +138,7 @@ def calibrate(
         "train_frequencies": _rounded(frequencies),
         "temperature_scales": {"zero_shot": how.prior.scale, "fine_tuned": how.fine_tuned_scale},
         "adjusted": "test" if test else "estimation set",
-        "files": _digests(
-            {
-                "zero_shot": known.zero_shot,
-                "fine_tuned": known.fine_tuned,
-                "labels": known.labels,
-                "train": train,
-                **(
-                    {
-                        "test_zero_shot": test.zero_shot,
-                        "test_fine_tuned": test.fine_tuned,
-                        "test_labels": test.labels,
-                    }
-                    if test
-                    else {}
-                ),
-            }
-        ),
+        "files": _digests(given),
     }
     if test and wanted[2] is not None:
         thirds = gla.by_prior(how.prior.shares)

@@ -168,6 +168,22 @@ def test_the_command_calibrates_logits_and_counts_train_labels(tmp_path: Path) -
     assert sum(told["train_frequencies"]) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.parametrize("place", ["zero_shot", "test"])
+def test_results_are_not_written_over_what_they_are_made_from(place: str, tmp_path: Path) -> None:
+    known, shares, _ = pair(tmp_path, "npz")
+    (tmp_path / "link").symlink_to(tmp_path)
+    mine = known.zero_shot.rename(tmp_path / "gla.npz")
+    before = mine.read_bytes()
+    kept = file(tmp_path, "zs.npz", before)
+    test = Pair(mine, known.fine_tuned, None) if place == "test" else None
+    known = Pair(kept if test else mine, known.fine_tuned, known.labels)
+
+    with pytest.raises(DataError, match=r"gla\.npz: the results would be written over it; choose"):
+        calibrate(known, shares, False, test, tmp_path / "link")
+
+    assert mine.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
