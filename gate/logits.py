@@ -46,18 +46,31 @@ def read_embeddings(path: Path) -> tuple[NDArray[np.float32], tuple[str, ...] | 
     Names are an array ``classes`` in an ``.npz``.
 
     Raises:
-        DataError: The file cannot be read, or holds no finite matrix of numbers.
+        DataError: The file cannot be read, holds no matrix of numbers that float32 can hold, or
+            not one name a row.
     """
-    found = _as_numbers(path, _read(path, "embeddings"))
-    if found.ndim != 2 or not found.size or not np.isfinite(found).all():
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        found = _as_numbers(path, _read(path, "embeddings")).astype(np.float32)
+    if found.ndim != 2 or not found.size:
+        raise DataError(f"{path}: shape {found.shape}; class embeddings are (K, D), a row a class")
+    if not (finite := np.isfinite(found).all(axis=1)).all():
         raise DataError(
-            f"{path}: shape {found.shape}; class embeddings are a finite (K, D), a row a class"
+            f"{path}: row {finite.argmin()} of the class embeddings is not finite as float32; "
+            "check what made it"
         )
-    classes = None
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as held:
-            classes = tuple(map(str, held["classes"])) if "classes" in held.files else None
-    return found.astype(np.float32), classes
+    if path.suffix != ".npz":
+        return found, None
+    with np.load(path, allow_pickle=False) as held:
+        named = "classes" in held.files
+    if not named:
+        return found, None
+    classes = _read(path, "classes")
+    if classes.shape != (len(found),):
+        raise DataError(
+            f"{path}: classes of shape {classes.shape} for {len(found)} rows of embeddings; give "
+            "one name a row"
+        )
+    return found, tuple(map(str, classes))
 
 
 def read_labels(path: Path, name: str = "labels") -> NDArray[np.int64]:
@@ -167,7 +180,10 @@ def _read(path: Path, name: str) -> Array:
             f"{path}: cannot be read: {fault.strerror or fault}; check the path"
         ) from fault
     except Exception as fault:  # each library has errors of its own for a damaged file
-        raise DataError(f"{path}: is no {path.suffix} file that can be read: {fault}") from fault
+        raise DataError(
+            f"{path}: is no {path.suffix} file that {name} can be read from: {fault}; write it "
+            "anew, as plain numbers or text"
+        ) from fault
 
 
 def _npy(path: Path, _: str) -> Array:

@@ -16,6 +16,8 @@ from gate.strict_yaml import nearest
 if TYPE_CHECKING:
     from gate.trial import Trial
 
+_SAME = 1 - 1e-6  # cosine; a batch's other rows may change the last digits of an embedding
+
 
 class Made(NamedTuple):
     """A zero-shot classifier, and the digest of what it was made from."""
@@ -60,7 +62,8 @@ def made(trial: "Trial", task: str, described: ZeroShot) -> Made:
             f"{place}: class embeddings {embeddings.shape}; {len(classes)} classes and features of "
             f"{width} dimensions need {(len(classes), width)}"
         )
-    return Made(CosineHead(np.ascontiguousarray(unit(embeddings).T), described.scale), digest)
+    weight = np.ascontiguousarray(_directions(place, embeddings, classes).T)
+    return Made(CosineHead(weight, described.scale), digest)
 
 
 def _encoded(
@@ -76,6 +79,28 @@ def _encoded(
         tokens = encoder.tokens([prompt.replace("{}", name) for name in called])
         each.append(unit(encoder.outputs(tokens).features))
     return np.asarray(np.mean(each, axis=0))
+
+
+def _directions(
+    place: str, embeddings: NDArray[np.float32], classes: tuple[str, ...]
+) -> NDArray[np.float32]:
+    """Class embeddings ``(K, D)`` of length 1, no two of which point the same way."""
+    exact = embeddings.astype(np.float64)  # which holds the square of every float32
+    length = np.linalg.norm(exact, axis=1, keepdims=True)
+    if not length.all():
+        raise PlanError(
+            f"{place}: the embedding of class {classes[length.argmin()]!r} is all zeros; check "
+            "what made it"
+        )
+    exact /= length
+    for k, name in enumerate(classes):
+        if (same := np.flatnonzero(exact[:k] @ exact[k] > _SAME)).size:
+            raise PlanError(
+                f"{place}: classes {classes[same[0]]!r} and {name!r} have the same embedding, so "
+                "nothing tells them apart; give each its own, and prompts that differ before they "
+                "are cut off"
+            )
+    return exact.astype(np.float32)
 
 
 def _require_same(place: str, named: tuple[str, ...], classes: tuple[str, ...]) -> None:

@@ -273,9 +273,9 @@ def file(folder: Path, name: str, content: object) -> Path:
         ("f.npy", np.zeros((3, 1)), "at least 2 classes"),
         ("f.npy", np.zeros((0, 3)), r"shape \(0, 3\)"),
         ("f.npy", np.array([["a", "b"]]), "holds <U1 and not numbers"),
-        ("f.npy", pickle.dumps([1]), "is no .npy file that can be read"),
+        ("f.npy", pickle.dumps([1]), "is no .npy file that logits can be read"),
         ("f.npz", {"a": np.zeros((2, 2)), "b": np.zeros((2, 2))}, "a, b, and none is named 'log"),
-        ("f.safetensors", b"no", "is no .safetensors file that can be read"),
+        ("f.safetensors", b"no", "is no .safetensors file that logits can be read"),
         ("f.csv", "a,b\n1,2\n3,\n", "column 'b' has 1 empty cells"),
         (
             "f.csv",
@@ -296,7 +296,7 @@ def file(folder: Path, name: str, content: object) -> Path:
         ("f.csv", "id,0,1\n7,1,2\n", "a column is named 'id': an index"),
         ("f.csv", "1.5,NA\n1,2\n", "a column is named 'NA': .* or logits_0, logits_1"),
         ("f.pkl", b"", ".pkl is not read; give one of .npy, .npz"),
-        ("f.parquet", b"no", "is no .parquet file that can be read"),
+        ("f.parquet", b"no", "is no .parquet file that logits can be read"),
     ],
 )
 def test_a_file_that_holds_no_logits_is_refused(
@@ -315,7 +315,7 @@ def test_objects_are_not_unpickled(tmp_path: Path) -> None:
     path = tmp_path / "f.npy"
     np.save(path, np.array([[{}, {}]]), allow_pickle=True)
 
-    with pytest.raises(DataError, match=r"f\.npy: is no \.npy file that can be read: "):
+    with pytest.raises(DataError, match=r"f\.npy: is no \.npy file that logits can be read from: "):
         logits.read_logits(path)
 
 

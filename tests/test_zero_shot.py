@@ -167,8 +167,36 @@ def _tensor(folder: Path, shape: tuple[int, ...]) -> dict[str, Any]:
     [
         (lambda f: _tensor(f, (3, 16)), "class embeddings (3, 16); 4 classes and features of"),
         (lambda f: _tensor(f, (4, 5)), "class embeddings (4, 5)"),
-        (lambda f: _tensor(f, (4,)), "class embeddings are a finite (K, D)"),
-        (lambda f: _embeddings(f, embeddings=np.full((4, 16), np.nan)), "a finite (K, D)"),
+        (lambda f: _tensor(f, (4,)), "class embeddings are (K, D)"),
+        (lambda f: _embeddings(f, embeddings=np.full((4, 16), np.nan)), "row 0 of the class emb"),
+        (
+            lambda f: _embeddings(f, embeddings=np.diag([1, 1, 1e300, 1])),
+            "row 2 of the class embeddings is not finite as float32",
+        ),
+        (
+            lambda f: _embeddings(f, embeddings=np.eye(4, 128) * [[1], [1], [0], [1]]),
+            "the embedding of class '8' is all zeros",
+        ),
+        (
+            lambda f: _embeddings(
+                f, embeddings=np.eye(4, 128)[[0, 1, 2, 1]] * [[1], [2], [3], [4]]
+            ),
+            "classes '7' and '9' have the same embedding",
+        ),
+        (
+            lambda f: _embeddings(
+                f, embeddings=np.eye(4, 16), classes=np.array(list("6789"), dtype=object)
+            ),
+            "is no .npz file that classes can be read from: Object arrays cannot be loaded",
+        ),
+        (
+            lambda f: _embeddings(f, embeddings=np.eye(1, 16), classes=np.array(list("67"))),
+            "classes of shape (2,) for 1 rows of embeddings; give one name a row",
+        ),
+        (
+            lambda f: _embeddings(f, embeddings=np.eye(4, 16), classes=np.array(list("67"))),
+            "classes of shape (2,) for 4 rows",
+        ),
         (
             lambda f: _embeddings(f, embeddings=np.ones((4, 16)), classes=np.array(list("678x"))),
             "unknown class 'x'; known: 6, 7, 8, 9",
@@ -261,6 +289,26 @@ def test_prompts_are_encoded_by_the_text_backbone_itself(tmp_path: Path) -> None
     accuracy = {m.about["method"]: m.value for m in found if m.metric == "accuracy"}
     assert accuracy["zero_shot"] > 0.7
     assert not [m for m in found if m.about.get("method") == "wise_ft"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompts": ["the news of the {}"]},
+        {"names": {"sport": "ball", "money": "ball"}},
+        {"names": {}},
+    ],
+    ids=["cut off before the class", "the same name", "names of unknown words"],
+)
+def test_prompts_that_come_out_the_same_are_refused(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    content = tiny_text.write_plan(tmp_path, zero_shot={**PROMPTS, **changes})
+    content["backbone"]["text"]["max_tokens"] = 4
+    trial = Trial(Plan.model_validate(content), tmp_path / "features")
+
+    with pytest.raises(PlanError, match="classes 'sport' and 'money' have the same embedding"):
+        trial.zero_shot("topics")
 
 
 def test_evidence_says_that_only_the_ridge_kept_the_estimate_finite(tmp_path: Path) -> None:
