@@ -17,6 +17,7 @@ from gate import files
 from gate.errors import DataError
 
 KINDS = (".npy", ".npz", ".safetensors", ".csv", ".parquet")
+_END = np.float64(2**63)  # of int64; as a float of its own, since float16 has none so large
 
 Array = NDArray[Any]
 
@@ -80,7 +81,8 @@ def read_labels(path: Path, name: str = "labels") -> NDArray[np.int64]:
         DataError: The file cannot be read, or holds something else.
     """
     found = _as_numbers(path, _vector(path, name))
-    if (wrong := np.flatnonzero(~np.isfinite(found) | (found != np.floor(found)))).size:
+    whole = (found == np.floor(found)) & (np.abs(found) < _END)  # so written that NaN fails
+    if (wrong := np.flatnonzero(~whole)).size:
         raise DataError(
             f"{path}: {found[wrong[0]]} in row {wrong[0]} is no label; labels are whole numbers "
             "in 0 .. K-1, in the order of the logits' columns"

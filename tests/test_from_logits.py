@@ -324,6 +324,8 @@ def test_objects_are_not_unpickled(tmp_path: Path) -> None:
     [
         (np.array([0, 0.5]), "0.5 in row 1 is no label"),
         (np.array([0, np.nan]), "nan in row 1 is no label"),
+        (np.array([0, 1e30]), r"1e\+30 in row 1 is no label"),
+        (np.array([0, 2**63], np.uint64), "9223372036854775808 in row 1 is no label"),
         (np.zeros((2, 2)), r"shape \(2, 2\); labels are one row"),
     ],
 )
