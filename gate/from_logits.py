@@ -26,6 +26,7 @@ def label_prior(scores: Path, labels: Path, clusters: Path | None, seed: int = 0
     """
     f = logits.read_logits(scores)
     y = _one_each(labels, "labels", scores, len(f))
+    _counts(labels, y, f.shape[1])
     ids = _one_each(clusters, "clusters", scores, len(f)) if clusters else None
     prior = priors.estimate(f, y, clusters=ids, seed=seed)
     given = {"logits": scores, "labels": labels, "clusters": clusters}
@@ -85,7 +86,9 @@ class Pair:
             )
         if self.labels is None:
             return f_zs, f_ft, None
-        return f_zs, f_ft, _one_each(self.labels, "labels", self.zero_shot, len(f_zs))
+        labels = _one_each(self.labels, "labels", self.zero_shot, len(f_zs))
+        _counts(self.labels, labels, f_zs.shape[1])
+        return f_zs, f_ft, labels
 
 
 def calibrate(
@@ -100,7 +103,7 @@ def calibrate(
         test: Samples to adjust and, if their labels are known, to judge by; else ``known`` are
             adjusted, and nothing is judged, because q was estimated on them.
         out: Folder of both files.
-        seed: Of folds and bootstrap.
+        seed: Of the folds and of the intervals that are drawn.
 
     Raises:
         GateError: Files that cannot be read, do not fit each other, or would be written over.
@@ -125,9 +128,22 @@ def calibrate(
     f_zs, f_ft, labels = known.read()
     if labels is None:
         raise DataError(f"{known.zero_shot}: q is estimated with labels; give --labels")
-    frequencies = _frequencies(train, f_zs.shape[1]) if counted else logits.read_shares(train)
-    how = gla.adjustment(f_zs, f_ft, labels, frequencies, seed)
+    classes = f_zs.shape[1]
+    if counted:
+        counts = _counts(train, logits.read_labels(train), classes)
+        frequencies = np.asarray(counts / counts.sum())
+    elif len(frequencies := logits.read_shares(train)) != classes:
+        raise DataError(
+            f"{train}: {len(frequencies)} shares, and {known.zero_shot}: {classes} classes; give "
+            "one each, in the order of the logits' columns"
+        )
     wanted = test.read() if test else (f_zs, f_ft, None)
+    if test and wanted[0].shape[1] != classes:
+        raise DataError(
+            f"{test.zero_shot}: {wanted[0].shape[1]} classes, and {known.zero_shot}: {classes}; "
+            "both must be of the same classes"
+        )
+    how = gla.adjustment(f_zs, f_ft, labels, frequencies, seed)
     gla_logits = np.concatenate(
         [scores["gla"].astype(np.float32) for _, scores in gla.combined(how, *wanted[:2])]
     )
@@ -192,8 +208,8 @@ def _one_each(path: Path, name: str, scores: Path, rows: int) -> gla.Labels:
     return found
 
 
-def _frequencies(path: Path, classes: int) -> NDArray[np.float64]:
-    labels = logits.read_labels(path)
+def _counts(path: Path, labels: gla.Labels, classes: int) -> NDArray[np.int64]:
+    """How many samples there are of each class, none of which may be without."""
     if labels.min() < 0 or labels.max() >= classes:
         raise DataError(
             f"{path}: labels {labels.min()} .. {labels.max()}; the logits' classes are "
@@ -202,10 +218,10 @@ def _frequencies(path: Path, classes: int) -> NDArray[np.float64]:
     counts = np.bincount(labels, minlength=classes)
     if not counts.all():
         raise DataError(
-            f"{path}: class {counts.argmin()} has no sample, and the logarithm of its share is "
-            "infinite; leave the class out of the logits, or give --train-shares"
+            f"{path}: class {counts.argmin()} has no sample ({(counts == 0).sum()} of {classes} "
+            "have none); add some, or leave the class out of the logits"
         )
-    return np.asarray(counts / counts.sum())
+    return counts
 
 
 def _digests(given: dict[str, Path | None]) -> dict[str, str]:

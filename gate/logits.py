@@ -17,6 +17,7 @@ from gate import files
 from gate.errors import DataError
 
 KINDS = (".npy", ".npz", ".safetensors", ".csv", ".parquet")
+_ROWS = 4096
 _END = np.float64(2**63)  # of int64; as a float of its own, since float16 has none so large
 
 Array = NDArray[Any]
@@ -26,7 +27,7 @@ def read_logits(path: Path) -> NDArray[np.floating[Any]]:
     """Logits ``(N, K)``, K >= 2, as they stand: a row a sample, a column a class.
 
     Raises:
-        DataError: The file cannot be read, or holds no matrix of numbers.
+        DataError: The file cannot be read, or holds no finite matrix of numbers.
     """
     found = _read(path, "logits")
     if found.ndim != 2 or found.shape[1] < 2 or not len(found):
@@ -38,6 +39,12 @@ def read_logits(path: Path) -> NDArray[np.floating[Any]]:
         found = _as_numbers(path, found).astype(np.float64)
     if not found.dtype.isnative:
         found = found.astype(found.dtype.newbyteorder("="))
+    for start in range(0, len(found), _ROWS):
+        if not (finite := np.isfinite(found[start : start + _ROWS]).all(axis=1)).all():
+            raise DataError(
+                f"{path}: the logits in row {start + finite.argmin()} are not finite; check the "
+                "classifier"
+            )
     return found
 
 

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from gate import gla, logits, priors
-from gate.errors import DataError, EvidenceError
+from gate.errors import DataError
 from gate.from_logits import Pair, calibrate, label_prior
 from tests.planted import planted
 
@@ -355,17 +355,28 @@ def test_files_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None:
     test = Pair(narrow, narrow, None)
     holed = np.array(known.read()[0])
     holed[5, 0] = np.nan
-    nan = Pair(file(tmp_path, "nan.npy", holed), known.fine_tuned, None)
+    nan = file(tmp_path, "nan.npy", holed)
+    zero_shot, fine_tuned, labels = known.zero_shot, known.fine_tuned, known.labels
+    assert labels
+    y = logits.read_labels(labels)
+    some = file(tmp_path, "some.npy", np.maximum(y, 1))
+    more = file(tmp_path, "more.npy", np.append(y, 0))
+    high = file(tmp_path, "high.npy", y + 1)
 
     for arguments, says in [
         ((Pair(known.zero_shot, narrow, known.labels), shares, False, None), r"\(600, 9\)"),
         ((Pair(known.zero_shot, known.fine_tuned, None), shares, False, None), "give --labels"),
-        ((known, few, False, None), "9 train frequencies for 10 classes"),
-        ((known, one, True, None), "class 1 has no sample"),
-        ((known, shares, False, test), "logits of 9 classes, and a prior of 10"),
-        ((known, shares, False, nan), "zero-shot logits are not finite in row 5"),
+        ((known, few, False, None), r"few\.npy: 9 shares, and .*zs\.npy: 10 classes"),
+        ((known, one, True, None), r"one\.npy: class 1 has no sample \(9 of 10 have none\)"),
+        ((known, high, True, None), r"high\.npy: labels 1 .. 10; the logits' classes are 0 .. 9"),
+        ((known, shares, False, test), r"narrow\.npy: 9 classes, and .*zs\.npy: 10"),
+        ((known, shares, False, Pair(nan, fine_tuned, None)), r"nan\.npy: the logits in row 5 are"),
+        ((Pair(zero_shot, nan, labels), shares, False, None), r"nan\.npy: the logits in row 5 are"),
+        ((known, shares, False, Pair(zero_shot, fine_tuned, some)), r"some\.npy: class 0 has no"),
+        ((known, shares, False, Pair(zero_shot, fine_tuned, more)), r"more\.npy: 601 labels, and"),
+        ((known, shares, False, Pair(zero_shot, fine_tuned, high)), r"high\.npy: labels 1 .. 10"),
     ]:
-        with pytest.raises((DataError, EvidenceError), match=says):
+        with pytest.raises(DataError, match=says):
             calibrate(*arguments, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
