@@ -72,9 +72,10 @@ _ORDER = {"fail": 0, "missing": 1, "inconclusive": 2, "waived": 3, "pass": 4}
 
 
 def covers(waiver: Waiver, finding: Finding) -> bool:
-    """Whether a waiver is about this finding: its rule, and labels that fit."""
-    about = finding.measurement.about if finding.measurement else {}
-    return waiver.rule == finding.rule and matches(about, waiver.where)
+    """Whether a waiver is about this finding: its rule, something measured, and labels that fit."""
+    if finding.measurement is None:
+        return False  # a known number may be let through, not one that nobody knows
+    return waiver.rule == finding.rule and matches(finding.measurement.about, waiver.where)
 
 
 def _findings(rule: Rule, evidence: Evidence | None, waivers: Sequence[Waiver]) -> list[Finding]:

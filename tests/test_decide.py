@@ -298,14 +298,14 @@ def test_a_waiver_for_some_labels_leaves_the_others_blocking(low: float) -> None
     assert verdict.decision == "inconclusive"
 
 
-def test_what_was_not_measured_is_waived_only_by_a_waiver_of_the_whole_rule() -> None:
+@pytest.mark.parametrize("labels", [{}, {"task": "*"}])
+def test_no_waiver_lets_through_what_was_not_measured(labels: dict[str, str]) -> None:
     missing = policy(rule(where={"task": "other"}))
 
-    whole = decide(missing, [evidence()], TODAY, [waiver()])
-    labelled = decide(missing, [evidence()], TODAY, [waiver(where={"task": "*"})])
+    verdict = decide(missing, [evidence()], TODAY, [waiver(where=labels)])
 
-    assert (whole.decision, whole.valid_until) == ("accept", date(2026, 12, 31))
-    assert (labelled.decision, labelled.valid_until) == ("inconclusive", None)
+    assert [f.outcome for f in verdict.findings] == ["missing"]
+    assert (verdict.decision, verdict.valid_until) == ("inconclusive", None)
 
 
 def test_a_valid_waiver_counts_beside_an_expired_one_of_the_same_rule() -> None:

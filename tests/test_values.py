@@ -112,6 +112,13 @@ def test_an_edited_verdict_does_not_load(edit: object, says: str) -> None:
         Verdict.model_validate_json(json.dumps(content))
 
 
+def test_an_edited_verdict_that_waives_what_was_not_measured_does_not_load() -> None:
+    (finding,) = _waived().findings
+
+    with pytest.raises(ValidationError, match="outcome 'waived' does not follow .* says 'missing'"):
+        Finding.model_validate({**finding.model_dump(), "measurement": None})
+
+
 def test_a_failure_that_only_warns_does_not_block() -> None:
     failed = Finding(
         rule="r",
