@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from gate import strict_yaml
-from gate.catalogue import CATALOGUE
+from gate.catalogue import CATALOGUE, RANGES
 from gate.errors import PolicyError
 from gate.values import (
     Bound,
@@ -44,8 +44,6 @@ def matches(about: dict[str, str], where: dict[str, str]) -> bool:
     """
     return all(name in about and fnmatchcase(about[name], glob) for name, glob in where.items())
 
-
-_RANGES: dict[str, tuple[float, float]] = {"fraction": (0, 1), "difference of fractions": (-1, 1)}
 
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -149,7 +147,7 @@ class Rule(Value):
                 f"{self.metric} is better when {better}, so bound it by {wanted}; "
                 "the bound given would refuse good backbones and accept bad ones"
             )
-        least, most = _RANGES.get(unit, (-math.inf, math.inf))
+        least, most = RANGES.get(unit, (-math.inf, math.inf))
         if not self.relative and not least <= self.bound.number <= most:
             raise ValueError(
                 f"{self.bound}: {self.metric} is a {unit}, from {least} to {most}; write 5 % as "

@@ -46,7 +46,9 @@ def unmatched(
             labels = ", ".join(f"{name} {glob}" for name, glob in waiver.where.items())
             idle[waiver.id] = f"no finding of {waiver.rule} has the labels {labels}"
         elif not any(finding in against for finding in covered):
-            idle[waiver.id] = f"nothing that it covers of {waiver.rule} blocks without it; remove it"
+            idle[waiver.id] = (
+                f"nothing that it covers of {waiver.rule} blocks without it; remove it"
+            )
         elif all(finding.waiver != waiver.id for finding in used):
             others = sorted({str(finding.waiver) for finding in used if covers(waiver, finding)})
             idle[waiver.id] = (

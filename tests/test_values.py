@@ -115,7 +115,9 @@ def test_an_edited_verdict_does_not_load(edit: object, says: str) -> None:
 def test_an_edited_verdict_that_waives_what_was_not_measured_does_not_load() -> None:
     (finding,) = _waived().findings
 
-    with pytest.raises(ValidationError, match="outcome 'waived' does not follow .* says 'missing'"):
+    with pytest.raises(
+        ValidationError, match=r"outcome 'waived' does not follow .* says 'missing'"
+    ):
         Finding.model_validate({**finding.model_dump(), "measurement": None})
 
 
@@ -139,8 +141,12 @@ def test_a_failure_that_only_warns_does_not_block() -> None:
 def test_every_verdict_and_its_evidence_survive_json_to_the_last_bit(
     intervals: list[list[float]],
 ) -> None:
-    found = evidence(*(measurement(*ends, task=str(i)) for i, ends in enumerate(intervals)))
-    verdict = decide(policy(), [found], date(2026, 1, 1))
+    gains = [  # in nats, of any size
+        measurement(*ends, metric="log_loss_gain", task=str(i)) for i, ends in enumerate(intervals)
+    ]
+    found = evidence(*gains, probe="label_prior")
+    bounded = rule(probe="label_prior", metric="log_loss_gain")
+    verdict = decide(policy(bounded), [found], date(2026, 1, 1))
 
     assert Verdict.model_validate_json(verdict.to_json()) == verdict
     assert Verdict.model_validate_json(verdict.to_json()).to_json() == verdict.to_json()
