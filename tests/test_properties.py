@@ -96,7 +96,7 @@ def _worse(item: Evidence, metric: str, task: str, loss: float) -> Evidence:
         if (m.metric, m.about["task"]) != (metric, task):
             return m
         by = loss * METRICS[metric][2]
-        ends = m.low + by, m.value + by, m.high + by
+        ends = [min(max(end + by, 0.0), 1.0) for end in (m.low, m.value, m.high)]
         return measurement(*ends, metric=metric, n=m.n, task=task)
 
     return evidence(*map(moved, item.measurements), probe=item.probe)
@@ -113,8 +113,8 @@ def test_a_worse_measurement_never_turns_a_rejection_into_anything_better(
 ) -> None:  # fmt: skip
     policy = _policy(rules)
 
-    before = decide(policy, found, TODAY)
-    worse = decide(policy, [_worse(item, metric, task, loss) for item in found], TODAY)
+    before = decide(policy, found, TODAY, waivers)
+    worse = decide(policy, [_worse(item, metric, task, loss) for item in found], TODAY, waivers)
 
     assert ORDER[worse.decision] <= ORDER[before.decision]
 
