@@ -180,7 +180,8 @@ class Bound(Value):
 
     def __str__(self) -> str:
         point = " by the point estimate" if self.decide_on == "point" else ""
-        return f"at {'most' if self.at_most is not None else 'least'} {self.number:g}{point}"
+        number = repr(self.number).removesuffix(".0")  # to the last digit: no two bounds look alike
+        return f"at {'most' if self.at_most is not None else 'least'} {number}{point}"
 
 
 class Finding(Value):
