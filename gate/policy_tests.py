@@ -97,7 +97,7 @@ def run_tests(path: Path) -> Tested:
     """
     policy = load_policy(path)
     folder = path.with_suffix(".tests")
-    paths = sorted(folder.glob("*.yaml"))
+    paths = sorted(path for path in folder.glob("*") if path.suffix in (".yaml", ".yml"))
     if not paths:
         raise PolicyError(
             f"{path}: no tests; write cases {folder}/*.yaml, so that each rule is seen to pass and "

@@ -5,6 +5,7 @@ an edited verdict file does not load.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, Literal, Self
@@ -47,9 +48,21 @@ def _as_written(day: object) -> object:
     raise ValueError(f"write the day as 2026-12-31, not {day!r}")
 
 
+def _finite(settings: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Refuse what would be written as null, and have its digest: 1e999 is read as infinity."""
+    try:
+        json.dumps(settings, allow_nan=False)
+    except ValueError as fault:
+        raise ValueError(
+            "a number in them is not finite, such as 1e999; measure again, or write one that is"
+        ) from fault
+    return settings
+
+
 Day = Annotated[date, BeforeValidator(_as_written)]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 Labels = Annotated[dict[str, str], AfterValidator(lambda about: dict(sorted(about.items())))]
+Settings = Annotated[dict[str, JsonValue], AfterValidator(_finite)]
 Unit = Literal[
     "fraction", "difference of fractions", "relative difference", "nats", "ratio", "classes"
 ]
@@ -109,7 +122,7 @@ class Evidence(Value):
 
     schema_: Literal["gate.evidence/v1"] = Field("gate.evidence/v1", alias="schema")
     probe: str
-    settings: dict[str, JsonValue]
+    settings: Settings
     backbone: Digest
     reference: Digest | None = None
     data: dict[str, Digest] = Field(min_length=1)

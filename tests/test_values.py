@@ -242,6 +242,17 @@ def test_nan_is_refused_in_settings_too(number: float) -> None:
         Evidence.model_validate({**evidence().model_dump(by_alias=True), "settings": {"x": number}})
 
 
+# in JSON pydantic reads 1e999 as infinity, and writes infinity as null
+@pytest.mark.parametrize("settings", ['{"x": 1e999}', '{"x": {"y": [0, -1e999]}}'])
+def test_a_number_beyond_all_numbers_is_refused_in_settings(settings: str) -> None:
+    content = evidence().to_json().replace('"settings": {}', f'"settings": {settings}')
+
+    with pytest.raises(
+        ValidationError, match=r"settings\n.*a number in them is not finite, such as"
+    ):
+        Evidence.model_validate_json(content)
+
+
 @pytest.mark.parametrize(
     "digest", ["ab" * 32, "sha256:" + "AB" * 32, "sha256:" + "ab" * 33, "sha1:" + "ab" * 20]
 )
