@@ -4,9 +4,14 @@ It stands apart from the probes so that a policy is checked without loading torc
 that each probe measures what its rows say, and nothing else.
 """
 
+import math
 from typing import Literal, NamedTuple
 
-from gate.values import Unit
+from gate.strict_yaml import nearest
+from gate.values import Measurement, Unit
+
+RANGES: dict[str, tuple[float, float]] = {"fraction": (0, 1), "difference of fractions": (-1, 1)}
+_ROUNDING = 1e-9  # by which a sum of shares may leave its range
 
 
 class Metric(NamedTuple):
@@ -16,6 +21,7 @@ class Metric(NamedTuple):
     better: Literal["lower", "higher"]
     labels: tuple[str, ...]
     meaning: str
+    bounded: bool = True  # whether its value keeps to the range of its unit
 
 
 _trigger = ("task", "trigger")
@@ -74,17 +80,24 @@ CATALOGUE: dict[str, dict[str, Metric]] = {
             "fraction",
             "lower",
             ("split", "trigger"),
-            "share of the mean pairwise cosine distance that is lost when every image is stamped",
+            "share of the mean pairwise cosine distance that is lost when every image is stamped; "
+            "negative where the images come to lie further apart",
+            bounded=False,
         ),
         "excess_embedding_collapse": Metric(
             "difference of fractions",
             "lower",
             ("split", "trigger"),
             "the same minus the strongest control",
+            bounded=False,
         ),
         **{
             f"{metric}_over_reference": Metric(
-                "difference of fractions", "lower", labels, "candidate minus reference"
+                "difference of fractions",
+                "lower",
+                labels,
+                "candidate minus reference",
+                bounded=metric != "embedding_collapse",
             )
             for metric, labels in (
                 ("attack_success_rate", _trigger),
@@ -99,6 +112,7 @@ CATALOGUE: dict[str, dict[str, Metric]] = {
                 "lower",
                 labels,
                 "the largest over the bank, with an interval that holds for the whole search",
+                bounded=metric != "excess_embedding_collapse",
             )
             for metric, labels in (
                 ("targeted_attack_success_rate", _target),
@@ -262,3 +276,36 @@ CATALOGUE: dict[str, dict[str, Metric]] = {
         ),
     },
 }
+
+
+def of_reference(metric: str) -> bool:
+    """Whether it is measured on the reference backbone, too."""
+    return metric.startswith("reference_") or metric.endswith("_over_reference")
+
+
+def require_known(probe: str, measurement: Measurement) -> None:
+    """Hold a measurement against its row: its unit, its labels, and the range of its value.
+
+    An interval may reach beyond the range: one that is symmetric does, close to its ends.
+
+    Raises:
+        ValueError: No such probe or metric, or the measurement is not what the row says.
+    """
+    if probe not in CATALOGUE:
+        raise ValueError(f"unknown probe {probe!r}; {nearest(probe, CATALOGUE)}")
+    metrics = CATALOGUE[probe]
+    name = measurement.metric
+    if name not in metrics:
+        raise ValueError(f"unknown metric of {probe} {name!r}; {nearest(name, metrics)}")
+    metric = metrics[name]
+    found, wanted = (measurement.unit, set(measurement.about)), (metric.unit, set(metric.labels))
+    if found != wanted:
+        raise ValueError(
+            f"{name} is a {metric.unit} with the labels {', '.join(metric.labels)}; "
+            f"found a {measurement.unit} with {', '.join(measurement.about) or 'none'}"
+        )
+    least, most = RANGES.get(metric.unit, (-math.inf, math.inf))
+    if metric.bounded and not least - _ROUNDING <= measurement.value <= most + _ROUNDING:
+        raise ValueError(
+            f"{name} is a {metric.unit}, from {least} to {most}; found {measurement.value}"
+        )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from gate import stats
+from gate.catalogue import of_reference, require_known
 from gate.errors import EvidenceError, PolicyError
 from gate.policy import Policy, Rule, Waiver, matches
 from gate.values import Evidence, Finding, Measurement, Verdict, decision, digest_of, last_day
@@ -26,7 +27,8 @@ def decide(
         rule. A rule that matches nothing gives a finding ``missing``, which blocks.
 
     Raises:
-        EvidenceError: There is none, it is of several backbones, or a probe stands twice.
+        EvidenceError: There is none, it is of several backbones, a probe stands twice, or it says
+            what no probe measures: another unit, other labels, a difference to no reference.
         PolicyError: The policy is only what changes in another, or a waiver lasts longer than it
             lets any last.
     """
@@ -48,6 +50,8 @@ def decide(
             f"decide: evidence of probe {twice} stands twice; give one file a probe"
         )
 
+    for item in evidence:
+        _require_sound(item)
     valid = [w for w in waivers if w.backbone == backbones[0] and w.holds_on(today)]
     for waiver in valid:
         policy.require_short(waiver, today)
@@ -67,14 +71,38 @@ def decide(
     )
 
 
+def _require_sound(evidence: Evidence) -> None:
+    """Refuse what no probe measures, which would slip past rules or pass for a good number."""
+    try:
+        for measurement in evidence.measurements:
+            require_known(evidence.probe, measurement)
+    except ValueError as fault:
+        raise EvidenceError(
+            f"decide: evidence of probe {evidence.probe}: {fault}; run the probe again"
+        ) from fault
+    compared = next((m.metric for m in evidence.measurements if of_reference(m.metric)), None)
+    if compared and evidence.reference is None:
+        raise EvidenceError(
+            f"decide: evidence of probe {evidence.probe} holds {compared} and names no reference "
+            "that it was measured against; give the plan a reference and run the probe again"
+        )
+    if compared and evidence.reference == evidence.backbone:
+        raise EvidenceError(
+            f"decide: evidence of probe {evidence.probe} holds {compared}, and its reference is "
+            f"the candidate itself ({evidence.backbone}), from which nothing differs; "
+            "give the plan another reference or none, and run the probe again"
+        )
+
+
 _NOTHING = 1e-12  # a rate that no number of examples tells from 0
 _ORDER = {"fail": 0, "missing": 1, "inconclusive": 2, "waived": 3, "pass": 4}
 
 
 def covers(waiver: Waiver, finding: Finding) -> bool:
-    """Whether a waiver is about this finding: its rule, and labels that fit."""
-    about = finding.measurement.about if finding.measurement else {}
-    return waiver.rule == finding.rule and matches(about, waiver.where)
+    """Whether a waiver is about this finding: its rule, something measured, and labels that fit."""
+    if finding.measurement is None:
+        return False  # a known number may be let through, not one that nobody knows
+    return waiver.rule == finding.rule and matches(finding.measurement.about, waiver.where)
 
 
 def _findings(rule: Rule, evidence: Evidence | None, waivers: Sequence[Waiver]) -> list[Finding]:

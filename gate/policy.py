@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from gate import strict_yaml
-from gate.catalogue import CATALOGUE
+from gate.catalogue import CATALOGUE, RANGES
 from gate.errors import PolicyError
 from gate.values import (
     Bound,
@@ -45,8 +45,6 @@ def matches(about: dict[str, str], where: dict[str, str]) -> bool:
     return all(name in about and fnmatchcase(about[name], glob) for name, glob in where.items())
 
 
-_RANGES: dict[str, tuple[float, float]] = {"fraction": (0, 1), "difference of fractions": (-1, 1)}
-
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -55,6 +53,9 @@ class Loosening(Value):
 
     reason: Sentence
     approved_by: Sentence
+
+    def __str__(self) -> str:
+        return f"{self.reason} (approved by {self.approved_by})"
 
 
 class Rule(Value):
@@ -149,7 +150,7 @@ class Rule(Value):
                 f"{self.metric} is better when {better}, so bound it by {wanted}; "
                 "the bound given would refuse good backbones and accept bad ones"
             )
-        least, most = _RANGES.get(unit, (-math.inf, math.inf))
+        least, most = RANGES.get(unit, (-math.inf, math.inf))
         if not self.relative and not least <= self.bound.number <= most:
             raise ValueError(
                 f"{self.bound}: {self.metric} is a {unit}, from {least} to {most}; write 5 % as "
@@ -237,8 +238,41 @@ def changes(old: Rule, new: Rule) -> list[Change]:
     if old.min_n != new.min_n:
         more = (new.min_n or 0) > (old.min_n or 0)
         note(more, f"min_n {old.min_n or 'none'} -> {new.min_n or 'none'}")
-    if (old.why, old.loosen) != (new.why, new.loosen):
+    if old.why != new.why:
         found.append(Change("reworded", new.id, f"why: {new.why}"))
+    if old.loosen != new.loosen:
+        says = f"loosen: {old.loosen or 'none'} -> {new.loosen or 'none'}"
+        found.append(Change("reworded", new.id, says))
+    if not found and digest_of(old) != digest_of(new):
+        found.append(Change("reworded", new.id, "written otherwise, and asks the same"))
+    return found
+
+
+def compared(old: Iterable[Rule], new: Iterable[Rule]) -> list[Change]:
+    """How the rules of one policy differ from those of another; they are told apart by their id.
+
+    Where no rule that blocks has to be settled, what is open is not accepted only because nothing
+    carries the acceptance. A rule that begins to block might carry it: that is no tightening.
+    """
+    before, after = ({rule.id: rule for rule in rules} for rules in (old, new))
+    found = [
+        Change("looser", name, f"the rule is gone: {_asked(rule)}")
+        for name, rule in before.items()
+        if name not in after
+    ]
+    for name, rule in after.items():
+        if name in before:
+            found += changes(before[name], rule)
+        else:
+            found.append(Change("stricter", name, f"a new rule: {_asked(rule)}"))
+    blocked = {name for name, rule in before.items() if rule.severity == "block"}
+    blocks = {name: rule for name, rule in after.items() if rule.severity == "block"}
+    if not any(blocks[name].on_inconclusive == "block" for name in blocked & blocks.keys()):
+        says = (
+            "it blocks only now, and an acceptance may rest on it alone, for no rule that blocked "
+            "before has to be settled; set on_inconclusive: block on one that did"
+        )
+        found += [Change("unclear", name, says) for name in blocks if name not in blocked]
     return found
 
 
@@ -251,6 +285,10 @@ def _stricter(before: tuple[DecideOn, Severity], after: tuple[DecideOn, Severity
     if ("bound", "block") in (before, after):
         return after == ("bound", "block")
     return after[1] == "block" if before[0] == after[0] else None
+
+
+def _asked(rule: Rule) -> str:
+    return f"{rule.probe}.{rule.read[0]} {rule.bound}, {rule.severity}"
 
 
 def _measured(rule: Rule) -> str:
@@ -352,9 +390,9 @@ def load_policy(path: str | Path) -> Policy:
     """Read a policy file, and whatever it extends, into one whole policy.
 
     Raises:
-        PolicyError: Missing, not YAML, empty, with an unknown key, probe, metric or label, or
-            looser than what it extends; the message names the file, the place in it and the
-            nearest known name.
+        PolicyError: Missing, not YAML, empty, with an unknown key, probe, metric or label, looser
+            than what it extends, or loosening though it extends nothing; the message names the
+            file, the place in it and the nearest known name.
     """
     return _load(Path(path), ())
 
@@ -373,6 +411,13 @@ def _load(path: Path, extending: tuple[Path, ...]) -> Policy:
         raise PolicyError(f"{path}: extends itself, by way of {extending[-1]}; break the circle")
     document = strict_yaml.read(path, Policy, PolicyError)
     if document.value.extends is None:
+        for index, rule in enumerate(document.value.rules):
+            if rule.loosen:
+                raise PolicyError(
+                    f"{document.place('rules', index)}: {rule.id} says loosen, and "
+                    f"{document.value.name} extends nothing that it could ask less than; "
+                    "drop loosen, or say what the policy extends"
+                )
         return document.value
     base = path.parent / document.value.extends
     if not base.is_file():
@@ -386,13 +431,15 @@ def _load(path: Path, extending: tuple[Path, ...]) -> Policy:
 def _tightened(document: strict_yaml.Document[Policy], base: Policy) -> Policy:
     """The whole policy that a document and the one that it extends make up."""
     policy = document.value
-    rules = {rule.id: rule for rule in base.rules}
+    old = {rule.id: rule for rule in base.rules}
+    own = {rule.id: rule for rule in policy.rules}
+    found = compared(base.rules, (old | own).values())
     for index, rule in enumerate(policy.rules):
         place = document.place("rules", index)
         weaker = [
             change.says
-            for change in (changes(rules[rule.id], rule) if rule.id in rules else [])
-            if change.kind in ("looser", "unclear")
+            for change in found
+            if change.rule == rule.id and change.kind in ("looser", "unclear")
         ]
         if weaker and not rule.loosen:
             raise PolicyError(
@@ -402,20 +449,32 @@ def _tightened(document: strict_yaml.Document[Policy], base: Policy) -> Policy:
             )
         if rule.loosen and not weaker:
             raise PolicyError(f"{place}: {rule.id} loosens nothing of {base.name}; drop loosen")
-        rules[rule.id] = rule
-    own = {name: getattr(policy, name) for name in policy.model_fields_set - {"extends", "rules"}}
-    for name in sorted(own.keys() - {"name", "version", "about"}):
-        if not _as_strict(name, getattr(base, name), own[name]):
+    rules = old | {name: _handed_down(old.get(name), rule) for name, rule in own.items()}
+    said = {name: getattr(policy, name) for name in policy.model_fields_set - {"extends", "rules"}}
+    for name in sorted(said.keys() - {"name", "version", "about"}):
+        if not _as_strict(name, getattr(base, name), said[name]):
             raise PolicyError(
                 f"{document.place(name)}: {name} asks less than in {base.name}; "
                 "an extending policy may only tighten it"
             )
     kept = {name: getattr(base, name) for name in base.model_fields_set - {"extends", "about"}}
     try:
-        return Policy(**{**kept, **own, "rules": tuple(rules.values())})
+        return Policy(**{**kept, **said, "rules": tuple(rules.values())})
     except ValidationError as fault:
         says = fault.errors()[0]["msg"].removeprefix("Value error, ")
         raise PolicyError(f"{document.path}: together with {base.name}: {says}") from fault
+
+
+def _handed_down(old: Rule | None, new: Rule) -> Rule:
+    """A rule with the words by which the one that it replaces was loosened: they stay for good."""
+    if old is None or old.loosen is None:
+        return new
+    both = [old.loosen, *([new.loosen] if new.loosen else [])]
+    loosen = {
+        "reason": "; then ".join(one.reason for one in both),
+        "approved_by": "; then ".join(one.approved_by for one in both),
+    }
+    return Rule.model_validate({**new.model_dump(), "loosen": loosen})
 
 
 def _as_strict(name: str, old: object, new: object) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 from pydantic import Field, model_validator
 
 from gate import strict_yaml
-from gate.catalogue import CATALOGUE
+from gate.catalogue import require_known
 from gate.decide import decide
 from gate.errors import GateError, PolicyError
 from gate.files import read_evidence
@@ -18,6 +18,7 @@ from gate.policy import Policy, Sentence, Waiver, load_policy
 from gate.values import Day, Decision, Digest, Evidence, Measurement, Outcome, Value, Verdict, worst
 
 BACKBONE = "sha256:" + "0" * 64  # what measurements given in a case are of
+REFERENCE = "sha256:" + "f" * 64  # and what they are held against
 
 
 class Case(Value):
@@ -40,7 +41,7 @@ class Case(Value):
             raise ValueError("give either measurements or evidence: a folder")
         for probe, measurements in self.measurements.items():
             for measurement in measurements:
-                _require_known(probe, measurement)
+                require_known(probe, measurement)
         return self
 
 
@@ -96,7 +97,7 @@ def run_tests(path: Path) -> Tested:
     """
     policy = load_policy(path)
     folder = path.with_suffix(".tests")
-    paths = sorted(folder.glob("*.yaml"))
+    paths = sorted(path for path in folder.glob("*") if path.suffix in (".yaml", ".yml"))
     if not paths:
         raise PolicyError(
             f"{path}: no tests; write cases {folder}/*.yaml, so that each rule is seen to pass and "
@@ -128,6 +129,7 @@ def given(case: Case, folder: Path) -> Sequence[Evidence]:
             probe=probe,
             settings={},
             backbone=case.backbone,
+            reference=REFERENCE,
             data={"given": case.backbone},
             seed=0,
             versions={},
@@ -151,22 +153,3 @@ def _faults(case: Case, policy: Policy, verdict: Verdict) -> Iterator[str]:
         elif found[rule] != outcome:
             says = next(finding.says for finding in verdict.findings if finding.rule == rule)
             yield f"{rule}: expected {outcome}, found {found[rule]}: {says}"
-
-
-def _require_known(probe: str, measurement: Measurement) -> None:
-    if probe not in CATALOGUE:
-        raise ValueError(f"unknown probe {probe!r}; {strict_yaml.nearest(probe, CATALOGUE)}")
-    metrics = CATALOGUE[probe]
-    if measurement.metric not in metrics:
-        raise ValueError(
-            f"unknown metric of {probe} {measurement.metric!r}; "
-            f"{strict_yaml.nearest(measurement.metric, metrics)}"
-        )
-    metric = metrics[measurement.metric]
-    found, wanted = (measurement.unit, set(measurement.about)), (metric.unit, set(metric.labels))
-    if found != wanted:
-        raise ValueError(
-            f"{measurement.metric} is a {metric.unit} with the labels "
-            f"{', '.join(metric.labels)}; found a {measurement.unit} with "
-            f"{', '.join(measurement.about) or 'none'}"
-        )

@@ -48,8 +48,20 @@ class Trial:
 
     @cached_property
     def reference(self) -> Backbone | None:
-        """The backbone known to be clean, if the plan has one."""
-        return Backbone(self.plan.reference) if self.plan.reference else None
+        """The backbone known to be clean, if the plan has one.
+
+        Raises:
+            PlanError: It is the candidate, from which nothing differs.
+        """
+        if self.plan.reference is None:
+            return None
+        reference = Backbone(self.plan.reference)
+        if reference.digest == self.backbone.digest:
+            raise PlanError(
+                f"reference: is the candidate itself ({reference.digest}), from which nothing "
+                "differs; name another backbone, or leave reference out to gate this one"
+            )
+        return reference
 
     def split(self, name: str) -> Split:
         """A split, opened."""

@@ -1,10 +1,12 @@
 """Small values for tests."""
 
+from gate.catalogue import CATALOGUE
 from gate.policy import Policy, Rule
 from gate.values import Evidence, Measurement
 
 BACKBONE = "sha256:" + "ab" * 32
 OTHER_BACKBONE = "sha256:" + "cd" * 32
+REFERENCE = "sha256:" + "ef" * 32
 
 
 def measurement(
@@ -28,17 +30,28 @@ def measurement(
 
 
 def evidence(
-    *measurements: Measurement, probe: str = "clean_accuracy", backbone: str = BACKBONE
+    *measurements: Measurement,
+    probe: str = "clean_accuracy",
+    backbone: str = BACKBONE,
+    reference: str | None = REFERENCE,
 ) -> Evidence:
+    """Evidence of a probe: measurements get the unit and the labels that the catalogue has."""
     return Evidence(
         probe=probe,
         settings={},
         backbone=backbone,
+        reference=reference,
         data={"test": "sha256:" + "01" * 32},
         seed=0,
         versions={"gate": "0"},
-        measurements=measurements or (measurement(),),
+        measurements=tuple(_as_measured(probe, m) for m in measurements or (measurement(),)),
     )
+
+
+def _as_measured(probe: str, given: Measurement) -> Measurement:
+    metric = CATALOGUE[probe][given.metric]
+    labels = dict.fromkeys(metric.labels, "any") | given.about
+    return Measurement.model_validate({**given.model_dump(), "unit": metric.unit, "about": labels})
 
 
 def rule(**changes: object) -> Rule:

@@ -248,6 +248,67 @@ def test_no_evidence_is_refused() -> None:
         decide(policy(), [], TODAY)
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"unit": "nats"}, "accuracy is a fraction with the labels task; found a nats with task"),
+        ({"about": {}}, "with the labels task; found a fraction with none"),
+        ({"about": {"task": "a", "group": "b"}}, "found a fraction with group, task"),
+        ({"value": 90, "high": 95}, "accuracy is a fraction, from 0 to 1; found 90"),
+        ({"value": -3, "low": -4}, "accuracy is a fraction, from 0 to 1; found -3"),
+        ({"metric": "acuracy"}, "unknown metric of clean_accuracy .*did you mean 'accuracy'"),
+    ],
+)
+def test_evidence_that_no_probe_measures_is_refused(changes: dict[str, object], says: str) -> None:
+    given_measurement = {**measurement().model_dump(), **changes}
+    found = {**evidence().model_dump(by_alias=True), "measurements": [given_measurement]}
+
+    with pytest.raises(EvidenceError, match=f"decide: evidence of probe clean_accuracy: .*{says}"):
+        decide(policy(), [Evidence.model_validate(found)], TODAY)
+
+
+def test_evidence_of_an_unknown_probe_is_refused() -> None:
+    found = Evidence.model_validate({**evidence().model_dump(by_alias=True), "probe": "mine"})
+
+    with pytest.raises(EvidenceError, match="unknown probe 'mine'; known: clean_accuracy, "):
+        decide(policy(), [evidence(), found], TODAY)
+
+
+def test_an_interval_may_reach_beyond_what_is_possible() -> None:
+    assert decide(policy(), [evidence(measurement(0.9, 1, 1.1))], TODAY).decision == "accept"
+
+
+def test_images_may_come_to_lie_further_apart_and_a_sum_of_shares_may_be_rounded_up() -> None:
+    judged = policy(rule(probe="trigger_patch", metric="embedding_collapse", at_most=0.1))
+    apart = measurement(-1.3, -1.2, -1.1, metric="embedding_collapse", split="test")
+    skew = measurement(0.9, 1 + 1e-12, 1.1, metric="prediction_skew")
+
+    verdict = decide(judged, [evidence(apart, skew, probe="trigger_patch")], TODAY)
+
+    assert verdict.decision == "accept"
+
+
+@pytest.mark.parametrize(
+    ("reference", "says"),
+    [
+        (None, "names no reference that it was measured against; give the plan a reference"),
+        (BACKBONE, "its reference is the candidate itself .* give the plan another reference"),
+    ],
+)
+@pytest.mark.parametrize(
+    "metric", ["attack_success_rate_over_reference", "reference_attack_success_rate"]
+)
+def test_a_difference_to_no_other_backbone_is_refused(
+    metric: str, reference: str | None, says: str
+) -> None:
+    compared = measurement(-0.1, 0.0, 0.1, metric=metric)
+    found = evidence(compared, probe="trigger_patch", reference=reference)
+
+    with pytest.raises(EvidenceError, match=f"trigger_patch holds {metric}.*{says}"):
+        decide(policy(), [evidence(reference=reference), found], TODAY)
+    assert decide(policy(), [evidence(reference=reference)], TODAY).decision == "accept"
+
+
 def test_evidence_of_one_probe_twice_is_refused() -> None:
     with pytest.raises(EvidenceError, match="clean_accuracy stands twice"):
         decide(policy(), [evidence(), evidence(measurement(task="b"))], TODAY)
@@ -298,14 +359,14 @@ def test_a_waiver_for_some_labels_leaves_the_others_blocking(low: float) -> None
     assert verdict.decision == "inconclusive"
 
 
-def test_what_was_not_measured_is_waived_only_by_a_waiver_of_the_whole_rule() -> None:
+@pytest.mark.parametrize("labels", [{}, {"task": "*"}])
+def test_no_waiver_lets_through_what_was_not_measured(labels: dict[str, str]) -> None:
     missing = policy(rule(where={"task": "other"}))
 
-    whole = decide(missing, [evidence()], TODAY, [waiver()])
-    labelled = decide(missing, [evidence()], TODAY, [waiver(where={"task": "*"})])
+    verdict = decide(missing, [evidence()], TODAY, [waiver(where=labels)])
 
-    assert (whole.decision, whole.valid_until) == ("accept", date(2026, 12, 31))
-    assert (labelled.decision, labelled.valid_until) == ("inconclusive", None)
+    assert [f.outcome for f in verdict.findings] == ["missing"]
+    assert (verdict.decision, verdict.valid_until) == ("inconclusive", None)
 
 
 def test_a_valid_waiver_counts_beside_an_expired_one_of_the_same_rule() -> None:
@@ -504,7 +565,9 @@ def test_a_worse_measurement_never_improves_the_decision(
     found: tuple[Measurement, ...], bound: float, loss: float
 ) -> None:
     worse = tuple(
-        measurement(m.low - loss, m.value - loss, m.high - loss, task=m.about["task"])
+        measurement(
+            *(max(end - loss, 0.0) for end in (m.low, m.value, m.high)), task=m.about["task"]
+        )
         for m in found
     )
     judged = policy(rule(at_least=bound))
@@ -626,11 +689,12 @@ def test_neither_more_attack_success_nor_a_tighter_at_most_improves_the_decision
     def judged(number: float, more: float) -> str:
         attacked = [
             measurement(
-                m.low + more, m.value + more, m.high + more,
-                metric="attack_success_rate", task=m.about["task"],
+                *(min(end + more, 1.0) for end in (m.low, m.value, m.high)),
+                metric="attack_success_rate",
+                task=m.about["task"],
             )
             for m in found
-        ]  # fmt: skip
+        ]
         limit = rule(probe="trigger_patch", metric="attack_success_rate", at_most=number)
         return decide(policy(limit), [evidence(*attacked, probe="trigger_patch")], TODAY).decision
 

@@ -12,6 +12,7 @@ from gate.errors import PolicyError
 from gate.policy import Waiver, Waivers, changes, load_waivers, matches
 from gate.values import digest_of
 from tests.builders import BACKBONE, measurement, policy, rule
+from tests.conftest import Gate
 
 GOOD = """\
 name: test
@@ -468,6 +469,61 @@ def test_the_words_that_loosen_are_refused_where_nothing_is_loosened(tmp_path: P
 
     with pytest.raises(PolicyError, match=r"team\.yaml:5:5: .*loosens nothing of test; drop"):
         load_policy(extending(tmp_path, TIGHTER.replace("why:", because)))
+
+
+def test_the_words_that_loosen_are_refused_where_nothing_is_extended(tmp_path: Path) -> None:
+    because = "loosen: {reason: just in case, approved_by: ann}\n    why:"
+
+    with pytest.raises(PolicyError, match=r"policy\.yaml:4:5: .* test extends nothing .* drop loo"):
+        load_policy(written(tmp_path, GOOD.replace("why:", because)))
+
+
+def test_a_loosening_is_shown_however_far_down_the_policies_that_extend_it(
+    tmp_path: Path, gate: Gate
+) -> None:
+    def loosened(bound: float, **by: str) -> str:
+        words = f"loosen: {{reason: {by['reason']}, approved_by: {by['who']}}}\n    why:"
+        return TIGHTER.replace("0.9", str(bound)).replace("why:", words)
+
+    extending(tmp_path, loosened(0.1, reason="a harder task", who="ann"))
+    third = tmp_path / "third.yaml"
+    third.write_text(TIGHTER.replace("policy.yaml", "team.yaml").replace("0.9", "0.11"))
+    fourth = tmp_path / "fourth.yaml"
+    again = loosened(0.05, reason="few images", who="bob")
+    fourth.write_text(again.replace("policy.yaml", "third.yaml"))
+
+    assert load_policy(third).rules[0].at_least == 0.11
+    assert str(load_policy(third).rules[0].loosen) == "a harder task (approved by ann)"
+    assert str(load_policy(fourth).rules[0].loosen) == (
+        "a harder task; then few images (approved by ann; then bob)"
+    )
+    shown = gate("policy", "show", "--resolved", third)[1]
+    assert "    approved_by: ann\n" in shown
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "{probe: clean_accuracy, metric: class_accuracy, at_least: 0, why: because}",
+        "{name: w, probe: clean_accuracy, metric: accuracy, at_least: 0.1, why: because}",
+    ],
+)
+def test_where_nothing_had_to_be_settled_a_first_rule_to_block_is_loosened_in_words(
+    tmp_path: Path, rule: str
+) -> None:
+    base = GOOD.replace("why:", "on_inconclusive: warn\n    why:")
+    base += (
+        "  - {name: w, probe: clean_accuracy, metric: accuracy, at_least: 0.1, severity: warn, "
+        "why: because}\n"
+    )
+    team = f"extends: policy.yaml\nname: team\nversion: 1\nrules:\n  - {rule}\n"
+    said = team.replace("why:", "loosen: {reason: x, approved_by: ann}, why:")
+
+    with pytest.raises(PolicyError, match=r"team\.yaml:5:5: .* an acceptance may rest on it alone"):
+        load_policy(extending(tmp_path, team, base))
+    assert len(load_policy(extending(tmp_path, said, base)).rules) > 1
+    settled = team + TIGHTER.split("rules:\n")[1]
+    assert len(load_policy(extending(tmp_path, settled, base)).rules) > 1
 
 
 def test_fewer_examples_than_the_base_wants_are_looser(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gate import files, load_policy
+from gate import decide, files, load_policy
 from gate.errors import EvidenceError, ExitCode
+from gate.policy import Rule
 from gate.policy_diff import backtest, differences
 from tests.builders import evidence, measurement, policy, rule
 from tests.conftest import Gate
@@ -67,10 +68,84 @@ def test_production_is_nowhere_looser_than_research() -> None:
     assert {c.kind for c in differences(research, production)} == {"stricter", "reworded"}
 
 
-def test_the_order_of_rules_is_no_difference(gate: Gate) -> None:
-    assert differences(policy(rule(), rule(name="b")), policy(rule(name="b"), rule())) == []
+def test_two_policies_between_which_nothing_differs_are_said_to_be_alike(gate: Gate) -> None:
     code, out, _ = gate("policy", "diff", "policies/digits.yaml", "policies/digits.yaml")
     assert (code, out) == (0, "no difference but in name and version\n")
+
+
+TRIGGER = {"probe": "trigger_patch", "at_least": None}
+ANN = {"reason": "a harder task", "approved_by": "ann"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ([rule(), rule(name="b")], [rule(name="b"), rule()], "they stand in another order"),
+        ([rule()], [rule(name="clean_accuracy.accuracy")], "written otherwise, and asks the same"),
+        ([rule(at_least=0)], [rule(at_least=-0.0)], "written otherwise, and asks the same"),
+        (
+            [rule(**TRIGGER, metric="attack_success_rate", at_most_over_reference=0.1)],
+            [rule(**TRIGGER, metric="attack_success_rate_over_reference", at_most=0.1)],
+            "written otherwise, and asks the same",
+        ),
+        (
+            [rule(loosen=ANN)],
+            [rule(loosen=ANN | {"approved_by": "mallory"})],
+            "loosen: a harder task (approved by ann) -> a harder task (approved by mallory)",
+        ),
+        ([rule(loosen=ANN)], [rule()], "loosen: a harder task (approved by ann) -> none"),
+    ],
+)
+def test_what_changes_the_digest_and_no_decision_is_told_as_what_it_is(
+    old: list[Rule], new: list[Rule], says: str
+) -> None:
+    before, after = policy(*old), policy(*new)
+    assert before.identity.digest != after.identity.digest
+
+    (change,) = differences(before, after)
+
+    assert (change.kind, change.says) == ("reworded", says)
+
+
+def test_two_bounds_that_differ_never_look_alike() -> None:
+    (change,) = differences(policy(rule(at_least=0.9)), policy(rule(at_least=0.8999999)))
+
+    assert (change.kind, change.says) == ("looser", "at least 0.9 -> at least 0.8999999")
+    assert str(rule(at_least=1).bound) == "at least 1"
+
+
+def test_two_longest_waivers_that_differ_never_look_alike() -> None:
+    old, new = (policy(waivers={"longest_days": days}) for days in (1_000_000, 1_000_001))
+
+    assert differences(old, new)[0].says == "1000000 -> 1000001"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ([rule(on_inconclusive="warn")], rule(name="w", at_least=0)),
+        (
+            [rule(on_inconclusive="warn"), rule(name="w", at_least=0, severity="warn")],
+            rule(name="w", at_least=0),
+        ),
+    ],
+)
+def test_a_rule_that_may_be_the_first_to_carry_an_acceptance_is_not_called_stricter(
+    old: list[Rule], new: Rule
+) -> None:
+    before, after = policy(*old), policy(old[0], new)
+    found = [evidence(measurement(0.5, 0.82, 0.9))]
+    assert [decide(one, found, TODAY).decision for one in (before, after)] == [
+        "inconclusive",
+        "accept",
+    ]
+
+    first = differences(before, after)[0]
+
+    assert (first.kind, first.rule) == ("unclear", "w")
+    assert "an acceptance may rest on it alone" in first.says
+    settled = differences(before, policy(rule(), new))
+    assert {change.kind for change in settled} == {"stricter"}
 
 
 def test_diff_prints_a_line_a_change(gate: Gate) -> None:

@@ -121,6 +121,17 @@ def test_what_cannot_be_decided_on_fails_the_case(policy: Path) -> None:
     assert not tested.complete
 
 
+def test_a_case_with_either_ending_of_yaml_is_run(policy: Path) -> None:
+    write(policy, good=CASE, bad=BAD)
+    path = policy.with_suffix(".tests") / "bad.yaml"
+    path.rename(path.with_suffix(".yml"))
+
+    assert [(r.path.name, bool(r.faults)) for r in run_tests(policy).results] == [
+        ("bad.yml", True),
+        ("good.yaml", False),
+    ]
+
+
 def test_a_policy_without_tests_is_refused(policy: Path, gate: Gate) -> None:
     code, _, err = gate("policy", "test", policy)
 

@@ -157,10 +157,9 @@ def test_html_in_a_label_stays_text_in_markdown() -> None:
 
 
 def test_a_finding_without_labels_has_no_brackets() -> None:
-    found = measurement().model_dump() | {"about": {}}
-    judged = decide(policy(), [evidence(Measurement.model_validate(found))], date(2026, 1, 1))
+    judged = decide(policy(), [evidence(probe="label_prior")], date(2026, 1, 1))
 
-    assert "wanted at least 0.8\n" in text(judged)
+    assert "add probes.clean_accuracy to the plan, or drop the rule\n" in text(judged)
 
 
 def test_every_outcome_has_a_mark_of_its_own() -> None:

@@ -226,14 +226,47 @@ def test_a_ci_example_pulls_judges_comments_and_then_blocks_without_a_key(path: 
     assert "--exit-zero-on" not in judge
 
 
+@pytest.mark.parametrize(
+    ("path", "linted"),
+    [
+        ("policies/birds.yaml", True),
+        ("policies/no_waivers.yaml", True),
+        ("policies/team/birds.yml", True),
+        ("models/birds/policy.yaml", True),
+        ("policies/waivers.yaml", False),
+        ("policies/team/waivers.yml", False),
+        ("policies/birds.tests/clean.yaml", False),
+        ("policies/team/birds.tests/clean.yml", False),
+        ("policies/schema.json", False),
+        ("plan.yaml", False),
+    ],
+)
+def test_the_pre_commit_hook_is_for_policies_however_deep(path: str, linted: bool) -> None:
+    (hook,) = yaml.safe_load(Path(".pre-commit-hooks.yaml").read_text())
+
+    # as pre-commit does
+    taken = re.search(hook["files"], path) and not re.search(hook["exclude"], path)
+
+    assert bool(taken) == linted
+
+
 def test_the_pre_commit_hook_lints_policies_and_nothing_else(fresh: Gated) -> None:
     """By pre-commit itself, in a repository with files that only look like policies."""
     _require("pre_commit")
     hooks = yaml.safe_load(Path(".pre-commit-hooks.yaml").read_text())
     shutil.copytree("policies", fresh.folder / "policies")
     fresh.must("gate", "init")
-    for name in ("policies/waivers.yaml", "gating/waivers.yaml", "plan.yaml"):
+    (fresh.folder / "policies" / "team").mkdir()
+    for name in (
+        "policies/waivers.yaml",
+        "policies/team/waivers.yml",
+        "gating/waivers.yaml",
+        "plan.yaml",
+    ):
         (fresh.folder / name).write_text("no policy\n")
+    deeper = ("policies/no_waivers.yaml", "policies/team/birds.yml")
+    for name in deeper:
+        shutil.copy("policies/digits.yaml", fresh.folder / name)
     config = {"repos": [{"repo": "local", "hooks": hooks}]}
     (fresh.folder / ".pre-commit-config.yaml").write_text(yaml.safe_dump(config))
     fresh.must("git", "add", ".")
@@ -244,7 +277,7 @@ def test_the_pre_commit_hook_lints_policies_and_nothing_else(fresh: Gated) -> No
 
     linted = fresh.must(*command)
 
-    policies = [*sorted(Path("policies").glob("*.yaml")), Path("gating/policy.yaml")]
+    policies = [*Path("policies").glob("*.yaml"), "gating/policy.yaml", *deeper]
     found = [line for line in linted.splitlines() if line.endswith(" rules")]
     assert sorted(line.split(":")[0] for line in found) == sorted(map(str, policies))
     (fresh.folder / "policies" / "digits.yaml").write_text("name: x\nrulse: []\n")

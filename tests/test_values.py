@@ -112,6 +112,15 @@ def test_an_edited_verdict_does_not_load(edit: object, says: str) -> None:
         Verdict.model_validate_json(json.dumps(content))
 
 
+def test_an_edited_verdict_that_waives_what_was_not_measured_does_not_load() -> None:
+    (finding,) = _waived().findings
+
+    with pytest.raises(
+        ValidationError, match=r"outcome 'waived' does not follow .* says 'missing'"
+    ):
+        Finding.model_validate({**finding.model_dump(), "measurement": None})
+
+
 def test_a_failure_that_only_warns_does_not_block() -> None:
     failed = Finding(
         rule="r",
@@ -132,8 +141,12 @@ def test_a_failure_that_only_warns_does_not_block() -> None:
 def test_every_verdict_and_its_evidence_survive_json_to_the_last_bit(
     intervals: list[list[float]],
 ) -> None:
-    found = evidence(*(measurement(*ends, task=str(i)) for i, ends in enumerate(intervals)))
-    verdict = decide(policy(), [found], date(2026, 1, 1))
+    gains = [  # in nats, of any size
+        measurement(*ends, metric="log_loss_gain", task=str(i)) for i, ends in enumerate(intervals)
+    ]
+    found = evidence(*gains, probe="label_prior")
+    bounded = rule(probe="label_prior", metric="log_loss_gain")
+    verdict = decide(policy(bounded), [found], date(2026, 1, 1))
 
     assert Verdict.model_validate_json(verdict.to_json()) == verdict
     assert Verdict.model_validate_json(verdict.to_json()).to_json() == verdict.to_json()
@@ -227,6 +240,17 @@ def test_an_unknown_key_is_refused_in_a_verdict() -> None:
 def test_nan_is_refused_in_settings_too(number: float) -> None:
     with pytest.raises(ValidationError, match="finite number"):
         Evidence.model_validate({**evidence().model_dump(by_alias=True), "settings": {"x": number}})
+
+
+# in JSON pydantic reads 1e999 as infinity, and writes infinity as null
+@pytest.mark.parametrize("settings", ['{"x": 1e999}', '{"x": {"y": [0, -1e999]}}'])
+def test_a_number_beyond_all_numbers_is_refused_in_settings(settings: str) -> None:
+    content = evidence().to_json().replace('"settings": {}', f'"settings": {settings}')
+
+    with pytest.raises(
+        ValidationError, match=r"settings\n.*a number in them is not finite, such as"
+    ):
+        Evidence.model_validate_json(content)
 
 
 @pytest.mark.parametrize(

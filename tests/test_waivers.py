@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from gate import files
+from gate.decide import decide
 from gate.errors import ExitCode, PolicyError
 from gate.policy import Waiver
 from gate.waivers import require_matched, unmatched
-from tests.builders import BACKBONE, OTHER_BACKBONE, evidence, measurement, policy
+from tests.builders import BACKBONE, OTHER_BACKBONE, evidence, measurement, policy, rule
 from tests.conftest import Gate
 
 TODAY = date(2026, 11, 21)
@@ -33,7 +34,11 @@ def waiver(**changes: object) -> Waiver:
 
 
 def test_a_waiver_that_is_needed_matches() -> None:
-    assert unmatched(policy(), BAD, TODAY, [waiver(), waiver(id="W-2")]) == {}
+    other = [evidence(measurement(0.1, 0.2, 0.3, task="a"), measurement(0.1, 0.2, 0.3, task="b"))]
+    two = [waiver(where={"task": "a"}), waiver(id="W-2", where={"task": "b"})]
+
+    assert unmatched(policy(), BAD, TODAY, [waiver()]) == {}
+    assert unmatched(policy(), other, TODAY, two) == {}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +58,43 @@ def test_a_waiver_that_matches_nothing_says_why(changes: dict[str, object], says
 def test_a_waiver_of_what_passes_is_not_needed() -> None:
     idle = unmatched(policy(), [evidence()], TODAY, [waiver()])
 
-    assert idle == {"W-1": f"all that it covers of {RULE} passes without it; remove it"}
+    assert idle == {"W-1": f"nothing that it covers of {RULE} blocks without it; remove it"}
+
+
+@pytest.mark.parametrize("changes", [{"on_inconclusive": "warn"}, {"severity": "warn"}])
+def test_a_waiver_of_what_only_warns_is_not_needed(changes: dict[str, object]) -> None:
+    judged = policy(rule(**changes), rule(name="other", at_least=0.1))
+    found = [evidence(measurement(0.5, 0.82, 0.9))]
+
+    with pytest.raises(PolicyError, match=f"nothing that it covers of {RULE} blocks without it"):
+        require_matched(judged, [found], TODAY, [waiver()])
+
+
+def test_a_waiver_that_is_all_that_an_acceptance_rests_on_is_needed() -> None:
+    judged, found = policy(rule(on_inconclusive="warn")), [evidence(measurement(0.5, 0.82, 0.9))]
+
+    assert decide(judged, found, TODAY).decision == "inconclusive"
+    assert unmatched(judged, found, TODAY, [waiver()]) == {}
+
+
+@pytest.mark.parametrize("ends", ["2026-12-31", "2026-11-25"])
+def test_a_waiver_of_what_another_lets_through_is_not_needed(ends: str) -> None:
+    both = [waiver(id="W-2"), waiver(id="W-1", expires=ends)]
+
+    with pytest.raises(PolicyError) as fault:
+        require_matched(policy(), [BAD], TODAY, both)
+
+    assert str(fault.value) == (
+        "waiver W-1 matches nothing: all that it covers is let through by W-2, and no less long; "
+        "remove it"
+    )
+
+
+def test_a_waiver_of_what_was_not_measured_lets_nothing_through() -> None:
+    found = [evidence(probe="label_prior")]
+
+    with pytest.raises(PolicyError, match=r"W-1 matches nothing: what .* was not measured, and"):
+        require_matched(policy(), [found], TODAY, [waiver()])
 
 
 def test_a_waiver_of_one_candidate_among_several_is_needed() -> None:
@@ -67,6 +108,20 @@ def test_a_waiver_of_one_candidate_among_several_is_needed() -> None:
 def test_a_waiver_that_lasts_too_long_is_refused_even_where_it_is_needed() -> None:
     with pytest.raises(PolicyError, match="lets none last longer than 30"):
         require_matched(policy(waivers={"longest_days": 30}), [BAD], TODAY, [waiver()])
+
+
+def test_each_waiver_that_lasts_too_long_or_is_not_needed_has_a_line() -> None:
+    waivers = [waiver(id="A"), waiver(id="B", rule="other", expires="2026-12-01"), waiver(id="C")]
+
+    with pytest.raises(PolicyError) as fault:
+        require_matched(policy(waivers={"longest_days": 30}), [BAD], TODAY, waivers)
+
+    lines = str(fault.value).splitlines()
+    assert [line[:24] for line in lines] == [
+        "waiver A lasts until 202",
+        "waiver B matches nothing",
+        "waiver C lasts until 202",
+    ]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gate import decide, load_policy, probes
-from gate.errors import EvidenceError
+from gate.errors import EvidenceError, PlanError
 from gate.plan import Plan, load_plan
 from gate.stamped import Hits, require_blocks
 from gate.trial import Trial
@@ -155,6 +155,17 @@ def test_a_reference_is_held_against_the_candidate_on_the_same_images(
     assert (clean.n, clean.about) == (over.n, over.about)
     assert over.value + clean.value <= 1  # the candidate's rate on the same images
     assert found.reference == digits_trial("clean").backbone.digest != found.backbone
+
+
+def test_a_candidate_is_no_reference_of_its_own(digits_trial: MakeTrial) -> None:
+    plan = digits_trial("clean").plan
+    content = plan.model_dump() | {"reference": plan.backbone.model_dump()}
+    trial = Trial(Plan.model_validate(content), digits_trial("clean").folder)
+
+    with pytest.raises(
+        PlanError, match=r"reference: is the candidate itself \(sha256:.* leave ref"
+    ):
+        probes.measure("trigger_patch", trial)
 
 
 def test_the_same_plan_data_and_seed_give_the_same_bytes(
