@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gate import files, starter
 from gate.errors import AdmissionError, PlanError
 from gate.plan import load_plan
 from tests.builders import evidence, measurement
 from tests.conftest import ROOT
-from tests.gated import PEM, PUBLIC, Done, Gated
+from tests.gated import PEM, PUBLIC, Done, Gated, issue
 
 CI = [Path("pipelines/ci/github.yml"), Path("pipelines/ci/gitlab.yml")]
 GITLABS_TAGS = ["--data-transform", "gitlab-ci"]
@@ -162,7 +164,9 @@ def test_what_init_writes_goes_through_ci_into_a_registry(shared: Gated, example
     shared.must("git", "push", "--quiet", "--tags")
     tagged = clone(shared, "promoted")
     tagged.must("git", "checkout", "--quiet", "backbone#prod#1")
-    assert [done.returncode for done in run_job(tagged, "promoted")] == [0, 0]
+    for path in CI:
+        for done in run_job(tagged, "promoted", path):
+            assert done.returncode == 0, done.stdout + done.stderr
 
     policy = shared.folder / "gating" / "policy.yaml"
     policy.write_text(policy.read_text().replace("at_least: 0.5", "at_least: 0.99"))
@@ -171,11 +175,11 @@ def test_what_init_writes_goes_through_ci_into_a_registry(shared: Gated, example
     assert [done.returncode for done in before] == [0, 0]
     assert blocking.returncode == 1  # the verdict's own code, with the report already posted
     assert "gate: reject: " in blocking.stderr
-    tagged.must("git", "checkout", "--quiet", "main")
-    tagged.must("git", "pull", "--quiet")
-    check = run_job(tagged, "promoted")[-1]
-    assert check.returncode == 3
-    assert "not under the given gating v1" in check.stderr
+    tagged.must("git", "fetch", "--quiet")
+    for path in CI:  # the tag is as it was; the protected branch's policy is not
+        check = run_job(tagged, "promoted", path)[-1]
+        assert check.returncode == 3
+        assert "not under the given gating v1" in check.stderr
 
 
 def test_ci_signs_no_evidence_that_was_written_by_hand(shared: Gated, example: Path) -> None:
@@ -212,6 +216,43 @@ def test_ci_signs_no_evidence_that_was_written_by_hand(shared: Gated, example: P
     assert "trigger_patch.excess_targeted_attack_success_rate: " in said
     assert not (ci.folder / "gating" / "admission.json").exists()
     assert not (ci.folder / "gating" / "out" / "evidence" / "spurious_attribute.json").exists()
+
+
+@pytest.mark.parametrize("path", CI, ids=str)
+def test_ci_refuses_a_tag_that_brings_its_own_key_and_policy(shared: Gated, path: Path) -> None:
+    """Whoever may push a tag tags a commit that nobody merged."""
+    gating, model = shared.folder / "gating", shared.folder / "model.onnx"
+    another = ed25519.Ed25519PrivateKey.generate().public_key()
+    ours = another.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (gating / "public.pem").write_bytes(ours)
+    model.write_text("judged")
+    shared.must("dvc", "add", "--quiet", "model.onnx")
+    push(shared)
+    shared.must("git", "checkout", "--quiet", "-b", "theirs")
+    model.unlink()
+    model.write_text("never measured")
+    issue(shared.folder, "model.onnx")
+    for name in ("policy.yaml", "public.pem", "admission.json"):
+        (shared.folder / name).replace(gating / name)
+    shared.must("dvc", "add", "--quiet", "model.onnx")
+    push(shared)
+    shared.must("git", "tag", "backbone#prod#1")
+    shared.must("git", "push", "--quiet", "--tags")
+    ci = clone(shared, "promoted")
+    ci.must("git", "checkout", "--quiet", "backbone#prod#1")
+
+    first, *others = run_job(ci, "promoted", path)
+
+    assert first.returncode == 1
+    assert "is not on main: merge its commit, and tag that" in first.stderr
+    assert [done.returncode for done in others] == ([0, 0, 3] if others else [])
+    (gating / "public.pem").write_bytes(ours)  # merged without a look at all else that it changed
+    shared.commit()
+    shared.must("git", "push", "--quiet", "origin", "HEAD:main")
+    ci.must("git", "fetch", "--quiet")
+    merged = run_job(ci, "promoted", path)[-1]
+    assert merged.returncode == 3
+    assert "no valid signature by a given public key" in merged.stderr
 
 
 def test_both_ci_examples_measure_anew_by_every_stage_that_init_writes() -> None:
