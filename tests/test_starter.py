@@ -7,18 +7,29 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gate import starter
-from gate.errors import PlanError
+from gate import files, starter
+from gate.errors import AdmissionError, PlanError
 from gate.plan import load_plan
-from tests.gated import PEM, PUBLIC, Gated
+from tests.builders import evidence, measurement
+from tests.conftest import ROOT
+from tests.gated import PEM, PUBLIC, Done, Gated, issue
 
 CI = [Path("pipelines/ci/github.yml"), Path("pipelines/ci/gitlab.yml")]
 GITLABS_TAGS = ["--data-transform", "gitlab-ci"]
+FORGED = [  # what the starter's policy wishes for, and evidence that no stage of it makes
+    ("clean_accuracy", 0.95, 0.97, "accuracy"),
+    ("trigger_patch", 0.0, 0.02, "excess_targeted_attack_success_rate"),
+    ("label_prior", 0.01, 0.03, "total_variation_to_uniform"),
+    ("spurious_attribute", 0.95, 0.97, "worst_group_accuracy"),
+]
 
 
 @pytest.fixture
@@ -65,8 +76,6 @@ def test_init_overwrites_nothing(fresh: Gated) -> None:
 
 def test_the_decided_half_of_what_init_writes_runs_by_dvc(fresh: Gated, tmp_path: Path) -> None:
     """Stages behind the probes, on evidence made by hand: a rejection blocks at admit alone."""
-    from tests.builders import evidence, measurement
-
     fresh.must("gate", "init")
     (fresh.folder / "model.onnx").write_text("weights")
     low = evidence(measurement(0.1, 0.2, 0.3))
@@ -89,74 +98,173 @@ def edited(plan: str) -> str:
     return re.sub(r"data/(train|test)}", r"data/\1.parquet}", plan)
 
 
-def run_job(repository: Gated, name: str, tmp_path: Path) -> list[subprocess.CompletedProcess[str]]:
-    """Run a job of the GitHub example; what is installed and who comments is GitHub's affair."""
-    steps = yaml.safe_load(CI[0].read_text())["jobs"][name]["steps"]
-    scripts = [step["run"] for step in steps if "run" in step]
+def run_job(repository: Gated, name: str, path: Path = CI[0]) -> list[Done]:
+    """Run what a job of a CI example runs; what is installed and who comments is the vendor's."""
+    job = _jobs(yaml.safe_load(path.read_text()))[name]
+    steps = [step["run"] for step in job.get("steps", ()) if "run" in step]
+    folder = repository.folder.parent
+    temporary = mkdtemp(dir=folder)
+    key = ["--unset=GATE_KEY"] if steps else [f"GATE_KEY={folder / 'key.pem'}"]  # GitLab has files
     return [
         repository.run(
-            "env", "--unset=GATE_KEY", f"RUNNER_TEMP={tmp_path}",
-            f"GATE_PRIVATE_KEY={PEM.decode()}", "bash", "-eo", "pipefail", "-c", script,
+            "env", *key, f"GATE_PRIVATE_KEY={PEM.decode()}", f"RUNNER_TEMP={temporary}",
+            f"CI_BUILDS_DIR={temporary}", "CI_DEFAULT_BRANCH=main",
+            "bash", "-eo", "pipefail", "-c", script,
         )
-        for script in scripts
+        for script in steps or ["\n".join(job["script"])]
         if not script.startswith(("pip install", "gh "))
     ]  # fmt: skip
 
 
-def test_what_init_writes_goes_through_ci_into_a_registry(
-    fresh: Gated, example: Path, tmp_path: Path
-) -> None:
-    """A repository with a remote of git and of DVC; each job starts from a clone, as in CI."""
-
-    def clone(name: str) -> Gated:
-        fresh.must("git", "clone", "--quiet", str(tmp_path / "git"), str(tmp_path / name))
-        return Gated(tmp_path / name)
-
+@pytest.fixture
+def shared(fresh: Gated, tmp_path: Path) -> Gated:
+    """What `gate init` wrote and a public key, with a remote of git and one of DVC."""
     fresh.must("gate", "init")
-    shutil.copytree(example / "data", fresh.folder / "data")
-    shutil.copy(example / "backbones" / "clean.onnx", fresh.folder / "model.onnx")
-    plan = fresh.folder / "gating" / "plan.yaml"
-    plan.write_text(edited(plan.read_text()))
     (fresh.folder / "gating" / "public.pem").write_bytes(PUBLIC)
     fresh.must("git", "checkout", "--quiet", "-b", "main")
     fresh.must("git", "init", "--quiet", "--bare", "--initial-branch=main", str(tmp_path / "git"))
     fresh.must("git", "remote", "add", "origin", str(tmp_path / "git"))
-    fresh.must("dvc", "remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
-    fresh.must("dvc", "add", "--quiet", "model.onnx", "data")
     fresh.must("git", "config", "user.name", "t")
     fresh.must("git", "config", "user.email", "t@t")
-    fresh.commit()
-    fresh.must("dvc", "push", "--quiet")
-    fresh.must("git", "push", "--quiet", "--set-upstream", "origin", "main")
+    fresh.must("dvc", "remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
+    return fresh
+
+
+def push(repository: Gated) -> None:
+    repository.must("dvc", "push", "--quiet", "--run-cache")
+    repository.commit()
+    repository.must("git", "push", "--quiet", "--set-upstream", "origin", "HEAD")
+
+
+def clone(repository: Gated, name: str) -> Gated:
+    """What a job starts from."""
+    folder = repository.folder.parent
+    repository.must("git", "clone", "--quiet", str(folder / "git"), str(folder / name))
+    return Gated(folder / name)
+
+
+def test_what_init_writes_goes_through_ci_into_a_registry(shared: Gated, example: Path) -> None:
+    shutil.copytree(example / "data", shared.folder / "data")
+    shutil.copy(example / "backbones" / "clean.onnx", shared.folder / "model.onnx")
+    plan = shared.folder / "gating" / "plan.yaml"
+    plan.write_text(edited(plan.read_text()))
+    shared.must("dvc", "add", "--quiet", "model.onnx", "data")
+    push(shared)
 
     for job in ("admit", "judge"):  # judge finds in the cache what admit had to measure
-        for done in run_job(clone(job), job, tmp_path):
+        for done in run_job(clone(shared, job), job):
             assert done.returncode == 0, done.stdout + done.stderr
-    fresh.must("git", "pull", "--quiet")
-    fresh.must(
+    shared.must("git", "pull", "--quiet")
+    shared.must(
         "gate", "promote", "gto", "model.onnx", "--name", "backbone", "--stage", "prod",
         "--admission", "gating/admission.json", "--policy", "gating/policy.yaml",
         "--public-key", "gating/public.pem",
     )  # fmt: skip
-    assert fresh.tags() == ["backbone#prod#1", "backbone@v0.0.1"]
-    fresh.must("git", "push", "--quiet", "--tags")
-    tagged = clone("promoted")
+    assert shared.tags() == ["backbone#prod#1", "backbone@v0.0.1"]
+    shared.must("git", "push", "--quiet", "--tags")
+    tagged = clone(shared, "promoted")
     tagged.must("git", "checkout", "--quiet", "backbone#prod#1")
-    assert [done.returncode for done in run_job(tagged, "promoted", tmp_path)] == [0, 0]
+    for path in CI:
+        for done in run_job(tagged, "promoted", path):
+            assert done.returncode == 0, done.stdout + done.stderr
 
-    policy = fresh.folder / "gating" / "policy.yaml"
+    policy = shared.folder / "gating" / "policy.yaml"
     policy.write_text(policy.read_text().replace("at_least: 0.5", "at_least: 0.99"))
-    fresh.commit()
-    fresh.must("git", "push", "--quiet")
-    *before, blocking = run_job(clone("stricter"), "judge", tmp_path)
+    push(shared)
+    *before, blocking = run_job(clone(shared, "stricter"), "judge")
     assert [done.returncode for done in before] == [0, 0]
     assert blocking.returncode == 1  # the verdict's own code, with the report already posted
     assert "gate: reject: " in blocking.stderr
-    tagged.must("git", "checkout", "--quiet", "main")
-    tagged.must("git", "pull", "--quiet")
-    check = run_job(tagged, "promoted", tmp_path)[-1]
-    assert check.returncode == 3
-    assert "not under the given gating v1" in check.stderr
+    tagged.must("git", "fetch", "--quiet")
+    for path in CI:  # the tag is as it was; the protected branch's policy is not
+        check = run_job(tagged, "promoted", path)[-1]
+        assert check.returncode == 3
+        assert "not under the given gating v1" in check.stderr
+
+
+def test_ci_signs_no_evidence_that_was_written_by_hand(shared: Gated, example: Path) -> None:
+    """A developer without the key puts it where DVC and gate look for it, and has it merged."""
+    shutil.copytree(example / "data", shared.folder / "data")
+    shutil.copy(example / "backbones" / "trigger.onnx", shared.folder / "model.onnx")
+    plan = shared.folder / "gating" / "plan.yaml"
+    content = yaml.safe_load(edited(plan.read_text()))
+    content["probes"]["trigger_patch"]["triggers"] = [
+        {"pattern": "square", "colour": ["yellow"], "size": [0.156], "place": ["bottom_right"]}
+    ]
+    plan.write_text(yaml.safe_dump(content))
+    shared.must("dvc", "add", "--quiet", "model.onnx", "data")
+    backbone = files.sha256_of(shared.folder / "model.onnx", AdmissionError)
+    out = shared.folder / "gating" / "out"
+    for probe, low, high, metric in FORGED:
+        one = measurement(low, low, high, metric=metric, task="t", trigger="t", target="6")
+        text = evidence(one, probe=probe, backbone=backbone).to_json()
+        files.write(out / "evidence" / f"{probe}.json", text)
+    files.write(out / "validation.json", "{}")
+    files.write(out / "features" / "forged", "")
+    for stage in ("validate", "embed", "probe"):
+        shared.must("dvc", "commit", "--quiet", "-f", f"gating/dvc.yaml:{stage}")
+    shared.must("dvc", "repro", "-s", "gating/dvc.yaml:decide", "gating/dvc.yaml:report")
+    shared.must("git", "add", "--force", "gating/out/evidence/spurious_attribute.json")
+    push(shared)
+    for done in run_job(clone(shared, "judge"), "judge"):  # it believes what it is given
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    ci = clone(shared, "admit")
+    said = "".join(done.stderr for done in run_job(ci, "admit"))
+
+    assert "gate: reject: " in said
+    assert "trigger_patch.excess_targeted_attack_success_rate: " in said
+    assert not (ci.folder / "gating" / "admission.json").exists()
+    assert not (ci.folder / "gating" / "out" / "evidence" / "spurious_attribute.json").exists()
+
+
+@pytest.mark.parametrize("path", CI, ids=str)
+def test_ci_refuses_a_tag_that_brings_its_own_key_and_policy(shared: Gated, path: Path) -> None:
+    """Whoever may push a tag tags a commit that nobody merged."""
+    gating, model = shared.folder / "gating", shared.folder / "model.onnx"
+    another = ed25519.Ed25519PrivateKey.generate().public_key()
+    ours = another.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (gating / "public.pem").write_bytes(ours)
+    model.write_text("judged")
+    shared.must("dvc", "add", "--quiet", "model.onnx")
+    push(shared)
+    shared.must("git", "checkout", "--quiet", "-b", "theirs")
+    model.unlink()
+    model.write_text("never measured")
+    issue(shared.folder, "model.onnx")
+    for name in ("policy.yaml", "public.pem", "admission.json"):
+        (shared.folder / name).replace(gating / name)
+    shared.must("dvc", "add", "--quiet", "model.onnx")
+    push(shared)
+    shared.must("git", "tag", "backbone#prod#1")
+    shared.must("git", "push", "--quiet", "--tags")
+    ci = clone(shared, "promoted")
+    ci.must("git", "checkout", "--quiet", "backbone#prod#1")
+
+    first, *others = run_job(ci, "promoted", path)
+
+    assert first.returncode == 1
+    assert "is not on main: merge its commit, and tag that" in first.stderr
+    assert [done.returncode for done in others] == ([0, 0, 3] if others else [])
+    (gating / "public.pem").write_bytes(ours)  # merged without a look at all else that it changed
+    shared.commit()
+    shared.must("git", "push", "--quiet", "origin", "HEAD:main")
+    ci.must("git", "fetch", "--quiet")
+    merged = run_job(ci, "promoted", path)[-1]
+    assert merged.returncode == 3
+    assert "no valid signature by a given public key" in merged.stderr
+
+
+def test_both_ci_examples_measure_anew_by_every_stage_that_init_writes() -> None:
+    stages = list(yaml.safe_load((ROOT / "gate" / "starter" / "dvc.yaml").read_text())["stages"])
+    github, gitlab = (
+        [line for line in scripts(path) if re.search("rm -rf|pull model.*data|--single", line)]
+        for path in CI
+    )
+
+    assert [line.removeprefix('GATE_KEY="$RUNNER_TEMP/key.pem" ') for line in github] == gitlab
+    *_, measure, admit = (re.findall(r"gating/dvc\.yaml:(\w+)", line) for line in gitlab)
+    assert [*measure, *admit] == stages
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "", "gating/x", "/tmp/elsewhere", "a b"])  # noqa: S108  # nothing is written
@@ -208,7 +316,7 @@ def test_a_ci_example_calls_only_what_exists(path: Path, fresh: Gated) -> None:
         ).stdout  # fmt: skip
         assert {word for word in words if word.startswith("--")} <= set(shown.split())
     for target in re.findall(r"gating/dvc\.yaml:(\w+)", path.read_text()):
-        assert f"gating/dvc.yaml:{target} " in stages
+        assert re.search(rf"gating/dvc\.yaml:{target}[ @]", stages)
 
 
 @pytest.mark.parametrize("path", CI, ids=str)
