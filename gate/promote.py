@@ -17,6 +17,8 @@ from gate.admission import Admitted
 from gate.errors import PromotionError
 from gate.files import digest_of_files, hashed
 
+_MARK = "gate.admission"
+
 
 def with_gto(
     artefact: Path, admitted: Admitted, name: str, stage: str, dry_run: bool = False
@@ -80,9 +82,15 @@ def with_mlflow(
         What was done, a line each.
 
     Raises:
-        PromotionError: The extra is missing, the version holds other bytes, or MLflow refuses.
+        PromotionError: The extra is missing, nothing says where the registry is, the version holds
+            other bytes, or MLflow refuses.
     """
     _require_extra("mlflow")
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        raise PromotionError(  # MLflow would make one in the working folder
+            "MLFLOW_TRACKING_URI is not set, so nothing says which registry holds "
+            f"{name} v{version}; set it to the registry's address"
+        )
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import; gate sends nothing
     from mlflow import MlflowClient, artifacts
     from mlflow.exceptions import MlflowException
@@ -106,13 +114,29 @@ def with_mlflow(
     if dry_run:
         return [f"would point {says}"]
     try:
-        client.set_model_version_tag(name, str(version), "gate.admission", admitted.admission)
-        client.set_registered_model_alias(name, alias, str(version))
+        # the alias last: from there on it is deployed, and then it is marked already
+        with _marked(client, name, str(version), admitted.admission):
+            client.set_registered_model_alias(name, alias, str(version))
     except MlflowException as fault:
         raise PromotionError(
             f"MLflow does not point {alias} to {name} v{version}: {fault}"
         ) from fault
     return [says]
+
+
+@contextmanager
+def _marked(client: Any, name: str, version: str, admission: str) -> Iterator[None]:
+    """Name the admission on a version; as it was before, if the block fails."""
+    before = client.get_model_version(name, version).tags.get(_MARK)
+    client.set_model_version_tag(name, version, _MARK, admission)
+    try:
+        yield
+    except BaseException:
+        if before is None:
+            client.delete_model_version_tag(name, version, _MARK)
+        else:
+            client.set_model_version_tag(name, version, _MARK, before)
+        raise
 
 
 def _fetch_commit(root: Path, commit: str, inside: str, place: Path) -> None:
