@@ -130,6 +130,8 @@ def run(
     from gate.policy import load_policy
     from gate.run import run_all
 
+    for name in ("verdict.json", "report.md", "report.html"):
+        _make_way(out / name, plan, policy, backbone, waivers)
     rules, exceptions = load_policy(policy), _waivers(waivers, no_waivers)
     verdict = run_all(
         plan,
@@ -344,6 +346,7 @@ def decide(
     from gate import decide as judge
     from gate.policy import load_policy
 
+    _make_way(out, policy, evidence, waivers)
     rules, found = load_policy(policy), _evidence(evidence)
     exceptions = _waivers(waivers, no_waivers)
     verdict = judge(rules, found, _day(as_of), exceptions)
@@ -438,13 +441,14 @@ def admit(
     from gate.files import hashed, read
     from gate.policy import load_policy
 
-    out.unlink(missing_ok=True)  # whatever comes, an older admission does not outlive this call
+    evidence = evidence or verdict.parent / "evidence"
+    _make_way(out, verdict, artefact, policy, evidence, waivers, key)
     judged = _verdict(verdict)
     if judged.decision != "accept":
         return _say_why(judged)
     grounds = admission.Grounds(
         load_policy(policy),
-        _evidence(evidence or verdict.parent / "evidence"),
+        _evidence(evidence),
         _waivers(waivers, none=False),
     )
     files = hashed(artefact, AdmissionError)
@@ -768,6 +772,27 @@ def _warn_of_unmatched(
 
 def _day(as_of: datetime | None) -> date:
     return as_of.date() if as_of else date.today()  # a waiver ends where people live
+
+
+def _make_way(out: Path, *inputs: Path | None) -> None:
+    """Remove an older result: whatever comes, it does not outlive this call. Inputs do."""
+    place = Path(os.path.realpath(out.parent), out.name)
+    try:
+        for path in (path for path in inputs if path and path.exists()):
+            if place.is_relative_to(os.path.realpath(path)) or (
+                out.exists() and out.samefile(path)
+            ):
+                raise typer.BadParameter(
+                    f"{out} is, or lies in, {path}, which is read; write it somewhere else"
+                )
+        if out.exists() and not out.is_file():
+            raise typer.BadParameter(f"{out} is a folder or a device; name a file to write")
+        out.unlink(missing_ok=True)
+    except OSError as fault:
+        raise GateError(
+            f"{out}: cannot be removed: {fault.strerror}; an older result would outlive this call; "
+            "remove it, or choose another place"
+        ) from fault
 
 
 def _write(path: Path, content: str) -> None:

@@ -140,7 +140,7 @@ def hashed(path: Path, error: type[GateError]) -> dict[str, str]:
             if path.exists() and not path.is_file():  # a device may never end
                 raise error(f"{path}: neither file nor folder, so it is no artefact")
             return {".": _sha256(path)}
-        entries = sorted(path.rglob("*"))
+        entries = sorted(_entries(path))
         for entry in entries:
             if entry.is_symlink():
                 raise error(f"{entry}: a link inside an artefact is refused; copy the file instead")
@@ -153,7 +153,19 @@ def hashed(path: Path, error: type[GateError]) -> dict[str, str]:
             raise error(f"{path}: an empty folder is no artefact")
         return {file.relative_to(path).as_posix(): _sha256(file) for file in files}
     except OSError as fault:
-        raise error(f"{path}: cannot be read: {fault.strerror or fault}; check the path") from fault
+        raise error(
+            f"{fault.filename or path}: cannot be read: {fault.strerror or fault}; check the path"
+        ) from fault
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    """All that lies below a folder. ``rglob`` would pass over a folder that it may not list."""
+
+    def refuse(fault: OSError) -> None:
+        raise fault
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        yield from (Path(place, name) for name in (*folders, *names))
 
 
 def digest_of_files(files: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ registry can still move it by hand, so what deploys runs ``gate check`` as well.
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,8 @@ from typing import Any
 from gate.admission import Admitted
 from gate.errors import PromotionError
 from gate.files import digest_of_files, hashed
+
+_MARK = "gate.admission"
 
 
 def with_gto(
@@ -35,7 +37,7 @@ def with_gto(
 
     Raises:
         PromotionError: The extra is missing, this is no repository, its last commit holds other
-            bytes, or GTO refuses.
+            bytes or more files, or GTO refuses.
     """
     _require_extra("gto")
     from gto import api
@@ -49,7 +51,7 @@ def with_gto(
         root, commit = Path(git.root_dir).resolve(), git.get_rev()
     inside = (folder / path.name).relative_to(root).as_posix()
     with _place() as place:
-        _fetch_commit(root, commit, inside, place)
+        _fetch_commit(git, commit, inside, admitted.files, place)
         _require_same(place, admitted, f"commit {commit[:7]}", "commit (and dvc add) the artefact")
     message = (
         f"gate: {inside} {digest_of_files(admitted.files)} {admitted}; "
@@ -80,9 +82,15 @@ def with_mlflow(
         What was done, a line each.
 
     Raises:
-        PromotionError: The extra is missing, the version holds other bytes, or MLflow refuses.
+        PromotionError: The extra is missing, nothing says where the registry is, the version holds
+            other bytes, or MLflow refuses.
     """
     _require_extra("mlflow")
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        raise PromotionError(  # MLflow would make one in the working folder
+            "MLFLOW_TRACKING_URI is not set, so nothing says which registry holds "
+            f"{name} v{version}; set it to the registry's address"
+        )
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import; gate sends nothing
     from mlflow import MlflowClient, artifacts
     from mlflow.exceptions import MlflowException
@@ -106,8 +114,9 @@ def with_mlflow(
     if dry_run:
         return [f"would point {says}"]
     try:
-        client.set_model_version_tag(name, str(version), "gate.admission", admitted.admission)
-        client.set_registered_model_alias(name, alias, str(version))
+        # the alias last: from there on it is deployed, and then it is marked already
+        with _marked(client, name, str(version), admitted.admission):
+            client.set_registered_model_alias(name, alias, str(version))
     except MlflowException as fault:
         raise PromotionError(
             f"MLflow does not point {alias} to {name} v{version}: {fault}"
@@ -115,17 +124,76 @@ def with_mlflow(
     return [says]
 
 
-def _fetch_commit(root: Path, commit: str, inside: str, place: Path) -> None:
+@contextmanager
+def _marked(client: Any, name: str, version: str, admission: str) -> Iterator[None]:
+    """Name the admission on a version; as it was before, if the block fails."""
+    before = client.get_model_version(name, version).tags.get(_MARK)
+    client.set_model_version_tag(name, version, _MARK, admission)
+    try:
+        yield
+    except BaseException:
+        if before is None:
+            client.delete_model_version_tag(name, version, _MARK)
+        else:
+            client.set_model_version_tag(name, version, _MARK, before)
+        raise
+
+
+def _fetch_commit(git: Any, commit: str, inside: str, names: Collection[str], place: Path) -> None:
     """What a commit holds under a path, from git or through DVC from its cache or remote."""
     from dvc.api import DVCFileSystem
 
     with _failing(f"commit {commit[:7]} does not give {inside}"):
-        holds: Any = DVCFileSystem(str(root), rev=commit)
+        holds: Any = DVCFileSystem(str(Path(git.root_dir).resolve()), rev=commit)
+        _require_all_shown(git, holds, commit, inside, names)
         if not holds.exists(inside):
             raise PromotionError(
                 f"commit {commit[:7]} does not hold {inside}; commit it, or its .dvc or dvc.lock"
             )
         holds.get(inside, str(place), recursive=holds.isdir(inside))
+
+
+def _require_all_shown(
+    git: Any, holds: Any, commit: str, inside: str, names: Collection[str]
+) -> None:
+    """Refuse what a checkout puts under a path and what DVC shows of a commit lacks.
+
+    DVC shows no file of its own, none that .dvcignore names, and no nested repository. Of a file
+    that git holds as well it shows git's bytes, and ``dvc checkout --force`` puts its own there.
+    """
+    admitted = {inside if name == "." else f"{inside}/{name}" for name in names}
+    outs = ["/".join(out.index_key[1]) for out in holds.repo.index.outs if out.use_cache]
+    tree = git.pygit2.get_tree_obj(commit)  # as DVC reads it; others fail on names not in UTF-8
+    for name, entry in _along(tree, inside):
+        if not entry.isfile:
+            what = "a link or a submodule"
+        elif name not in admitted:
+            what = "which was not admitted"
+        elif any(_meet(name, out) for out in outs):
+            what = "which DVC holds as well"
+        else:
+            continue
+        raise PromotionError(
+            f"commit {commit[:7]} holds {name!r} in git, {what}; "
+            "git rm it, commit, and promote again"
+        )
+
+
+def _along(tree: Any, inside: str, above: str = "") -> Iterator[tuple[str, Any]]:
+    """What git holds below a path, at it, or in the place of a folder above it."""
+    for entry in tree.scandir():
+        name = f"{above}{entry.name}"
+        if not _meet(name, inside):
+            continue
+        if entry.isdir:
+            yield from _along(entry, inside, f"{name}/")
+        else:
+            yield name, entry
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one lies in the other."""
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 def _require_same(place: Path, admitted: Admitted, where: str, do: str) -> None:

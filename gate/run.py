@@ -37,15 +37,12 @@ def run_all(
     Args:
         plan: The plan's file.
         policy: What is acceptable.
-        out: Folder for all that is written. An older verdict in it is removed first, so that none
-            outlives a run that breaks off; features that still fit are used again.
+        out: Folder for all that is written; features in it that still fit are used again.
         backbone: Another candidate in the plan's place.
         waivers: Exceptions to rules.
         today: The day on which waivers are judged.
         show_progress: Bars on stderr.
     """
-    for stale in ("verdict.json", "report.md", "report.html"):
-        (out / stale).unlink(missing_ok=True)
     seconds: dict[str, float] = {}
     trial = Trial(load_plan(plan, backbone), out / "features", show_progress=show_progress)
     with _timed(seconds, "validate"):

@@ -14,15 +14,19 @@ from pydantic import BaseModel, ValidationError
 from gate.errors import GateError
 
 Model = TypeVar("Model", bound=BaseModel)
+_LONGEST = 4 << 20  # bytes; the names of ImageNet-21k's classes take half a MiB
 
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML without its traps: what a reader takes for one thing is not read as another."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's own
+        if isinstance(event, yaml.AliasEvent):
             # a few aliases of aliases are a gigabyte once written out
-            raise _fault(self.peek_event(), "aliases (*) are refused; write the value out")  # type: ignore[no-untyped-call]
+            raise _fault(event, "aliases (*) are refused; write the value out")
+        if event.tag is not None:  # !!binary aGk= would be read as hi
+            raise _fault(event, "tags (!) are refused; write the value alone")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -111,7 +115,7 @@ def read(path: Path, model: type[Model], error: type[GateError]) -> Document[Mod
         GateError: As for :func:`load`.
     """
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        loader = _Loader(_text(path, error))
         node = loader.get_single_node()
         content = loader.construct_document(node) if node else None
     except FileNotFoundError:
@@ -133,6 +137,14 @@ def read(path: Path, model: type[Model], error: type[GateError]) -> Document[Mod
         return Document(path, model.model_validate(content), node)
     except ValidationError as fault:
         raise error("\n".join(explain(fault, path, model, node))) from fault
+
+
+def _text(path: Path, error: type[GateError]) -> str:
+    with path.open("rb") as file:  # maybe a pipe, or a device without end
+        content = file.read(_LONGEST + 1)
+    if len(content) > _LONGEST:
+        raise error(f"{path}: longer than {_LONGEST >> 20} MiB, so it is no such file")
+    return content.decode()
 
 
 def dump(content: object) -> str:

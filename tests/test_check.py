@@ -161,6 +161,28 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, name: str) -> No
     assert f"{name}' is not readable" in done.stderr
 
 
+@pytest.mark.parametrize("mode", [0o311, 0o000])  # the first still gives what one knows the name of
+def test_a_folder_in_an_artefact_that_may_not_be_listed_is_refused(
+    tmp_path: Path, mode: int
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights.bin").write_text("weights")
+    folder = issue(tmp_path, "model")
+    unjudged = folder / "model" / "custom"
+    unjudged.mkdir()
+    (unjudged / "loader.py").write_text("print('code that nobody judged')")
+    unjudged.chmod(mode)
+
+    done = subprocess.run(
+        [sys.executable, "-c", LIKE_ANYBODY, *command(folder, "model")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    unjudged.chmod(0o755)
+
+    assert (done.returncode, done.stdout) == (ExitCode.ERROR, "")
+    assert f"{unjudged}: cannot be read: Permission denied" in done.stderr
+
+
 def test_an_admission_may_come_through_a_pipe(tmp_path: Path) -> None:
     folder = issue(tmp_path)
     words = command(folder)

@@ -326,6 +326,127 @@ def test_a_waived_verdict_is_admitted_only_with_its_waivers(
     assert "until 2999-12-31" in out
 
 
+INPUTS = {
+    "verdict.json": "verdict.json",
+    "model.onnx": "model.onnx",
+    "policy.yaml": "policy.yaml",
+    "waivers.yaml": "waivers.yaml",
+    "key.pem": "key.pem",
+    "evidence/clean_accuracy.json": "evidence",
+    "linked.pem": "key.pem",
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_admit_takes_nothing_that_it_reads_for_an_older_admission(
+    gate: Gate, judged: list[object], tmp_path: Path, name: str
+) -> None:
+    from tests.gated import PEM
+
+    (tmp_path / "key.pem").write_bytes(PEM)
+    (tmp_path / "linked.pem").symlink_to("key.pem")
+    (tmp_path / "waivers.yaml").write_text("waivers: []\n")
+    before = (tmp_path / name).read_bytes()
+    more = ["--waivers", tmp_path / "waivers.yaml", "--key", tmp_path / "key.pem"]
+
+    code, out, err = gate(*judged[:-1], tmp_path / name, *more)
+
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert f"{tmp_path / name} is, or lies in, {tmp_path / INPUTS[name]}, which is read" in err
+    assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["admission.json", "custom/admission.json"])
+def test_no_admission_is_written_into_the_folder_that_it_admits(
+    gate: Gate, judged: list[object], tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "weights.bin").write_text("weights")
+    judged[judged.index("--artefact") + 1] = folder
+
+    code, _, err = gate(*judged[:-1], folder / name)
+
+    assert code == ExitCode.USAGE
+    assert f"lies in, {folder}, which is read" in err
+    assert [path.name for path in folder.iterdir()] == ["weights.bin"]
+
+
+def test_an_out_that_is_no_file_is_a_wrong_call(
+    gate: Gate, case: Callable[..., list[object]], judged: list[object], tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+
+    for command in (judged[:-1], ["decide", *case(0.9)[:-1]]):
+        for out in (tmp_path / "folder", tmp_path / "pipe"):
+            code, _, err = gate(*command, out)
+
+            assert code == ExitCode.USAGE
+            assert f"{out} is a folder or a device; name a file to write" in err
+            assert out.exists()
+
+
+def test_an_older_result_that_cannot_be_removed_is_an_error(
+    gate: Gate, judged: list[object], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    code, _, err = gate(*judged[:-1], tmp_path / "file" / "admission.json")
+
+    assert code == ExitCode.ERROR
+    assert "admission.json: cannot be removed: Not a directory" in err
+
+
+FAULTS: dict[str, tuple[str, str]] = {
+    "a broken policy": ("policy.yaml", "name: ["),
+    "broken evidence": ("evidence/clean_accuracy.json", "{}"),
+    "broken waivers": ("waivers.yaml", "waivers: 1"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_decide_that_fails_leaves_no_older_verdict(
+    gate: Gate, case: Callable[..., list[object]], tmp_path: Path, fault: str
+) -> None:
+    (tmp_path / "waivers.yaml").write_text("waivers: []\n")
+    arguments = ["decide", *case(0.85), "--waivers", tmp_path / "waivers.yaml"]
+    assert gate(*arguments)[0] == 0
+    name, content = FAULTS[fault]
+    (tmp_path / name).write_text(content)
+
+    assert gate(*arguments)[0] in (ExitCode.USAGE, ExitCode.ERROR)
+
+    assert not (tmp_path / "verdict.json").exists()
+
+
+@pytest.mark.parametrize("name", ["policy.yaml", "evidence/clean_accuracy.json"])
+def test_decide_takes_nothing_that_it_reads_for_an_older_verdict(
+    gate: Gate, case: Callable[..., list[object]], tmp_path: Path, name: str
+) -> None:
+    arguments = case(0.85)
+    before = (tmp_path / name).read_bytes()
+
+    code, _, err = gate("decide", *arguments[:-1], tmp_path / name)
+
+    assert code == ExitCode.USAGE
+    assert "which is read; write it somewhere else" in err
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_a_run_that_fails_leaves_no_older_verdict(gate: Gate, tmp_path: Path) -> None:
+    results = ("verdict.json", "report.md", "report.html")
+    for name in results:
+        (tmp_path / name).write_text("of an older run")
+    (tmp_path / "policy.yaml").write_text("name: [")
+    policy = ["--policy", tmp_path / "policy.yaml"]
+
+    code, _, _ = gate("run", "pipelines/digits.yaml", *policy, "--out", tmp_path)
+
+    assert code == ExitCode.USAGE
+    assert [path.name for path in tmp_path.iterdir()] == ["policy.yaml"]
+
+
 def test_admit_warns_of_a_waiver_that_matches_nothing(
     gate: Gate, judged: list[object], tmp_path: Path
 ) -> None:

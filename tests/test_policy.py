@@ -290,6 +290,34 @@ def test_a_share_of_the_reference_may_be_more_than_all_of_it() -> None:
         rule(**given, at_most_over_reference=2)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("at_least: 0.8", 'at_least: !!float ""', "7:15"),
+        ("at_least: 0.8", 'at_least: !!float "0.8"', "7:15"),
+        ("version: 1", "version: 1\nallow_unsigned: !!bool maybe", "3:17"),
+        ("name: test", "name: !!timestamp soon", "1:7"),
+        ("name: test", "name: !!binary aGVsbG8=", "1:7"),
+        ("name: test", "name: ! test", "1:7"),
+        ("name: test", "name: test\n? !!binary aGk=\n: 1", "2:3"),
+        ("{task:", "!!map {task:", "6:12"),
+        ("rules:", "rules: !!seq", "3:8"),
+    ],
+)
+def test_a_tag_is_refused_with_its_place(tmp_path: Path, old: str, new: str, place: str) -> None:
+    assert old in GOOD
+
+    with pytest.raises(PolicyError, match=rf"policy\.yaml:{place}: .*tags \(!\) are refused"):
+        load_policy(written(tmp_path, GOOD.replace(old, new, 1)))
+
+
+def test_a_policy_without_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="/dev/zero: longer than 4 MiB, so it is no such file"):
+        load_policy("/dev/zero")
+    with pytest.raises(PolicyError, match=r"policy\.yaml: longer than 4 MiB"):
+        load_policy(written(tmp_path, GOOD + "# and so on\n" * 400_000))
+
+
 # `key in seen` before the key is known to be hashable: gate/strict_yaml.py, construct_mapping
 def test_a_list_for_a_key_is_refused_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"policy\.yaml:9:3: not valid YAML"):

@@ -1,6 +1,8 @@
 """Real git, DVC, GTO and a real MLflow server on loopback: what moves a registry, and what not."""
 
+import os
 import shutil
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -129,6 +131,97 @@ def test_a_folder_is_promoted_whole(gated: Gated) -> None:
     gated.commit()
     with pytest.raises(PromotionError, match="was admitted; commit"):
         promote.with_gto(folder, through, "shards", "prod")
+
+
+Hide = Callable[[Gated, Path], None]
+
+
+def ignored_by_dvc(gated: Gated, folder: Path) -> None:
+    (folder / "loader.py").write_text("print('code that nobody judged')")
+    (gated.folder / ".dvcignore").write_text("loader.py\n")
+
+
+def a_nested_dvc_repository(gated: Gated, folder: Path) -> None:
+    (folder / "sub" / ".dvc").mkdir(parents=True)
+    (folder / "sub" / ".dvc" / "config").write_text("")
+    (folder / "sub" / "loader.py").write_text("print('code that nobody judged')")
+
+
+def a_submodule(gated: Gated, folder: Path) -> None:
+    add = ["git", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add"]
+    gated.must(*add, str(gated.folder), "shards/sub")
+
+
+def a_link(gated: Gated, folder: Path) -> None:
+    (folder / "a.bin").rename(gated.folder / "a.bin")
+    (folder / "a.bin").symlink_to("../a.bin")
+
+
+def no_text(gated: Gated, folder: Path) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.py")).write_text("print('not judged')")
+
+
+def held_by_dvc_as_well(gated: Gated, folder: Path) -> None:
+    (folder / "a.bin").write_text("bytes that dvc checkout --force puts there")
+    gated.must("git", "rm", "-r", "--quiet", "--cached", "shards")  # else dvc add refuses
+    gated.must("dvc", "add", "--quiet", "shards")
+    (folder / "a.bin").write_text("1")
+    gated.must("git", "add", "--force", "shards/a.bin")
+
+
+HIDDEN: dict[str, tuple[Hide, str]] = {
+    "what .dvcignore names": (ignored_by_dvc, "'shards/loader.py' in git, which was not admitted"),
+    "a nested DVC repository": (
+        a_nested_dvc_repository,
+        "'shards/sub/.dvc/config' in git, which was not admitted",
+    ),
+    "a submodule": (a_submodule, "'shards/sub' in git, a link or a submodule"),
+    "a link": (a_link, "'shards/a.bin' in git, a link or a submodule"),
+    "a name that is no text": (no_text, r"'shards/\\udcff.py' in git, which was not admitted"),
+    "bytes of DVC's own": (held_by_dvc_as_well, "'shards/a.bin' in git, which DVC holds as well"),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_the_commit_holds_and_dvc_does_not_show_is_refused(gated: Gated, name: str) -> None:
+    folder = gated.folder / "shards"
+    folder.mkdir()
+    (folder / "a.bin").write_text("1")
+    through = admitted(folder)
+    gated.commit()
+    assert promote.with_gto(folder, through, "shards", "prod", dry_run=True)
+    hide, says = HIDDEN[name]
+    hide(gated, folder)
+    gated.commit()
+
+    with pytest.raises(PromotionError, match=says):
+        promote.with_gto(folder, through, "shards", "prod")
+
+    assert gated.tags() == []
+
+
+def test_a_link_above_the_artefact_in_the_commit_is_refused(gated: Gated) -> None:
+    (gated.folder / "elsewhere").mkdir()
+    (gated.folder / "models").symlink_to("elsewhere")
+    gated.commit()
+    (gated.folder / "models").unlink()
+    artefact = gated.folder / "models" / "vit.bin"
+    artefact.parent.mkdir()
+    artefact.write_text("1")
+
+    with pytest.raises(PromotionError, match="'models' in git, a link or a submodule"):
+        promote.with_gto(artefact, admitted(artefact), "vit", "prod")
+
+
+def test_a_submodule_and_a_name_that_is_no_text_may_lie_beside_the_artefact(gated: Gated) -> None:
+    add = ["git", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add"]
+    gated.must(*add, str(gated.folder), "other")
+    no_text(gated, gated.folder)
+    gated.commit()
+
+    done = gated.promote()
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_gto_says_why_it_does_not_assign(gated: Gated) -> None:

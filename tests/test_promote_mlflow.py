@@ -136,6 +136,42 @@ def test_a_file_changed_between_check_and_promotion_moves_no_alias(
     assert not client.get_registered_model("raced").aliases
 
 
+@pytest.mark.parametrize("older", [None, "sha256:of-an-older-admission"])
+def test_an_alias_that_is_refused_leaves_no_mark_on_the_version(
+    client: Any, tmp_path: Path, older: str | None
+) -> None:
+    artefact = tmp_path / "model.bin"
+    artefact.write_text("weights")
+    version = registered(client, "refused", artefact)
+    if older:
+        client.set_model_version_tag("refused", str(version), "gate.admission", older)
+    before = client.get_model_version("refused", str(version)).tags
+
+    with pytest.raises(PromotionError, match="MLflow does not point latest to refused v"):
+        promote.with_mlflow(admitted(artefact), "refused", version, "latest")
+
+    assert client.get_model_version("refused", str(version)).tags == before
+    assert not client.get_registered_model("refused").aliases
+
+
+@pytest.mark.parametrize("other", ["", "MLFLOW_REGISTRY_URI"])
+def test_without_an_address_no_registry_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    artefact, empty = tmp_path / "model.bin", tmp_path / "here"
+    artefact.write_text("weights")
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if other:  # MLflow makes a tracking store in the working folder even so
+        monkeypatch.setenv(other, f"sqlite:///{tmp_path}/registry.db")
+
+    with pytest.raises(PromotionError, match="MLFLOW_TRACKING_URI is not set"):
+        promote.with_mlflow(admitted(artefact), "resnet", 1, "champion", dry_run=True)
+
+    assert not list(empty.iterdir())
+
+
 def test_a_server_that_does_not_answer_is_an_error_of_the_promotion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
