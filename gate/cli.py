@@ -159,6 +159,8 @@ def validate(
     from gate.run import require_valid
     from gate.trial import Trial
 
+    if out:
+        _make_way(out, plan)
     trial = Trial(load_plan(plan), Path(), show_progress=sys.stderr.isatty())
     validation = validate_splits(trial)
     if out:
@@ -196,6 +198,7 @@ def probe(
     from gate import probes
     from gate.strict_yaml import nearest
 
+    _make_way(out, plan, backbone)
     with _trial(plan, backbone, features) as trial:
         named = trial.plan.probes.named()
         if name not in named:
@@ -317,6 +320,8 @@ def prior(
     from gate import files
     from gate.from_logits import label_prior
 
+    if out:
+        _make_way(out, logits, labels, clusters)
     found = label_prior(logits, labels, clusters)
     for remark in found["remarks"]:
         _say(remark)
@@ -372,6 +377,8 @@ def report(
     output_format: Shown = Format.TEXT,
 ) -> int:
     """Show a verdict to people. Exits 0 whatever the verdict says."""
+    if out:
+        _make_way(out, verdict, evidence)
     judged = _verdict(verdict)
     shown = _rendered(judged, output_format, _evidence(evidence) if evidence else (), out is None)
     if out:

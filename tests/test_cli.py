@@ -460,3 +460,25 @@ def test_admit_warns_of_a_waiver_that_matches_nothing(
     code, _, err = gate(*judged, "--waivers", waivers)
     assert code == 0
     assert err.startswith("gate: warning: waiver W matches nothing: policy test has no rule")
+
+
+@pytest.mark.parametrize(
+    ("command", "content"),
+    [
+        (["report", "FILE"], "{}"),
+        (["validate", "FILE"], "tasks: {}"),
+        (["probe", "clean_accuracy", "--plan", "FILE"], "tasks: {}"),
+        (["prior", "--labels", "FILE", "--logits", "other.npy"], "0\n1\n"),
+    ],
+)
+def test_no_command_writes_its_result_over_what_it_reads(
+    gate: Gate, tmp_path: Path, command: list[str], content: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_text(content)
+
+    code, _, err = gate(*(str(path) if each == "FILE" else each for each in command), "--out", path)
+
+    assert code == ExitCode.USAGE
+    assert f"{path} is, or lies in, {path}, which is read" in err
+    assert path.read_text() == content
