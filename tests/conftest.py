@@ -1,9 +1,10 @@
 """What many tests stand on."""
 
 import hashlib
+import logging
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ Gate = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Gate:
+def gate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Gate]:
     """Runs the command line in this process: exit code, stdout, stderr."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
@@ -62,7 +63,10 @@ def gate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         assert isinstance(ended.value.code, int)
         return ended.value.code, out, err
 
-    return call
+    yield call
+    log = logging.getLogger("gate")  # the command line sets it up, for a process of its own
+    log.handlers.clear()
+    log.setLevel(logging.NOTSET)
 
 
 PlanMaker = Callable[..., Path]
