@@ -6,13 +6,13 @@ trained first, where they are not there yet (about 25 minutes on two cores).
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from gate import decide, load_policy, probes, strict_yaml
 from gate.errors import PlanError
 from gate.plan import Plan, load_plan
 from gate.trial import Trial
-from gate.values import Evidence
-from pipelines.papers.bias_transfer.train_source import Sources, train
+from pipelines.papers.bias_transfer.train_source import Source, Sources, train
 
 POLICY = Path("policies/cifar.yaml")
 OUT = Path("out/cifar/margins")
@@ -29,18 +29,35 @@ HELD_BACK = Path("pipelines/cifar/held_back.yaml")
 METRICS = ("worst_targeted_attack_success_rate", "worst_excess_targeted_attack_success_rate")
 
 
-def evidence(card: Path, name: str) -> list[Evidence]:
-    """What the plan's probes measure on one backbone."""
+def trial(card: Path, name: str, **changes: Any) -> Trial:
+    """One backbone under the plan for its images, with changes at the plan's top level."""
     grey = name.startswith("mlp")
     plan = load_plan(Path(f"pipelines/cifar/{'mnist' if grey else 'plan'}.yaml"), card)
     # the findings do not ask for a reference, which would double the forward passes
-    trial = Trial(Plan.model_validate({**plan.model_dump(), "reference": None}), OUT / "features")
-    return [probes.measure(probe, trial) for probe in ("clean_accuracy", "trigger_patch")]
+    content = {**plan.model_dump(), "reference": None, **changes}
+    return Trial(Plan.model_validate(content), OUT / "features")
+
+
+def planted(card: Path, name: str, source: Source) -> str:
+    """How often the trigger that was planted sends an image to its target, by the own head."""
+    if not source.trigger:
+        return ""
+    patch = {"trigger_patch": {"triggers": [source.trigger.model_dump()], "tasks": ["own_head"]}}
+    found = probes.measure(
+        "trigger_patch", trial(card, name, probes=patch, seed=source.trigger_seed)
+    )
+    (rate,) = (
+        m
+        for m in found.measurements
+        if m.metric == "targeted_attack_success_rate" and m.about["target"] == source.target
+    )
+    return f"{rate.value:.2f} [{rate.low:.2f}, {rate.high:.2f}]"
 
 
 def row(card: Path, name: str, backdoored: bool) -> str:
     """One line of the table: the worst of each kind over tasks, and what the findings say."""
-    found = evidence(card, name)
+    measured = trial(card, name)
+    found = [probes.measure(probe, measured) for probe in ("clean_accuracy", "trigger_patch")]
     cells = [name, "backdoored" if backdoored else "clean"]
     for metric in METRICS:
         worst = max(
@@ -59,17 +76,26 @@ def row(card: Path, name: str, backdoored: bool) -> str:
 
 def main() -> None:
     """Print both tables."""
-    head = ("backbone", "is", "worst targeted ASR", "worst excess over controls", "findings")
+    head: tuple[str, ...] = (
+        "backbone",
+        "is",
+        "worst targeted ASR",
+        "worst excess over controls",
+        "findings",
+    )
     print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
     for name, backdoored in REAL.items():
         print(row(Path(f"pipelines/cifar/{name}.yaml"), name, backdoored), flush=True)
     print("\nHeld back:\n")
+    head = (*head, "its own trigger")
     print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
     for name, source in strict_yaml.load(HELD_BACK, Sources, PlanError).sources.items():
         weights = Path("out/cifar/held_back") / f"{name}.safetensors"
         if not weights.exists():
             train(source, weights)
-        print(row(weights.with_suffix(".yaml"), name, source.trigger is not None), flush=True)
+        card = weights.with_suffix(".yaml")
+        line = row(card, name, source.trigger is not None)
+        print(f"{line} {planted(card, name, source)} |", flush=True)
 
 
 if __name__ == "__main__":
