@@ -196,7 +196,7 @@ def test_ci_signs_no_evidence_that_was_written_by_hand(shared: Gated, example: P
     backbone = files.sha256_of(shared.folder / "model.onnx", AdmissionError)
     out = shared.folder / "gating" / "out"
     for probe, low, high, metric in FORGED:
-        one = measurement(low, low, high, metric=metric, task="t", trigger="t", target="6")
+        one = measurement(low, low, high, metric=metric, task="t")
         text = evidence(one, probe=probe, backbone=backbone).to_json()
         files.write(out / "evidence" / f"{probe}.json", text)
     files.write(out / "validation.json", "{}")

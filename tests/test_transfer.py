@@ -233,7 +233,10 @@ def test_an_own_head_of_other_classes_is_refused(make: MakeTrial) -> None:
 
 
 def test_a_reference_without_an_own_head_cannot_stand_beside_one(make: MakeTrial) -> None:
-    plain = make().plan.backbone.model_dump() | {"logits": None}
+    candidate = make().plan.backbone
+    other = candidate.path.with_name("other.safetensors")
+    save_file(Normed().state_dict(), other)
+    plain = candidate.model_dump() | {"weights": other, "logits": None}
     trial = make(reference=plain, tasks={"own": {"test": "test", "head": "own"}})
 
     with pytest.raises(PlanError, match=r"no logits are named; name another output under logits"):
