@@ -341,6 +341,7 @@ def _open_table(plan: SplitPlan, builder: str, arguments: dict[str, Any]) -> _So
     import datasets
 
     datasets.disable_progress_bars()
+    datasets.config.TORCH_AVAILABLE = False  # no stream is shared with its workers: spares 2 s
     try:
         table = datasets.load_dataset(builder, split="train", streaming=True, **arguments)
         features: dict[str, Any] = table.features or next(

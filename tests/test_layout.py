@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,22 @@ def test_a_light_command_imports_nothing_heavy(command: list[str], places: dict[
     assert done.stderr.splitlines()[-1] == "[]"
     if "{policy}" in command:  # it went through all of its steps
         assert done.stdout.splitlines()[-1] == "exit 0"
+
+
+def test_an_onnx_backbone_on_parquet_is_probed_without_torch(
+    digits_plan: Callable[..., Path], tmp_path: Path
+) -> None:
+    command = ["probe", "clean_accuracy", "--plan", str(digits_plan())]
+    code = (
+        "import sys; from gate import cli\n"
+        f"sys.argv = ['gate', *{command}, '--out', '{tmp_path / 'out.json'}']\n"
+        "try: cli.main()\n"
+        "except SystemExit as ended: print(ended.code, 'torch' in sys.modules)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "0 False", done.stderr
 
 
 def test_help_comes_at_once() -> None:
