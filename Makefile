@@ -20,7 +20,7 @@ gate-cifar: .venv/.installed
 	else echo "gate-cifar: skipped, ../shared/data is absent"; fi
 
 test: .venv/.installed
-	python -m pytest
+	python -m pytest --numprocesses 2 --dist loadfile
 
 check: test
 	ruff check .

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 from hypothesis import settings
 
 from gate import cli
@@ -42,9 +43,10 @@ def example(pytestconfig: pytest.Config) -> Path:
         path.read_bytes() for path in sources if path.stem in ("architecture", "build")
     )
     folder = pytestconfig.cache.mkdir("digits") / hashlib.sha256(content).hexdigest()[:16]
-    if not (folder / "backbones" / "shortcut.onnx").exists():  # the last file of a build
-        command = [sys.executable, "-m", "pipelines.digits.build", "--out", str(folder)]
-        subprocess.run(command, cwd=ROOT, check=True)
+    with FileLock(folder.with_suffix(".lock")):  # tests run in two processes
+        if not (folder / "backbones" / "shortcut.onnx").exists():  # the last file of a build
+            command = [sys.executable, "-m", "pipelines.digits.build", "--out", str(folder)]
+            subprocess.run(command, cwd=ROOT, check=True)
     return folder
 
 
