@@ -148,8 +148,8 @@ def estimate(
         weight = _weight(clusters, labels)
     likelihood = Likelihood(logits, labels, weight=weight)
     found = joint.fit(likelihood, spread)
-    # times the logits' own unit, so that their size does not matter
-    if not found.x[0] * likelihood.part(joint.few(likelihood.classes)).unit() > _TINY:
+    # the ridge on it is in the logits' own unit, so that their size does not matter
+    if not found.x[0] * found.precision[0] ** 0.5 > _TINY:
         raise EvidenceError(
             f"label prior: no estimate (temperature scale {found.x[0]:.3g}, which must be above "
             "0); the logits do not tell the classes apart; check the classifier"
