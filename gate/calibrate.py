@@ -39,6 +39,11 @@ log = logging.getLogger("gate")
 Floats = NDArray[np.floating[Any]]
 
 
+def by_zero_shot(head: ZeroShotHead, outputs: "Outputs") -> Floats:
+    """Logits ``(N, K)`` by a zero-shot head of what a backbone gave: features or own logits."""
+    return head.logits(getattr(outputs, head.reads))
+
+
 @dataclass(frozen=True)
 class Calibrated:
     """Two classifiers of a task's K classes, and how they are joined."""
@@ -49,12 +54,12 @@ class Calibrated:
 
     def both(self, trial: "Trial", split: str) -> tuple[Floats, Floats]:
         """Logits ``(N, K)`` of a split by the zero-shot and by the fine-tuned classifier."""
-        f_zs = self.zero_shot.logits(getattr(trial.outputs(split), self.zero_shot.reads))
+        f_zs = by_zero_shot(self.zero_shot, trial.outputs(split))
         return f_zs, _logits(trial, self.fine_tuned, split)
 
     def logits(self, outputs: "Outputs") -> NDArray[np.float64]:
         """Calibrated logits ``(N, K)`` of what the candidate gave, of a head on frozen features."""
-        f_zs = self.zero_shot.logits(getattr(outputs, self.zero_shot.reads))
+        f_zs = by_zero_shot(self.zero_shot, outputs)
         return self.how.scores(f_zs, self.fine_tuned.linear.logits(outputs.features))["gla"]
 
     def parts(self) -> tuple[LinearHead, CosineHead | SourceHead | None]:
@@ -95,7 +100,7 @@ def fit(trial: "Trial", name: str) -> Calibrated:
     zero_shot = given or fit_nearest_class_mean(features, train.labels)
     known = trial.split(task.held_out) if task.held_out else train
     if given or task.held_out:
-        f_zs = zero_shot.logits(getattr(trial.outputs(known.name), zero_shot.reads))
+        f_zs = by_zero_shot(zero_shot, trial.outputs(known.name))
     else:
         f_zs = _left_out(trial, fit_nearest_class_mean, train)
     if task.held_out:
@@ -265,7 +270,7 @@ def _about(trial: "Trial", name: str, found: Calibrated) -> dict[str, Any]:
         "classes": train.classes,
         "estimation_data": known.digest,
         "fine_tuned_scale": how.fine_tuned_scale,
-        "label_prior": _rounded(how.prior.shares),
+        "label_prior": files.rounded(how.prior.shares),
         "label_prior_removed": how.prior.helps,
         "method": "generalized logit adjustment (arXiv 2310.08106)",
         "seed": plan.seed,
@@ -278,10 +283,6 @@ def _about(trial: "Trial", name: str, found: Calibrated) -> dict[str, Any]:
         "temperature_scale": how.prior.scale,
         "tokenizers": tokenizers,
         "train_data": train.digest,
-        "train_frequencies": _rounded(how.frequencies),
+        "train_frequencies": files.rounded(how.frequencies),
         "zero_shot": trial.zero_shot_digest(name) or "nearest class mean",
     }
-
-
-def _rounded(shares: NDArray[np.float64]) -> list[float]:
-    return [float(f"{share:.6g}") for share in shares]  # no rare class has a share of 0

@@ -771,6 +771,8 @@ def _checked(
 def _warn_of_unmatched(
     policy: "Policy", evidence: Sequence[Evidence], today: date, waivers: "Sequence[Waiver]"
 ) -> None:
+    if not waivers:
+        return  # to tell it, all is decided twice more
     from gate.waivers import unmatched
 
     for name, why in unmatched(policy, evidence, today, waivers).items():

@@ -341,12 +341,11 @@ def _open_table(plan: SplitPlan, builder: str, arguments: dict[str, Any]) -> _So
     import datasets
 
     datasets.disable_progress_bars()
-    datasets.config.TORCH_AVAILABLE = False  # no stream is shared with its workers: spares 2 s
+    datasets.config.TORCH_AVAILABLE = False  # else it imports torch, to share with its workers
     try:
         table = datasets.load_dataset(builder, split="train", streaming=True, **arguments)
-        features: dict[str, Any] = table.features or next(
-            iter(table), {}
-        )  # a .csv does not say what it has
+        # a .csv does not say what it has
+        features: dict[str, Any] = table.features or next(iter(table), {})
         _require_columns(plan, list(features))
         if not plan.text:
             table = table.cast_column(plan.image, datasets.Image(decode=False))

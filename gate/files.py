@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,6 +62,15 @@ def json_of(content: object) -> str:
         ValueError: A number that is not finite.
     """
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def rounded(values: Iterable[float]) -> list[float]:
+    """Numbers to six significant digits, so that no share of a rare class is written as 0.
+
+    >>> rounded([0.12345678, 1.23456789e-8])
+    [0.123457, 1.23457e-08]
+    """
+    return [float(f"{value:.6g}") for value in values]
 
 
 def read(path: Path, error: type[GateError]) -> bytes:

@@ -41,10 +41,10 @@ def describe(prior: Prior, clustered: bool = False, seed: int = 0) -> dict[str, 
     source = "curvature" if prior.covariance.ndim == 2 else "diagonal of the curvature"
     said = {
         "method": _JOINT,
-        "shares": _rounded(q),
-        "standard_errors": _rounded(prior.errors),
-        "low": _rounded(low),
-        "high": _rounded(high),
+        "shares": files.rounded(q),
+        "standard_errors": files.rounded(prior.errors),
+        "low": files.rounded(low),
+        "high": files.rounded(high),
         "standard_errors_from": f"{source}, each cluster as one sample" if clustered else source,
         "temperature_scale": prior.scale,
         "spread": prior.spread,
@@ -151,7 +151,7 @@ def calibrate(
         "schema": 1,
         "method": "generalized logit adjustment (arXiv 2310.08106)",
         "prior": describe(how.prior, seed=seed),
-        "train_frequencies": _rounded(frequencies),
+        "train_frequencies": files.rounded(frequencies),
         "temperature_scales": {"zero_shot": how.prior.scale, "fine_tuned": how.fine_tuned_scale},
         "adjusted": "test" if test else "estimation set",
         "files": _digests(given),
@@ -226,10 +226,6 @@ def _counts(path: Path, labels: gla.Labels, classes: int) -> NDArray[np.int64]:
 
 def _digests(given: dict[str, Path | None]) -> dict[str, str]:
     return {name: files.sha256_of(path, DataError) for name, path in given.items() if path}
-
-
-def _rounded(values: NDArray[np.float64]) -> list[float]:
-    return [float(f"{value:.6g}") for value in values]  # six digits of rare classes too
 
 
 def _interval(found: stats.Interval) -> dict[str, float]:

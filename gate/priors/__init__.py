@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.priors.others import authors_solver, eigenvector, label_free, mean_predicted_share
-from gate.priors.prior import CrossFitted, Prior, check, estimate, uniform
+from gate.priors.prior import CrossFitted, Prior, check, estimate, shares_of, uniform
 from gate.stats import Interval
 
 Floats = NDArray[np.float64]
@@ -30,6 +30,7 @@ __all__ = [
     "lean",
     "mean_predicted_share",
     "remarks",
+    "shares_of",
     "uniform",
 ]
 
@@ -53,16 +54,15 @@ def lean(prior: Prior, seed: int, draws: int = 2000) -> Lean:
     reach is, if anything, too long. Divergence: of what it differs by itself, and down to 0 where
     the total variation may be 0.
     """
-    logs, classes = prior.bias_reduced, len(prior.shares)
-    b, rng = np.log(prior.shares) if logs is None else logs, np.random.default_rng(seed)
-    q = _shares(b)
+    b, classes, rng = prior.centre, len(prior.shares), np.random.default_rng(seed)
+    q = shares_of(b)
     dense = prior.covariance.ndim == 2
     root = _root(prior.covariance) if dense else np.sqrt(prior.covariance)
     apart, stretched, differing = np.empty(draws), np.empty(draws), np.empty(draws)
     for draw in range(draws):  # one by one: of 21,000 classes, all at once would be 340 MB
         noise = rng.standard_normal(len(root))
         moved = root @ noise if dense else root * noise
-        other = _shares(b + moved)
+        other = shares_of(b + moved)
         apart[draw] = np.abs(other - q).sum() / 2
         stretched[draw] = np.ptp(moved)
         differing[draw] = abs(_divergence(other) - _divergence(q))
@@ -86,11 +86,6 @@ def lean(prior: Prior, seed: int, draws: int = 2000) -> Lean:
         Interval(*map(math.exp, log_ratio)),
         Interval(*(classes * math.exp(-nats) for nats in (kl.value, kl.high, kl.low))),
     )
-
-
-def _shares(b: NDArray[np.float64]) -> NDArray[np.float64]:
-    q = np.exp(b - b.max())
-    return np.asarray(q / q.sum())
 
 
 def _divergence(q: NDArray[np.float64]) -> float:

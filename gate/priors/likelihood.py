@@ -28,7 +28,7 @@ _THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
 
 
 def one_blas_thread(function: Function) -> Function:
-    """Threads of BLAS fight with ours: on a busy machine a small product took 50 times as long."""
+    """Threads of BLAS fight with ours, most of all on a busy machine and over small products."""
 
     @functools.wraps(function)
     def limited(*args: Any, **named: Any) -> Any:

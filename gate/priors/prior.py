@@ -30,8 +30,8 @@ class Prior:
     multiplies the logits to make them log-posteriors; ``spread`` is the standard deviation of log
     shares a priori, which sets the ridge; ``separable`` says that only the ridge kept the estimate
     finite; ``cross_fit`` says what removing the prior does to samples that it was not estimated
-    on; ``bias_reduced`` (K,) are the log shares that intervals are around, up to a shift, if not
-    the estimated ones.
+    on; ``bias_reduced`` (K,) are log shares, up to a shift, that are off by less than the estimated
+    ones, if there are any.
     """
 
     shares: NDArray[np.float64]
@@ -50,6 +50,11 @@ class Prior:
         return np.asarray(q * np.sqrt(np.maximum(own - 2 * mixed + q @ mixed, 0)))
 
     @property
+    def centre(self) -> NDArray[np.float64]:
+        """Log shares ``(K,)`` that intervals are around, up to a shift."""
+        return np.log(self.shares) if self.bias_reduced is None else self.bias_reduced
+
+    @property
     def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """95 % intervals of the shares, wide enough to hold the estimates too.
 
@@ -61,9 +66,7 @@ class Prior:
         Source:
             Cox and Snell 1968, for the bias of a function to second order.
         """
-        logs = np.log(self.shares) if self.bias_reduced is None else self.bias_reduced
-        q = np.exp(logs - logs.max())
-        q /= q.sum()
+        q = shares_of(self.centre)
         rest = np.maximum(1 - q, _TINY)
         own, mixed = self._moments(q)
         error = np.sqrt(np.maximum(own - 2 * mixed + q @ mixed, 0)) / rest
@@ -104,6 +107,12 @@ class CrossFitted:
     def logits(self, logits: Floats, rows: slice) -> Floats:
         """Out-of-fold corrected logits ``a f - log q`` of those rows, up to a shift."""
         return self.fits.logits(logits, rows)
+
+
+def shares_of(log_shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shares ``(K,)`` from their logarithms up to a shift: the softmax."""
+    q = np.exp(log_shares - log_shares.max())
+    return np.asarray(q / q.sum())
 
 
 def uniform(classes: int) -> Prior:
@@ -154,12 +163,10 @@ def estimate(
             f"label prior: no estimate (temperature scale {found.x[0]:.3g}, which must be above "
             "0); the logits do not tell the classes apart; check the classifier"
         )
-    b = found.x[1:]
-    shares = np.exp(b - b.max())
     separable = likelihood.separates(found.x)
     logs, covariance = uncertainty(likelihood, found)
     return Prior(
-        shares / shares.sum(),
+        shares_of(found.x[1:]),
         covariance,
         float(found.x[0]),
         found.spread,

@@ -25,7 +25,7 @@ from pydantic import Field
 
 from gate import calibrate, gla, priors, stats
 from gate.errors import EvidenceError, PlanError
-from gate.head import LinearHead, ZeroShotHead, fit_linear, out_of_fold_logits
+from gate.head import LinearHead, fit_linear, out_of_fold_logits
 from gate.stats import Interval
 from gate.values import Measurement, Unit, Value
 
@@ -172,7 +172,9 @@ def _few_shot(
             f"{fewest}; give numbers from 1 to {fewest}"
         )
     features = trial.features(train.name)
-    f_zs, f_test = (_by(trial, head, split) for split in (train.name, test.name))
+    f_zs, f_test = (
+        calibrate.by_zero_shot(head, trial.outputs(split)) for split in (train.name, test.name)
+    )
     hits: dict[str, list[float]] = {}
     silent = 0
     for seed in range(seeds):
@@ -209,10 +211,6 @@ def _few_shot(
             method=method,
             shots=str(shots),
         )
-
-
-def _by(trial: "Trial", head: ZeroShotHead, split: str) -> Floats:
-    return head.logits(getattr(trial.outputs(split), head.reads))
 
 
 def _adjustment(

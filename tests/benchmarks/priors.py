@@ -73,9 +73,7 @@ def authors_as_they_run_it(of: Planted, steps: int = 1000) -> NDArray[np.float64
 
 def shares_alone(of: Planted) -> NDArray[np.float64]:
     """The estimate of gate without standard errors and intervals: all that the solver gives."""
-    b = fit(Likelihood(of.logits, of.labels)).x[1:]
-    q = np.exp(b - b.max())
-    return np.asarray(q / q.sum())
+    return priors.shares_of(fit(Likelihood(of.logits, of.labels)).x[1:])
 
 
 AUTHORS, QUICKER = "authors' solver, PyTorch", "the same, exponentials once"
