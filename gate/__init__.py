@@ -6,8 +6,8 @@
 'digits'
 """
 
-from gate.decide import decide
-from gate.policy import Policy, load_policy
+from gate.policy.decide import decide
+from gate.policy.rules import Policy, load_policy
 from gate.values import Evidence, Measurement, Verdict
 
 __version__ = "0.1.0"

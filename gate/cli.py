@@ -17,9 +17,9 @@ from gate.errors import AdmissionError, EvidenceError, ExitCode, GateError, Plan
 from gate.values import Decision, Evidence, Verdict
 
 if TYPE_CHECKING:
-    from gate.admission import Admitted
-    from gate.policy import Policy, Waiver
-    from gate.trial import Trial
+    from gate.measure.trial import Trial
+    from gate.policy.rules import Policy, Waiver
+    from gate.trust.admission import Admitted
 
 app = typer.Typer(
     name="gate",
@@ -127,7 +127,7 @@ def run(
     report.html and run-info.json.
     """
     silenced = _silenced(exit_zero_on)
-    from gate.policy import load_policy
+    from gate.policy.rules import load_policy
     from gate.run import run_all
 
     for name in ("verdict.json", "report.md", "report.html"):
@@ -154,10 +154,10 @@ def validate(
     ] = None,
 ) -> int:
     """Check the table of each split: columns, labels, groups, duplicates, overlap, balance."""
-    from gate.expectations import validate as validate_splits
-    from gate.plan import load_plan
+    from gate.data.expectations import validate as validate_splits
+    from gate.measure.trial import Trial
+    from gate.plan.plan import load_plan
     from gate.run import require_valid
-    from gate.trial import Trial
 
     if out:
         _make_way(out, plan)
@@ -269,15 +269,15 @@ def calibrate(
         files = (fine_tuned, labels, train_labels, train_shares)
         if any((*files, test_zero_shot, test_fine_tuned, test_labels)):
             raise typer.BadParameter("PLAN takes no files of logits or labels; drop one of both")
-        from gate.calibrate import require_heads, write_heads
+        from gate.measure.calibrate import require_heads, write_heads
 
         with _trial(plan, backbone, features) as trial:
             require_heads(trial.plan)
             for path in write_heads(trial, out, with_backbone=with_backbone):
                 print(path)
         return ExitCode.ACCEPT
-    from gate import from_logits
-    from gate.from_logits import Pair
+    from gate.label_prior import from_logits
+    from gate.label_prior.from_logits import Pair
 
     if with_backbone:
         raise typer.BadParameter("--with-backbone goes with PLAN; logits have no backbone")
@@ -318,7 +318,7 @@ def prior(
     Files are .npy, .npz, .safetensors, .csv or .parquet.
     """
     from gate import files
-    from gate.from_logits import label_prior
+    from gate.label_prior.from_logits import label_prior
 
     if out:
         _make_way(out, logits, labels, clusters)
@@ -349,7 +349,7 @@ def decide(
     """Hold the policy against the evidence; the exit code is the verdict's."""
     silenced = _silenced(exit_zero_on)
     from gate import decide as judge
-    from gate.policy import load_policy
+    from gate.policy.rules import load_policy
 
     _make_way(out, policy, evidence, waivers)
     rules, found = load_policy(policy), _evidence(evidence)
@@ -400,7 +400,7 @@ def plots(
 ) -> int:
     """Draw the label prior and what GLA changes, as SVG: TASK-classes, TASK-prior, TASK-groups."""
     from gate import files
-    from gate.pictures import pictures
+    from gate.reports.pictures import pictures
 
     drawn = pictures(_evidence(evidence))
     if not drawn:
@@ -444,9 +444,9 @@ def admit(
 
     The verdict is decided again from its evidence, and the admission carries all of it.
     """
-    from gate import admission
     from gate.files import hashed, read
-    from gate.policy import load_policy
+    from gate.policy.rules import load_policy
+    from gate.trust import admission
 
     evidence = evidence or verdict.parent / "evidence"
     _make_way(out, verdict, artefact, policy, evidence, waivers, key)
@@ -501,7 +501,7 @@ def promote_gto(
     What is checked is what that commit holds, in git or in DVC, and not the file in the workspace
     alone.
     """
-    from gate import promote
+    from gate.trust import promote
 
     admitted = _checked(artefact, admission, policy, public_key, max_age)
     for line in promote.with_gto(artefact, admitted, name, stage, dry_run):
@@ -525,7 +525,7 @@ def promote_mlflow(
 
     The version is downloaded first, and must hold the artefact, byte for byte, and nothing else.
     """
-    from gate import promote
+    from gate.trust import promote
 
     admitted = _checked(artefact, admission, policy, public_key, max_age)
     for line in promote.with_mlflow(admitted, name, version, alias, dry_run):
@@ -564,7 +564,7 @@ def policy_lint(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Policy files.")],
 ) -> int:
     """Check that policies are well-formed, and name only what probes measure."""
-    from gate.policy import load_policy
+    from gate.policy.rules import load_policy
 
     faults = []
     for path in files:
@@ -584,7 +584,7 @@ def policy_schema() -> int:
     """Print the JSON Schema of policies, for completion in editors."""
     import json
 
-    from gate.policy import Policy
+    from gate.policy.rules import Policy
 
     print(json.dumps(Policy.model_json_schema(), indent=2))
     return ExitCode.ACCEPT
@@ -599,7 +599,7 @@ def policy_show(
 ) -> int:
     """Print a policy as YAML; what is left at its default is left out."""
     from gate import strict_yaml
-    from gate.policy import load_as_written, load_policy
+    from gate.policy.rules import load_as_written, load_policy
 
     policy = load_policy(file)  # even as written, nothing faulty is shown
     if resolved:
@@ -617,7 +617,7 @@ def policy_test(
 
     Exits 1 if a case does not hold, or a rule was not seen both to pass and to fail.
     """
-    from gate.policy_tests import run_tests
+    from gate.policy.cases import run_tests
 
     failed = []
     for path in files:
@@ -637,8 +637,8 @@ def policy_diff(
     new: Annotated[Path, typer.Argument(metavar="NEW", help="What it is to become.")],
 ) -> int:
     """Say in words what gets looser or stricter, what gets looser first. Exits 0 all the same."""
-    from gate.policy import load_policy
-    from gate.policy_diff import differences
+    from gate.policy.diff import differences
+    from gate.policy.rules import load_policy
 
     found = differences(load_policy(old), load_policy(new))
     for change in found:
@@ -663,8 +663,8 @@ def policy_backtest(
 
     Exits 0 whatever changes.
     """
-    from gate.policy import load_policy
-    from gate.policy_diff import backtest
+    from gate.policy.diff import backtest
+    from gate.policy.rules import load_policy
 
     policy = load_policy(file)
     moved = backtest(evidence, load_policy(against) if against else policy, policy, _day(as_of))
@@ -687,8 +687,8 @@ def waiver_check(
     as_of: AsOf = None,
 ) -> int:
     """Check that each waiver is still needed, and lasts no longer than the policy allows."""
-    from gate.policy import load_policy, load_waivers
-    from gate.waivers import require_matched
+    from gate.policy.rules import load_policy, load_waivers
+    from gate.policy.waivers import require_matched
 
     loaded = load_waivers(waivers)
     require_matched(
@@ -720,8 +720,8 @@ def _options(
 def _trial(plan: Path, backbone: Path | None, features: Path | None) -> "Iterator[Trial]":
     import tempfile
 
-    from gate.plan import load_plan
-    from gate.trial import Trial
+    from gate.measure.trial import Trial
+    from gate.plan.plan import load_plan
 
     loaded = load_plan(plan, backbone)
     # where nobody keeps features, they last as long as the command
@@ -730,19 +730,19 @@ def _trial(plan: Path, backbone: Path | None, features: Path | None) -> "Iterato
 
 
 def _evidence(folder: Path) -> list[Evidence]:
-    from gate.files import read_evidence
+    from gate.strict_json import read_evidence
 
     return read_evidence(folder)
 
 
 def _verdict(path: Path) -> Verdict:
-    from gate.files import read_json
+    from gate.strict_json import read_json
 
     return read_json(path, Verdict, EvidenceError)
 
 
 def _waivers(path: Path | None, none: bool) -> "Sequence[Waiver]":
-    from gate.policy import load_waivers
+    from gate.policy.rules import load_waivers
 
     return load_waivers(path) if path and not none else ()
 
@@ -754,9 +754,9 @@ def _checked(
     public_keys: list[Path] | None,
     max_age: int | None,
 ) -> "Admitted":
-    from gate import admission as admissions
     from gate.files import hashed, read
-    from gate.policy import load_policy
+    from gate.policy.rules import load_policy
+    from gate.trust import admission as admissions
 
     return admissions.check(
         read(admission, AdmissionError),
@@ -773,7 +773,7 @@ def _warn_of_unmatched(
 ) -> None:
     if not waivers:
         return  # to tell it, all is decided twice more
-    from gate.waivers import unmatched
+    from gate.policy.waivers import unmatched
 
     for name, why in unmatched(policy, evidence, today, waivers).items():
         _say(f"warning: waiver {name} matches nothing: {why}")
@@ -826,7 +826,7 @@ def _conclude(verdict: Verdict, output_format: Format, silenced: set[str]) -> in
 
 
 def _say_why(verdict: Verdict) -> int:
-    from gate.report import reason
+    from gate.reports.report import reason
 
     if verdict.decision != "accept":
         _say(reason(verdict))
@@ -834,7 +834,7 @@ def _say_why(verdict: Verdict) -> int:
 
 
 def _rendered(verdict: Verdict, output_format: Format, evidence: Any, colours: bool = False) -> str:
-    from gate import report as reports
+    from gate.reports import report as reports
 
     if output_format is Format.JSON:
         return verdict.to_json()

@@ -73,3 +73,12 @@ class AdmissionError(GateError):
 
 class PromotionError(GateError):
     """A registry that does not hold what was admitted, or does not answer."""
+
+
+def first_line(fault: Exception) -> str:
+    """What another library's exception says, in one line; its type where it says nothing.
+
+    >>> first_line(ValueError(" bad shape "))
+    'bad shape'
+    """
+    return (str(fault).strip().splitlines() or [type(fault).__name__])[0]

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and what is read back is checked."""
+"""Files appear whole or not at all; bytes are read within bounds, and have digests."""
 
 import contextlib
 import hashlib
@@ -6,16 +6,10 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from gate.errors import GateError
 
-from gate import strict_yaml
-from gate.errors import EvidenceError, GateError
-from gate.values import Evidence
-
-Model = TypeVar("Model", bound=BaseModel)
-_LONGEST = 64 << 20  # bytes; an admission of a thousand measurements takes 1 MiB
+LONGEST = 64 << 20  # bytes; an admission of a thousand measurements takes 1 MiB
 
 
 @contextlib.contextmanager
@@ -73,61 +67,25 @@ def rounded(values: Iterable[float]) -> list[float]:
     return [float(f"{value:.6g}") for value in values]
 
 
-def read(path: Path, error: type[GateError]) -> bytes:
+def read(path: Path, error: type[GateError], longest: int = LONGEST) -> bytes:
     """All that a file says, be it a pipe; nothing that people or gate write is as long as 64 MiB.
+
+    Args:
+        path: A file, a pipe, or a device that may never end.
+        error: What to raise when it cannot be read.
+        longest: The most bytes that such a file may have.
 
     Raises:
         GateError: Of type ``error``: it cannot be read, or is longer.
     """
     try:
         with path.open("rb") as file:
-            content = file.read(_LONGEST + 1)
+            content = file.read(longest + 1)
     except OSError as fault:
         raise error(f"{path}: cannot be read: {fault.strerror or fault}; check the path") from fault
-    if len(content) > _LONGEST:
-        raise error(f"{path}: longer than {_LONGEST >> 20} MiB, so it is no such file")
+    if len(content) > longest:
+        raise error(f"{path}: longer than {longest >> 20} MiB, so it is no such file")
     return content
-
-
-def read_json(path: Path, model: type[Model], error: type[GateError]) -> Model:
-    """Read one JSON file into one model.
-
-    Raises:
-        GateError: Of type ``error``: missing, not JSON, or not what the model says.
-    """
-    content = read(path, error)
-    try:
-        json.loads(content, object_pairs_hook=_each_once, parse_constant=_no_number)
-        return model.model_validate_json(content)
-    except ValidationError as fault:
-        raise error("\n".join(strict_yaml.explain(fault, path, model))) from fault
-    except (ValueError, RecursionError) as fault:
-        raise error(f"{path}: not valid JSON: {fault}") from fault
-
-
-def _each_once(pairs: list[tuple[str, object]]) -> None:
-    """Readers differ on which of two counts, so neither does."""
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            raise ValueError(f"key {key!r} stands twice")
-        seen.add(key)
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number")
-
-
-def read_evidence(folder: Path) -> list[Evidence]:
-    """Read the evidence of one candidate: every JSON file of a folder, or one file.
-
-    Raises:
-        EvidenceError: There is no file, or one is not evidence.
-    """
-    files = [folder] if folder.is_file() else sorted(folder.glob("*.json"))
-    if not files:
-        raise EvidenceError(f"{folder}: no evidence (*.json); run the probes first")
-    return [read_json(path, Evidence, EvidenceError) for path in files]
 
 
 def hashed(path: Path, error: type[GateError]) -> dict[str, str]:
@@ -175,6 +133,15 @@ def _entries(folder: Path) -> Iterator[Path]:
 
     for place, folders, names in os.walk(folder, onerror=refuse):
         yield from (Path(place, name) for name in (*folders, *names))
+
+
+def digest_of_json(content: object) -> str:
+    """Digest of values that JSON can hold, whatever the order of their keys.
+
+    >>> digest_of_json({"a": 1, "b": 2}) == digest_of_json({"b": 2, "a": 1})
+    True
+    """
+    return "sha256:" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def digest_of_files(files: dict[str, str]) -> str:

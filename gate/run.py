@@ -8,18 +8,19 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gate import files, probes, report
-from gate.calibrate import write_heads
-from gate.decide import decide
+from gate import files, probes
+from gate.data.expectations import validate
 from gate.errors import DataError
-from gate.expectations import validate
-from gate.plan import load_plan
-from gate.policy import Policy, Waiver
-from gate.trial import Trial
+from gate.measure.calibrate import write_heads
+from gate.measure.trial import Trial
+from gate.plan.plan import load_plan
+from gate.policy.decide import decide
+from gate.policy.rules import Policy, Waiver
+from gate.reports import report
 from gate.values import Verdict
 
 if TYPE_CHECKING:
-    from gate.expectations import Validation
+    from gate.data.expectations import Validation
 
 
 def run_all(

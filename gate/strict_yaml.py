@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from gate import files
 from gate.errors import GateError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -114,13 +115,13 @@ def read(path: Path, model: type[Model], error: type[GateError]) -> Document[Mod
     Raises:
         GateError: As for :func:`load`.
     """
+    if not path.exists():
+        raise error(f"{path}: no such file; check the path")
     try:
-        loader = _Loader(_text(path, error))
+        loader = _Loader(files.read(path, error, _LONGEST).decode())
         node = loader.get_single_node()
         content = loader.construct_document(node) if node else None
-    except FileNotFoundError:
-        raise error(f"{path}: no such file; check the path") from None
-    except (OSError, UnicodeDecodeError) as fault:
+    except UnicodeDecodeError as fault:
         raise error(f"{path}: cannot be read: {fault}") from fault
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark
@@ -137,14 +138,6 @@ def read(path: Path, model: type[Model], error: type[GateError]) -> Document[Mod
         return Document(path, model.model_validate(content), node)
     except ValidationError as fault:
         raise error("\n".join(explain(fault, path, model, node))) from fault
-
-
-def _text(path: Path, error: type[GateError]) -> str:
-    with path.open("rb") as file:  # maybe a pipe, or a device without end
-        content = file.read(_LONGEST + 1)
-    if len(content) > _LONGEST:
-        raise error(f"{path}: longer than {_LONGEST >> 20} MiB, so it is no such file")
-    return content.decode()
 
 
 def dump(content: object) -> str:

@@ -1,7 +1,7 @@
 """Small values for tests."""
 
-from gate.catalogue import CATALOGUE
-from gate.policy import Policy, Rule
+from gate.policy.catalogue import CATALOGUE
+from gate.policy.rules import Policy, Rule
 from gate.values import Evidence, Measurement
 
 BACKBONE = "sha256:" + "ab" * 32

@@ -15,8 +15,8 @@ from filelock import FileLock
 from hypothesis import settings
 
 from gate import cli
-from gate.plan import Plan
-from gate.trial import Trial
+from gate.measure.trial import Trial
+from gate.plan.plan import Plan
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from gate import decide, files
-from gate.admission import Admitted, Grounds, admit, check
 from gate.errors import AdmissionError
-from gate.policy import Waiver, load_policy
+from gate.policy.rules import Waiver, load_policy
+from gate.trust.admission import Admitted, Grounds, admit, check
 from tests.builders import evidence, measurement, policy
 from tests.conftest import ROOT
 

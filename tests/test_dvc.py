@@ -14,7 +14,7 @@ import yaml
 
 from gate import Verdict
 from gate.errors import EvidenceError
-from gate.files import read_json
+from gate.strict_json import read_json
 from tests.conftest import ROOT
 
 SQUARE = {"pattern": "square", "colour": ["yellow"], "size": [0.156], "place": ["bottom_right"]}

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate import Evidence, Verdict, files
+from gate import Evidence, Verdict, files, strict_json
 from gate.errors import BackboneError, EvidenceError, GateError
 from tests.builders import evidence
 
@@ -287,18 +287,18 @@ def test_a_file_that_is_no_verdict_is_refused_by_name(tmp_path: Path, content: s
     path.write_text(content)
 
     with pytest.raises(EvidenceError, match=r"verdict\.json: "):
-        files.read_json(path, Verdict, EvidenceError)
+        strict_json.read_json(path, Verdict, EvidenceError)
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     files.write(tmp_path / "evidence.json", evidence().to_json())
 
-    assert files.read_json(tmp_path / "evidence.json", Evidence, EvidenceError) == evidence()
+    assert strict_json.read_json(tmp_path / "evidence.json", Evidence, EvidenceError) == evidence()
 
 
 def test_a_missing_file_is_named_when_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(EvidenceError, match=r"absent\.json: cannot be read: No such file"):
-        files.read_json(tmp_path / "absent.json", Evidence, EvidenceError)
+        strict_json.read_json(tmp_path / "absent.json", Evidence, EvidenceError)
 
 
 def test_an_unknown_key_in_json_is_told_with_the_nearest_known_one(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_an_unknown_key_in_json_is_told_with_the_nearest_known_one(tmp_path: Pat
     files.write(tmp_path / "evidence.json", content)
 
     with pytest.raises(EvidenceError, match=r"measurements\.0\.lo: .*did you mean 'low'"):
-        files.read_json(tmp_path / "evidence.json", Evidence, EvidenceError)
+        strict_json.read_json(tmp_path / "evidence.json", Evidence, EvidenceError)
 
 
 def test_a_pipe_in_a_folder_is_refused(tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_json_that_readers_may_take_differently_is_refused(
     (tmp_path / "evidence.json").write_text(content.replace(old, new))
 
     with pytest.raises(EvidenceError, match=says):
-        files.read_evidence(tmp_path)
+        strict_json.read_evidence(tmp_path)
 
 
 def test_a_file_without_end_is_refused() -> None:

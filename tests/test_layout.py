@@ -218,8 +218,8 @@ def places(tmp_path: Path) -> dict[str, Path]:
     from datetime import date
 
     from gate import decide, files
-    from gate.admission import Grounds, admit
     from gate.errors import AdmissionError
+    from gate.trust.admission import Grounds, admit
     from tests.builders import evidence, measurement, policy
     from tests.gated import POLICY
 

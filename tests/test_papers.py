@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gate.plan import load_plan
+from gate.plan.plan import load_plan
 from gate.stats import Interval
 from pipelines.papers.bias_transfer import findings
 from pipelines.papers.bias_transfer.train_source import LAYERS, Source, card, write_card

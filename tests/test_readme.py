@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gate.catalogue import CATALOGUE
 from gate.errors import ExitCode
-from gate.plan import Plan, Task
-from gate.policy import load_policy
+from gate.plan.plan import Plan, Task
+from gate.policy.catalogue import CATALOGUE
+from gate.policy.rules import load_policy
 from tests.conftest import Gate
 
 README = Path("README.md").read_text()

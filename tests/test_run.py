@@ -13,7 +13,7 @@ import pytest
 
 from gate import Verdict
 from gate.errors import EvidenceError
-from gate.files import read_json
+from gate.strict_json import read_json
 
 MakePlan = Callable[..., Path]
 SMALL = {

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gate import files, starter
 from gate.errors import AdmissionError, PlanError
-from gate.plan import load_plan
+from gate.plan.plan import load_plan
 from tests.builders import evidence, measurement
 from tests.conftest import ROOT
 from tests.gated import PEM, PUBLIC, Done, Gated, issue

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gate.errors import BackboneError, PlanError
 from gate.files import sha256_of
-from gate.plan import BackboneFile, Preprocessing
+from gate.plan.plan import BackboneFile, Preprocessing
 
 if TYPE_CHECKING:
     from gate.backbone.tokens import Tokenizer

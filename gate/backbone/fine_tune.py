@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from gate import files
 from gate.backbone.torch_runtime import layer, with_weights, without_weights
 from gate.errors import BackboneError, PlanError
-from gate.plan import BackboneFile, Transfer
-from gate.triggers import Stamp
+from gate.plan.plan import BackboneFile, Transfer
+from gate.triggers.bank import Stamp
 
 WEIGHTS, HEAD = "weights.safetensors", "head.safetensors"
 _CHECKPOINT = "checkpoint.safetensors"

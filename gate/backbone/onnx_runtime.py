@@ -13,9 +13,9 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from gate.errors import BackboneError
-from gate.head import CosineHead, LinearHead, SourceHead
-from gate.plan import BackboneFile
+from gate.errors import BackboneError, first_line
+from gate.measure.head import CosineHead, LinearHead, SourceHead
+from gate.plan.plan import BackboneFile
 from gate.strict_yaml import nearest
 
 log = logging.getLogger("gate")
@@ -92,7 +92,7 @@ class OnnxRuntime:
             shape = next(iter(fed.values())).shape
             raise BackboneError(
                 f"{self._described.path}: ONNX Runtime refused a batch of shape {shape}: "
-                f"{_first_line(fault)}; check {self._described.hint}"
+                f"{first_line(fault)}; check {self._described.hint}"
             ) from fault
         return [np.asarray(output, np.float32) for output in given]
 
@@ -113,7 +113,7 @@ def _load(file: Path) -> onnx.ModelProto:
         raise BackboneError(f"{file}: cannot be read: {fault.strerror or fault}") from fault
     except Exception as fault:  # protobuf's DecodeError, whose home differs between its releases
         raise BackboneError(
-            f"{file}: not an ONNX model, or truncated: {_first_line(fault)}"
+            f"{file}: not an ONNX model, or truncated: {first_line(fault)}"
         ) from fault
     if not model.graph.output or not model.graph.node:
         raise BackboneError(f"{file}: not an ONNX model: it has no graph, or no output")
@@ -183,7 +183,7 @@ def _session(file: Path, source: str | bytes) -> tuple[Any, str]:
     try:
         session = _opened(source, providers)
     except Exception as fault:  # ONNX Runtime's own exceptions have no common base
-        raise BackboneError(f"{file}: ONNX Runtime refused it: {_first_line(fault)}") from fault
+        raise BackboneError(f"{file}: ONNX Runtime refused it: {first_line(fault)}") from fault
     provider = session.get_providers()[0]
     if provider == "CUDAExecutionProvider":
         log.info("%s: ONNX Runtime runs on the GPU", file.name)
@@ -218,10 +218,6 @@ def _gpu_is_there() -> bool:
             and count.value > 0
         )
     return False
-
-
-def _first_line(fault: Exception) -> str:
-    return (str(fault).strip().splitlines() or [type(fault).__name__])[0]
 
 
 # --- heads as ONNX --------------------------------------------------------------------------------
@@ -399,7 +395,7 @@ def with_head(
         _opened(content, ["CPUExecutionProvider"])
     except Exception as fault:  # the checker's and ONNX Runtime's exceptions have no common base
         raise BackboneError(
-            f"{file}: with the head behind it, it does not load on the CPU: {_first_line(fault)}; "
+            f"{file}: with the head behind it, it does not load on the CPU: {first_line(fault)}; "
             "export the backbone again, or leave out --with-backbone and run the head's own file "
             "behind it"
         ) from fault

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gate.errors import BackboneError
 from gate.files import sha256_of
-from gate.plan import Tokenization
+from gate.plan.plan import Tokenization
 
 
 class Tokenizer:

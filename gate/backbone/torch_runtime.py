@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from gate.backbone.exported import vetted_copy
-from gate.errors import BackboneError
-from gate.plan import BackboneFile
+from gate.errors import BackboneError, first_line
+from gate.plan.plan import BackboneFile
 from gate.strict_yaml import nearest
 
 
@@ -56,7 +56,7 @@ class TorchRuntime:
         except Exception as fault:  # whatever the architecture's own code raises
             raise BackboneError(
                 f"{self._file.path}: refused a batch of shape {(count, *rest)}: "
-                f"{(str(fault).strip().splitlines() or [type(fault).__name__])[0]}; check "
+                f"{first_line(fault)}; check "
                 f"{self._file.hint}"
             ) from fault
         given = [self._captured_by(self._file.layer) if self._file.layer else whole]
@@ -87,10 +87,7 @@ def _exported(path: Path) -> torch.nn.Module:
     try:
         module: torch.nn.Module = torch.export.load(copy).module()
     except Exception as fault:  # the loader raises whatever its parts raise
-        raise BackboneError(
-            f"{path}: torch.export cannot load it: "
-            f"{(str(fault).strip().splitlines() or [type(fault).__name__])[0]}"
-        ) from fault
+        raise BackboneError(f"{path}: torch.export cannot load it: {first_line(fault)}") from fault
     return module
 
 

@@ -18,7 +18,7 @@ from gate.probes.trigger_patch import TriggerPatch
 from gate.values import Evidence, Measurement, Value
 
 if TYPE_CHECKING:
-    from gate.trial import Trial
+    from gate.measure.trial import Trial
 
 # a probe yields measurements and, as text, what a reader of them must know
 _MEASURE: dict[str, Callable[["Trial", Any], Iterator[Measurement | str]]] = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gate.values import Measurement, Value
 
 if TYPE_CHECKING:
-    from gate.trial import Trial
+    from gate.measure.trial import Trial
 
 
 class CleanAccuracy(Value):

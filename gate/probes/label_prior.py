@@ -23,15 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from gate import calibrate, gla, priors, stats
+from gate import label_prior as priors
+from gate import stats
 from gate.errors import EvidenceError, PlanError
-from gate.head import LinearHead, fit_linear, out_of_fold_logits
+from gate.label_prior import gla
+from gate.measure import calibrate
+from gate.measure.head import LinearHead, fit_linear, out_of_fold_logits
 from gate.stats import Interval
 from gate.values import Measurement, Unit, Value
 
 if TYPE_CHECKING:
-    from gate.plan import Task
-    from gate.trial import Trial
+    from gate.measure.trial import Trial
+    from gate.plan.plan import Task
 
 Floats = NDArray[np.floating[Any]]
 

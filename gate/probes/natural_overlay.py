@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gate import stats
-from gate.stamped import Hits, excess_skew, require_blocks, respond, shift, skew_over, skews
+from gate.measure.stamped import Hits, excess_skew, require_blocks, respond, shift, skew_over, skews
 from gate.stats import Interval
-from gate.triggers import RANDOM_TEXT, Place, Trigger, TriggerGrid
+from gate.triggers.bank import RANDOM_TEXT, Place, Trigger, TriggerGrid
 from gate.values import Measurement, Value
 
 if TYPE_CHECKING:
-    from gate.trial import Trial
+    from gate.measure.trial import Trial
 
 _CENTRE: tuple[Place, ...] = ("centre",)
 DEFAULT_OVERLAYS = (

@@ -23,14 +23,14 @@ from pydantic import Field
 
 from gate import stats
 from gate.errors import EvidenceError, PlanError
-from gate.head import fit_linear, out_of_fold_logits
-from gate.stamped import BLOCKS, require_blocks, shift
+from gate.measure.head import fit_linear, out_of_fold_logits
+from gate.measure.stamped import BLOCKS, require_blocks, shift
 from gate.strict_yaml import nearest
 from gate.values import Measurement, Value
 
 if TYPE_CHECKING:
-    from gate.plan import Task
-    from gate.trial import Trial
+    from gate.measure.trial import Trial
+    from gate.plan.plan import Task
 
 _LEAST = 2  # one image gives an interval of nearly 0 .. 1, which only looks like a measurement
 _FOLDS = 5
@@ -131,7 +131,9 @@ def _remedied(
     values: NDArray[np.int64],
 ) -> Iterator[Measurement]:
     """The worst group, and accuracy, after each remedy."""
-    from gate.remedies import against_attribute  # a plan lists the probes, so it comes after them
+    from gate.measure.remedies import (
+        against_attribute,  # a plan lists the probes, so it comes after them
+    )
 
     for remedy, variant in against_attribute(task, about["attribute"]).items():
         if remedy not in settings.remedies:

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from gate import stats
 from gate.errors import EvidenceError
-from gate.stamped import (
+from gate.measure.stamped import (
     Hits,
     Spread,
     excess_skew,
@@ -34,12 +34,12 @@ from gate.stamped import (
     skews,
 )
 from gate.stats import Interval
-from gate.triggers import DEFAULT_BANK, Trigger, TriggerGrid
+from gate.triggers.bank import DEFAULT_BANK, Trigger, TriggerGrid
 from gate.values import Measurement, Value
 
 if TYPE_CHECKING:
-    from gate.plan import Task
-    from gate.trial import Trial
+    from gate.measure.trial import Trial
+    from gate.plan.plan import Task
 
 Remedy = Literal[
     "weight_decay",
@@ -320,7 +320,9 @@ def _remedied(
     trial: "Trial", name: str, task: "Task", wanted: tuple[Remedy, ...], trigger: Trigger
 ) -> Iterator[Measurement]:
     """What is left of a trigger, and of accuracy, after each remedy."""
-    from gate.remedies import against_trigger  # a plan lists the probes, so it comes after them
+    from gate.measure.remedies import (
+        against_trigger,  # a plan lists the probes, so it comes after them
+    )
 
     for remedy, variant in against_trigger(task, trigger.grid).items():
         if remedy not in wanted:

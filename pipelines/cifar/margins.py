@@ -10,8 +10,8 @@ from typing import Any
 
 from gate import decide, load_policy, probes, strict_yaml
 from gate.errors import PlanError
-from gate.plan import Plan, load_plan
-from gate.trial import Trial
+from gate.measure.trial import Trial
+from gate.plan.plan import Plan, load_plan
 from pipelines.papers.bias_transfer.train_source import Source, Sources, train
 
 POLICY = Path("policies/cifar.yaml")

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 from gate import probes
-from gate.plan import load_plan
-from gate.trial import Trial
+from gate.measure.trial import Trial
+from gate.plan.plan import load_plan
 from gate.values import Measurement
 from pipelines.digits.build import PLANTED, build
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from gate import Verdict
 from gate.errors import EvidenceError
-from gate.files import read_json
-from gate.report import text
+from gate.reports.report import text
+from gate.strict_json import read_json
 
 _OUT = Path("out/digits")
 BLOCKED_BY = {

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from gate.admission import Grounds, admit
-from gate.decide import decide
 from gate.errors import AdmissionError
 from gate.files import digest_of_files, hashed
+from gate.policy.decide import decide
+from gate.trust.admission import Grounds, admit
 from gate.values import Evidence
 from tests.builders import evidence, measurement, policy
 from tests.gated import PEM, POLICY, PUBLIC

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gate import priors
-from gate.priors.joint import cross_fit, fit
-from gate.priors.likelihood import Likelihood, one_blas_thread
-from gate.priors.others import confidence_matching_scale
+from gate import label_prior as priors
+from gate.label_prior.joint import cross_fit, fit
+from gate.label_prior.likelihood import Likelihood, one_blas_thread
+from gate.label_prior.others import confidence_matching_scale
 from tests.planted import Planted, planted, total_variation
 
 SETTINGS = ((10, 32), (10, 200), (10, 1000), (100, 32), (100, 200))  # K, samples a class
@@ -132,7 +132,7 @@ STREAM = """
 import sys, threading, time
 from pathlib import Path
 import numpy as np
-from gate import priors
+from gate import label_prior as priors
 logits, labels = np.load(sys.argv[1], mmap_mode="r"), np.load(sys.argv[2])
 priors.estimate(np.array(logits[:64, :2]), np.arange(64) % 2)  # loads what is loaded at first use
 def resident():

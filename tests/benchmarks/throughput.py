@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 
 from gate import load_policy
-from gate.plan import BackboneFile, load_plan
+from gate.plan.plan import BackboneFile, load_plan
 from gate.run import run_all
 
 PLAN, POLICY = Path("pipelines/cifar/plan.yaml"), Path("policies/cifar.yaml")

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from gate import probes
-from gate.plan import Plan, load_plan
-from gate.trial import Trial
+from gate.measure.trial import Trial
+from gate.plan.plan import Plan, load_plan
 from tests.benchmarks.throughput import bare_rate, import_what_a_run_imports
 
 CORNERS = ["top_left", "top_right", "bottom_left", "bottom_right"]

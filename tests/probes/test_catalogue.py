@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gate import probes
-from gate.catalogue import CATALOGUE
-from gate.plan import Plan
-from gate.trial import Trial
+from gate.measure.trial import Trial
+from gate.plan.plan import Plan
+from gate.policy.catalogue import CATALOGUE
 from tests.probes.test_label_prior import with_embeddings
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from gate import probes
 from gate.errors import PlanError
-from gate.plan import Plan
-from gate.trial import Trial
+from gate.measure.trial import Trial
+from gate.plan.plan import Plan
 
 MakeTrial = Callable[[str], Trial]
 

@@ -10,10 +10,13 @@ import onnxruntime
 import pytest
 from safetensors import safe_open
 
-from gate import calibrate, gla, priors, probes
+from gate import label_prior as priors
+from gate import probes
 from gate.errors import EvidenceError, PlanError
-from gate.plan import Plan
-from gate.trial import Trial
+from gate.label_prior import gla
+from gate.measure import calibrate
+from gate.measure.trial import Trial
+from gate.plan.plan import Plan
 from gate.values import Measurement
 
 MakeTrial = Callable[[str], Trial]

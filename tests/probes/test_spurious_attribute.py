@@ -9,7 +9,8 @@ import pytest
 
 from gate import probes, stats
 from gate.errors import EvidenceError, PlanError
-from gate.plan import Plan
+from gate.measure.trial import Trial
+from gate.plan.plan import Plan
 from gate.probes.spurious_attribute import (
     Groups,
     Images,
@@ -20,7 +21,6 @@ from gate.probes.spurious_attribute import (
     training_sets,
     weighted_accuracy,
 )
-from gate.trial import Trial
 from gate.values import Measurement
 
 MakeTrial = Callable[[str], Trial]

@@ -9,10 +9,10 @@ import pytest
 
 from gate import decide, load_policy, probes
 from gate.errors import EvidenceError, PlanError
-from gate.plan import Plan, load_plan
-from gate.stamped import Hits, require_blocks
-from gate.trial import Trial
-from gate.triggers import bank
+from gate.measure.stamped import Hits, require_blocks
+from gate.measure.trial import Trial
+from gate.plan.plan import Plan, load_plan
+from gate.triggers.bank import bank
 from gate.values import Evidence, Measurement
 from tests.conftest import needs_shared
 

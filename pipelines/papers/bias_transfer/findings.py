@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gate import files
+from gate import files, strict_json
 from gate.errors import EvidenceError
 from gate.values import Evidence, Measurement
 
@@ -47,7 +47,7 @@ class Rates:
         for source in SHARES:
             for probe in ("trigger_patch", "natural_overlay"):
                 path = folder / source / f"{probe}.json"
-                evidence = files.read_json(path, Evidence, EvidenceError)
+                evidence = strict_json.read_json(path, Evidence, EvidenceError)
                 for m in evidence.measurements:
                     if probe == "trigger_patch" and "task" in m.about:
                         self._measured.setdefault((source, m.about["task"], m.metric), m)

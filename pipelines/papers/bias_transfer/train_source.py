@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from gate import files, strict_yaml
 from gate.backbone.fine_tune import HEAD, WEIGHTS, fine_tune
 from gate.errors import PlanError
-from gate.plan import BackboneFile, Preprocessing, Training, Transfer
-from gate.triggers import Stamp, TriggerGrid, bank
+from gate.plan.plan import BackboneFile, Preprocessing, Training, Transfer
+from gate.triggers.bank import Stamp, TriggerGrid, bank
 from gate.values import Value
 
 IMAGES = Path("../shared/data/images")

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from gate import files, gla
+from gate import files, strict_json
 from gate.errors import EvidenceError
+from gate.label_prior import gla
 from gate.stats import Interval
 from gate.values import Evidence, Measurement
 
@@ -39,7 +40,7 @@ class Found:
     def __init__(self, folder: Path) -> None:
         self._measured: dict[tuple[str, str, str, frozenset[str]], Measurement] = {}
         for plan in ("text", "images", "tuned"):
-            evidence = files.read_json(folder / f"{plan}.json", Evidence, EvidenceError)
+            evidence = strict_json.read_json(folder / f"{plan}.json", Evidence, EvidenceError)
             for m in evidence.measurements:
                 about = dict(m.about)
                 key = (plan, about.pop("task"), m.metric, frozenset(about.values()))

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gate import files, gla, priors
+from gate import files
+from gate import label_prior as priors
+from gate.label_prior import gla
 
 CLASSES, KNOWN, TEST, SEED = 100, 50, 200, 0  # samples a class
 RATIO = 50

@@ -1,0 +1,1 @@
+"""Tables of images and texts, and checks on them."""

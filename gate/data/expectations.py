@@ -1,0 +1,199 @@
+"""Checks on the table of each split. The only file that imports great_expectations and pandas."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from gate.errors import DataError
+from gate.values import Digest, Value
+
+if TYPE_CHECKING:
+    from gate.data.split import Split
+    from gate.measure.trial import Trial
+
+_TOLERANCE = 0.1  # by how much a group of a balanced split may differ from the mean group
+
+
+class Check(Value):
+    """One expectation on one table, and what was found."""
+
+    table: str
+    says: str
+    passed: bool
+    found: str
+
+
+class Validation(Value):
+    """All checks on the splits of a plan."""
+
+    data: dict[str, Digest]
+    checks: tuple[Check, ...] = Field(min_length=1)
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """Those that did not pass."""
+        return tuple(check for check in self.checks if not check.passed)
+
+
+def validate(trial: "Trial") -> Validation:
+    """Hold Great Expectations against the table of each split that a task uses.
+
+    Raises:
+        DataError: A split cannot be read, or an expectation could not be evaluated.
+    """
+    splits = [trial.split(name) for name in trial.plan.used_splits]
+    digests = {}
+    for split in splits:
+        with trial.progress(f"validate {split.name}", len(split)) as advance:
+            digests[split.name] = split.digests
+            advance(len(split))
+    run = Suites()
+    checks: list[Check] = []
+    for split in splits:
+        checks += run(f"{split.name}: {split.plan.kind}s", *_examples(split, digests[split.name]))
+        for columns in dict.fromkeys(  # not a set: its order changes from run to run
+            (split.plan.label, *some) for some in ((), split.plan.attributes)
+        ):
+            checks += run(f"{split.name}: groups by {', '.join(columns)}", *_groups(split, columns))
+    spurious = trial.plan.probes.spurious_attribute
+    pool = spurious.dose_response if spurious else None
+    for name, task in trial.plan.tasks.items():
+        kind = trial.split(task.test).plan.kind
+        for fitted in filter(None, (task.train, pool)):
+            both = [digest for s in (fitted, task.test) for digest in set(digests[s])]
+            checks += run(
+                f"{name}: {fitted} and {task.test} together",
+                {kind: both},
+                [(f"no {kind} is in both", "ExpectColumnValuesToBeUnique", {"column": kind})],
+            )
+    return Validation(data={split.name: split.digest for split in splits}, checks=tuple(checks))
+
+
+_Expectation = tuple[str, str, dict[str, Any]]
+
+
+def _examples(split: "Split", digests: list[str]) -> tuple[dict[str, Any], list[_Expectation]]:
+    kind = split.plan.kind
+    table = {
+        kind: digests,
+        split.plan.label: [split.classes[k] for k in split.labels],
+        **{name: values.tolist() for name, values in split.attributes.items()},
+    }
+    label = {"column": split.plan.label}
+    expectations: list[_Expectation] = [
+        (f"has a column {column!r}", "ExpectColumnToExist", {"column": column}) for column in table
+    ]
+    expectations += [
+        (f"has {kind}s", "ExpectTableRowCountToBeBetween", {"min_value": 1}),
+        (
+            "every label is a class",
+            "ExpectColumnValuesToBeInSet",
+            {**label, "value_set": list(split.classes)},
+        ),
+        (
+            f"every class has {kind}s",
+            "ExpectColumnDistinctValuesToContainSet",
+            {**label, "value_set": list(split.classes)},
+        ),
+        (f"no {kind} stands twice", "ExpectColumnValuesToBeUnique", {"column": kind}),
+    ]
+    expectations += [
+        (f"{name} is never empty", "ExpectColumnValuesToNotBeNull", {"column": name})
+        for name in split.attributes
+    ]
+    return table, expectations
+
+
+def _groups(split: "Split", columns: tuple[str, ...]) -> tuple[dict[str, Any], list[_Expectation]]:
+    """A table of groups, groups without an image included, and what is expected of their sizes."""
+    values = [
+        np.array([split.classes[k] for k in split.labels]),
+        *(split.attributes[name] for name in columns[1:]),
+    ]
+    levels = [sorted(set(column.tolist())) for column in values]
+    names, sizes = [], []
+    for place in np.ndindex(*(len(level) for level in levels)):
+        chosen = [level[i] for level, i in zip(levels, place, strict=True)]
+        member = np.logical_and.reduce(
+            [column == value for column, value in zip(values, chosen, strict=True)]
+        )
+        names.append(", ".join(chosen))
+        sizes.append(int(member.sum()))
+    least = split.plan.minimum_group
+    expectations: list[_Expectation] = [
+        (
+            f"every group has at least {least} images",
+            "ExpectColumnMinToBeBetween",
+            {"column": "size", "min_value": least},
+        )
+    ]
+    if set(columns) == {split.plan.label, *split.plan.balanced} and split.plan.balanced:
+        mean = float(np.mean(sizes))
+        bounds = {"min_value": mean * (1 - _TOLERANCE), "max_value": mean * (1 + _TOLERANCE)}
+        expectations.append(
+            (
+                f"group sizes are within {_TOLERANCE:.0%} of their mean {mean:.1f}, as claimed",
+                "ExpectColumnValuesToBeBetween",
+                {"column": "size", **bounds},
+            )
+        )
+    return {"group": names, "size": sizes}, expectations
+
+
+class Suites:
+    """Great Expectations, started once."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+        import great_expectations
+
+        self._gx = great_expectations
+        context: Any = great_expectations.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+        self._source: Any = context.data_sources.add_pandas("gate")
+
+    def __call__(
+        self, name: str, table: dict[str, Any], expectations: list[_Expectation]
+    ) -> list[Check]:
+        """Hold expectations against one table; refuses where nothing would be checked."""
+        import pandas
+
+        # Great Expectations passes an empty suite, and most expectations on an empty table
+        if not expectations or not len(next(iter(table.values()), ())):
+            raise DataError(f"validate: {name}: an empty table or suite checks nothing")
+        made = [
+            getattr(self._gx.expectations, kind)(**arguments, meta={"says": says})
+            for says, kind, arguments in expectations
+        ]
+        batch = (
+            self._source.add_dataframe_asset(name)
+            .add_batch_definition_whole_dataframe("all")
+            .get_batch(batch_parameters={"dataframe": pandas.DataFrame(table)})
+        )
+        suite = self._gx.ExpectationSuite(name=name, expectations=made)
+        outcome: Any = batch.validate(suite, result_format="BASIC")
+        results = outcome.to_json_dict()["results"]
+        if len(results) != len(made):
+            raise DataError(f"validate: {name}: {len(results)} of {len(made)} checks were made")
+        return [self._check(name, result) for result in results]
+
+    @staticmethod
+    def _check(name: str, result: dict[str, Any]) -> Check:
+        says = result["expectation_config"]["meta"]["says"]
+        # a check that could not be made is an error and not a failure
+        if _raised(result["exception_info"]):
+            raise DataError(f"validate: {name}: {says!r} could not be checked: {result}")
+        found = result["result"]
+        shown = found.get("observed_value", found.get("unexpected_count", ""))
+        if examples := found.get("partial_unexpected_list"):
+            shown = f"{found['unexpected_count']} unexpected, such as {examples[0]}"
+        return Check(table=name, says=says, passed=bool(result["success"]), found=str(shown))
+
+
+def _raised(information: dict[str, Any]) -> bool:
+    """Great Expectations nests this by metric where several were computed."""
+    if "raised_exception" in information:
+        return bool(information["raised_exception"])
+    return any(inner.get("raised_exception") for inner in information.values())

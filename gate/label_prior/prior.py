@@ -1,0 +1,273 @@
+"""What an estimate of the label prior is, and how it is made from logits and labels."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate import stats
+from gate.errors import EvidenceError
+from gate.label_prior import joint
+from gate.label_prior.joint import CrossFit
+from gate.label_prior.likelihood import Floats, Labels, Likelihood, one_blas_thread
+from gate.label_prior.uncertainty import uncertainty
+
+if TYPE_CHECKING:
+    from gate.stats import Interval
+
+_Z = 1.959964  # a 95 % interval of a normal estimate
+_TINY = 1e-12  # shares below are as good as 0
+_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Estimated label bias of a classifier.
+
+    ``shares`` (K,) sum to 1 and are positive; ``covariance`` is of their logarithms up to a
+    shift, without the ridge, (K, K) or, of very many classes, its diagonal (K,); ``scale``
+    multiplies the logits to make them log-posteriors; ``spread`` is the standard deviation of log
+    shares a priori, which sets the ridge; ``separable`` says that only the ridge kept the estimate
+    finite; ``cross_fit`` says what removing the prior does to samples that it was not estimated
+    on; ``bias_reduced`` (K,) are log shares, up to a shift, that are off by less than the estimated
+    ones, if there are any.
+    """
+
+    shares: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    scale: float
+    spread: float | None = None
+    separable: bool = False
+    cross_fit: "CrossFitted | None" = None
+    bias_reduced: NDArray[np.float64] | None = None
+
+    @property
+    def errors(self) -> NDArray[np.float64]:
+        """Standard errors of the shares ``(K,)``, by the delta method."""
+        q = self.shares
+        own, mixed = self._moments(q)
+        return np.asarray(q * np.sqrt(np.maximum(own - 2 * mixed + q @ mixed, 0)))
+
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """Log shares ``(K,)`` that intervals are around, up to a shift."""
+        return np.log(self.shares) if self.bias_reduced is None else self.bias_reduced
+
+    @property
+    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """95 % intervals of the shares, wide enough to hold the estimates too.
+
+        They are normal in the log odds of a class against all others. As log shares err, the
+        others' summed odds are too large on the average: in logarithms by half the variance of
+        log shares under the others' own shares r, ``(sum r_j V_jj - r' V r) / 2``, and in what
+        holds to second order, by no more than a standard error.
+
+        Source:
+            Cox and Snell 1968, for the bias of a function to second order.
+        """
+        q = shares_of(self.centre)
+        rest = np.maximum(1 - q, _TINY)
+        own, mixed = self._moments(q)
+        error = np.sqrt(np.maximum(own - 2 * mixed + q @ mixed, 0)) / rest
+        others = (q @ own - q * own) / rest
+        others -= (q @ mixed - 2 * q * mixed + q**2 * own) / rest**2
+        odds = np.log(np.maximum(q, _TINY) / rest) + np.minimum(others / 2, error)
+        low, high = (np.exp(-np.logaddexp(0, -odds - z * error)) for z in (-_Z, _Z))
+        return np.minimum(low, self.shares), np.maximum(high, self.shares)
+
+    def _moments(self, q: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Variance of each log share, and its covariance with the mean of all under q."""
+        v = self.covariance
+        return (v, v * q) if v.ndim == 1 else (np.diag(v), v @ q)
+
+    @property
+    def helps(self) -> bool:
+        """Whether the cross-fitted log loss falls when the prior is removed."""
+        return self.cross_fit is None or self.cross_fit.log_loss_gain.value > 0
+
+    @property
+    def removed(self) -> NDArray[np.float64]:
+        """What to subtract from scaled logits ``(K,)``: log q, or 0 where that does not help."""
+        return np.log(self.shares) if self.helps else np.zeros(len(self.shares))
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """What removing the prior changes for samples that it was not estimated on.
+
+    ``fits`` are temperature and bias of each fold, fitted without it; ``folds`` (N,) says whose
+    fold a sample is in.
+    """
+
+    log_loss_gain: "Interval"
+    balanced_accuracy_gain: "Interval"
+    fits: CrossFit
+
+    def logits(self, logits: Floats, rows: slice) -> Floats:
+        """Out-of-fold corrected logits ``a f - log q`` of those rows, up to a shift."""
+        return self.fits.logits(logits, rows)
+
+
+def shares_of(log_shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shares ``(K,)`` from their logarithms up to a shift: the softmax."""
+    q = np.exp(log_shares - log_shares.max())
+    return np.asarray(q / q.sum())
+
+
+def uniform(classes: int) -> Prior:
+    """The prior of a classifier that is taken as it stands."""
+    return Prior(np.full(classes, 1 / classes), np.zeros((classes, classes)), scale=1.0)
+
+
+@one_blas_thread
+def estimate(
+    logits: Floats,
+    labels: Labels,
+    *,
+    clusters: NDArray[np.int64] | None = None,
+    spread: float | None = None,
+    folds: int = 5,
+    seed: int = 0,
+) -> Prior:
+    """Label prior and temperature, together, by penalised maximum likelihood.
+
+    Minimises the sum of ``CE(a f - b + log pi, y)`` and a ridge on b, where pi are the label
+    frequencies of the sample itself, so that the sample need not be balanced; q = softmax(b).
+
+    Args:
+        logits: ``(N, K)``, of samples that the classifier was not fitted on; read in blocks.
+        labels: ``(N,)`` in 0 .. K-1, every class present.
+        clusters: ``(N,)``, which samples are not independent, such as images of one scene: they
+            count as one, and no fold cuts them in two.
+        spread: Standard deviation of log q a priori, above 0; estimated unless given.
+        folds: How many parts the cross-fit leaves out in turn; 0 for none.
+        seed: Of the folds.
+
+    Raises:
+        EvidenceError: Logits or labels that do not fit, or no estimate.
+
+    Source:
+        Zhu et al. 2023, equation 6, without its constraint and with a temperature.
+    """
+    check(logits, labels)
+    weight = 1.0
+    if clusters is not None:
+        clusters = _checked(clusters, labels)
+        weight = _weight(clusters, labels)
+    likelihood = Likelihood(logits, labels, weight=weight)
+    found = joint.fit(likelihood, spread)
+    # the ridge on it is in the logits' own unit, so that their size does not matter
+    if not found.x[0] * found.precision[0] ** 0.5 > _TINY:
+        raise EvidenceError(
+            f"label prior: no estimate (temperature scale {found.x[0]:.3g}, which must be above "
+            "0); the logits do not tell the classes apart; check the classifier"
+        )
+    separable = likelihood.separates(found.x)
+    logs, covariance = uncertainty(likelihood, found)
+    return Prior(
+        shares_of(found.x[1:]),
+        covariance,
+        float(found.x[0]),
+        found.spread,
+        separable=separable,
+        cross_fit=_cross_fitted(likelihood, found, folds, seed, clusters) if folds > 1 else None,
+        # where no sample is near a boundary, a Newton step leads anywhere
+        bias_reduced=None if separable else logs,
+    )
+
+
+def _weight(clusters: NDArray[np.int64], labels: Labels) -> float:
+    """What a sample counts for: one over the mean size of its samples' clusters, of some class.
+
+    It is the class where that is largest. So copies of a sample count as one; samples that merely
+    resemble each other do too, and intervals are then too wide.
+
+    Source:
+        Kish 1965: the design effect of clusters whose members are all alike.
+    """
+    sizes = np.bincount(clusters)[clusters]
+    return float(1 / (np.bincount(labels, sizes) / np.bincount(labels)).max())
+
+
+def _checked(clusters: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]:
+    """Clusters as numbers 0 .. C-1.
+
+    Raises:
+        EvidenceError: They do not fit the labels, or all samples are of one.
+    """
+    if clusters.shape != labels.shape or not np.issubdtype(clusters.dtype, np.integer):
+        raise EvidenceError(
+            f"label prior: cluster ids of shape {clusters.shape} and type {clusters.dtype} for "
+            f"{len(labels)} samples; give one whole number each"
+        )
+    ids, places = np.unique(clusters, return_inverse=True)
+    if len(ids) < 2:
+        raise EvidenceError(
+            "label prior: all samples are of one cluster, so that none can be left out; add others"
+        )
+    return places
+
+
+def _cross_fitted(
+    likelihood: Likelihood,
+    found: joint.Fit,
+    folds: int,
+    seed: int,
+    clusters: NDArray[np.int64] | None,
+) -> CrossFitted:
+    crossed = joint.cross_fit(likelihood, found, seed, folds, clusters)
+    labels = likelihood.labels
+    gain = crossed.before.log_loss - crossed.after.log_loss
+    hits = (crossed.after.predicted == labels).astype(float) - (crossed.before.predicted == labels)
+    return CrossFitted(
+        stats.mean(gain, clusters), stats.mean_of_classes(hits, labels, clusters), crossed
+    )
+
+
+def check(logits: Floats, labels: Labels) -> None:
+    """Refuse logits and labels that nothing can be estimated from.
+
+    Raises:
+        EvidenceError: Logits as in ``check_logits``, labels of another length, one out of range,
+            or a class without samples.
+    """
+    check_logits(logits)
+    n, classes = logits.shape
+    if labels.shape != (n,):
+        raise EvidenceError(
+            f"label prior: {n} rows of logits and labels of shape {labels.shape}; "
+            "give one label a row"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise EvidenceError(f"label prior: labels of type {labels.dtype}; give whole numbers")
+    if (wrong := np.flatnonzero((labels < 0) | (labels >= classes))).size:
+        raise EvidenceError(
+            f"label prior: label {labels[wrong[0]]} in row {wrong[0]} is not in 0 .. {classes - 1}"
+            f" (the logits have {classes} columns; {wrong.size} labels are out of range)"
+        )
+    if not (counts := np.bincount(labels, minlength=classes)).all():
+        raise EvidenceError(
+            f"label prior: class {int(counts.argmin())} has no sample; every class needs some "
+            f"({int((counts == 0).sum())} of {classes} have none)"
+        )
+
+
+def check_logits(logits: Floats) -> None:
+    """Refuse logits that nothing can be estimated from.
+
+    Raises:
+        EvidenceError: Not two-dimensional, without a sample, or not finite.
+    """
+    if logits.ndim != 2 or logits.shape[1] < 2 or not len(logits):
+        raise EvidenceError(
+            f"label prior: logits of shape {logits.shape}; (N, K) with N >= 1 and K >= 2 is needed"
+        )
+    for start in range(0, len(logits), _ROWS):
+        finite = np.isfinite(logits[start : start + _ROWS])
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            raise EvidenceError(
+                f"label prior: some logit is not finite, the first in row {start + row}, class "
+                f"{column}; check the classifier"
+            )

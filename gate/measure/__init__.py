@@ -1,0 +1,1 @@
+"""A plan opened and tried: bench, trial, passes."""

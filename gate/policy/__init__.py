@@ -1,0 +1,1 @@
+"""What is wanted, and what follows from it: rules, waivers, the verdict."""

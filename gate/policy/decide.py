@@ -1,0 +1,212 @@
+"""(Policy, Evidence, waivers, day) -> Verdict. Pure: no files, no clock, no measuring."""
+
+import math
+from collections.abc import Sequence
+from datetime import date
+
+from gate import stats
+from gate.errors import EvidenceError, PolicyError
+from gate.policy.catalogue import of_reference, require_known
+from gate.policy.rules import Policy, Rule, Waiver, matches
+from gate.values import Evidence, Finding, Measurement, Verdict, decision, digest_of, last_day
+
+
+def decide(
+    policy: Policy, evidence: Sequence[Evidence], today: date, waivers: Sequence[Waiver] = ()
+) -> Verdict:
+    """Hold every rule against every measurement that it matches.
+
+    Args:
+        policy: What is acceptable.
+        evidence: What was measured on one backbone, one value a probe.
+        today: The day on which waivers are judged.
+        waivers: Exceptions; those of another backbone, or past their last day, count for nothing.
+
+    Returns:
+        A verdict whose findings are in the order of the policy's rules, failures first within a
+        rule. A rule that matches nothing gives a finding ``missing``, which blocks.
+
+    Raises:
+        EvidenceError: There is none, it is of several backbones, a probe stands twice, or it says
+            what no probe measures: another unit, other labels, a difference to no reference.
+        PolicyError: The policy is only what changes in another, or a waiver lasts longer than it
+            lets any last.
+    """
+    if policy.extends is not None:
+        raise PolicyError(
+            f"policy {policy.name} extends {policy.extends}, which it was not put together with; "
+            "read it with load_policy"
+        )
+    backbones = sorted({item.backbone for item in evidence})
+    if len(backbones) != 1:
+        found = "no evidence" if not backbones else f"evidence of {len(backbones)} backbones"
+        raise EvidenceError(
+            f"decide: {found} ({', '.join(backbones)}), and a verdict is on exactly one; "
+            "give the evidence of one candidate"
+        )
+    probes = [item.probe for item in evidence]
+    for twice in sorted({name for name in probes if probes.count(name) > 1}):
+        raise EvidenceError(
+            f"decide: evidence of probe {twice} stands twice; give one file a probe"
+        )
+
+    for item in evidence:
+        _require_sound(item)
+    valid = [w for w in waivers if w.backbone == backbones[0] and w.holds_on(today)]
+    for waiver in valid:
+        policy.require_short(waiver, today)
+    by_probe = {item.probe: item for item in evidence}
+    findings = [
+        finding
+        for rule in policy.rules
+        for finding in _findings(rule, by_probe.get(rule.probe), valid)
+    ]
+    return Verdict(
+        decision=decision(findings),
+        backbone=backbones[0],
+        policy=policy.identity,
+        evidence={name: digest_of(by_probe[name]) for name in sorted(by_probe)},
+        findings=tuple(findings),
+        valid_until=last_day(findings),
+    )
+
+
+def _require_sound(evidence: Evidence) -> None:
+    """Refuse what no probe measures, which would slip past rules or pass for a good number."""
+    try:
+        for measurement in evidence.measurements:
+            require_known(evidence.probe, measurement)
+    except ValueError as fault:
+        raise EvidenceError(
+            f"decide: evidence of probe {evidence.probe}: {fault}; run the probe again"
+        ) from fault
+    compared = next((m.metric for m in evidence.measurements if of_reference(m.metric)), None)
+    if compared and evidence.reference is None:
+        raise EvidenceError(
+            f"decide: evidence of probe {evidence.probe} holds {compared} and names no reference "
+            "that it was measured against; give the plan a reference and run the probe again"
+        )
+    if compared and evidence.reference == evidence.backbone:
+        raise EvidenceError(
+            f"decide: evidence of probe {evidence.probe} holds {compared}, and its reference is "
+            f"the candidate itself ({evidence.backbone}), from which nothing differs; "
+            "give the plan another reference or none, and run the probe again"
+        )
+
+
+_NOTHING = 1e-12  # a rate that no number of examples tells from 0
+_ORDER = {"fail": 0, "missing": 1, "inconclusive": 2, "waived": 3, "pass": 4}
+
+
+def covers(waiver: Waiver, finding: Finding) -> bool:
+    """Whether a waiver is about this finding: its rule, something measured, and labels that fit."""
+    if finding.measurement is None:
+        return False  # a known number may be let through, not one that nobody knows
+    return waiver.rule == finding.rule and matches(finding.measurement.about, waiver.where)
+
+
+def _findings(rule: Rule, evidence: Evidence | None, waivers: Sequence[Waiver]) -> list[Finding]:
+    measurements = evidence.measurements if evidence else ()
+    held: list[Measurement | None] = [m for m in measurements if rule.applies_to(m)]
+    if rule.relative:
+        held = [_relative(rule, m, measurements) for m in held if m]
+    findings = [_finding(rule, measurement, waivers) for measurement in held or [None]]
+    return sorted(
+        findings,
+        key=lambda finding: (
+            _ORDER[finding.outcome],
+            -_severity(rule, finding),
+            sorted(finding.measurement.about.items()) if finding.measurement else [],
+        ),
+    )
+
+
+def _relative(
+    rule: Rule, difference: Measurement, measurements: Sequence[Measurement]
+) -> Measurement | None:
+    """A paired difference as a share of what the reference has; None where that may be nothing.
+
+    Its interval spans the quotients of all ends, so it holds wherever both intervals do.
+    """
+    reference = next(
+        (m for m in measurements if m.metric == rule.read[1] and m.about == difference.about), None
+    )
+    if reference is None or reference.low < _NOTHING:
+        return None
+    ends = [
+        end / of
+        for end in (difference.low, difference.high)
+        for of in (reference.low, reference.high)
+    ]
+    if not all(map(math.isfinite, ends)):
+        return None
+    value = difference.value / reference.value
+    return Measurement(
+        metric=difference.metric,
+        about=difference.about,
+        value=value,
+        low=min(*ends, value),
+        high=max(*ends, value),
+        n=min(difference.n, reference.n),
+        unit="relative difference",
+    )
+
+
+def _finding(rule: Rule, measurement: Measurement | None, waivers: Sequence[Waiver]) -> Finding:
+    found = Finding(
+        rule=rule.id,
+        probe=rule.probe,
+        metric=rule.read[0],
+        severity=rule.severity,
+        bound=rule.bound,
+        measurement=measurement,
+        outcome=rule.bound.outcome(measurement) if measurement else "missing",
+        on_inconclusive=rule.on_inconclusive,
+        says=_says(rule, measurement),
+        why=rule.why,
+    )
+    covering = [w for w in waivers if covers(w, found)]
+    if found.outcome == "pass" or not covering:
+        return found
+    waiver = max(covering, key=lambda w: (w.expires, w.id))  # whatever their order in the file
+    says = (
+        f"{found.says}; waived by {waiver.id} until {waiver.expires} "
+        f"({waiver.owner}: {waiver.reason})"
+    )
+    given = {name: getattr(found, name) for name in Finding.model_fields}
+    waived = {"outcome": "waived", "waiver": waiver.id, "waived_until": waiver.expires}
+    return Finding(**{**given, **waived, "says": says})
+
+
+def _says(rule: Rule, m: Measurement | None) -> str:
+    if m is None:
+        where = ", ".join(f"{name} {glob}" for name, glob in rule.where.items())
+        place = f" for {where}" if where else ""
+        if rule.relative:
+            return (
+                f"{rule.read[0]} has nothing to be a share of{place}: {rule.read[1]} was not "
+                "measured or may be 0; give the plan a reference, or drop relative"
+            )
+        return (
+            f"{rule.read[0]} was not measured{place}; "
+            f"add probes.{rule.probe} to the plan, or drop the rule"
+        )
+    found = f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}], n = {m.n}, wanted {rule.bound}"
+    if rule.bound.outcome(m) != "inconclusive":
+        return found
+    if rule.bound.wants_more_than(m.n):
+        return f"{found}; the rule wants {rule.min_n:,} examples or more"
+    more = stats.examples_to_settle(m.n, m.value, m.low, m.high, rule.bound.number)
+    return found + (
+        f"; about {more:,} more examples would settle it"
+        if more is not None
+        else "; the estimate sits on the bound, so more examples may not settle it"
+    )
+
+
+def _severity(rule: Rule, finding: Finding) -> float:
+    """How far the measurement lies towards the wrong side."""
+    if finding.measurement is None:
+        return 0.0
+    m = finding.measurement
+    return -m.low if rule.at_least is not None else m.high

@@ -1,0 +1,1 @@
+"""Verdict and evidence for people and for machines."""

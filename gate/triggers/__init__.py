@@ -1,0 +1,1 @@
+"""What can be stamped on an image, and the controls that are matched to it."""
