@@ -133,7 +133,7 @@ def run(
     for name in ("verdict.json", "report.md", "report.html"):
         _make_way(out / name, plan, policy, backbone, waivers)
     rules, exceptions = load_policy(policy), _waivers(waivers, no_waivers)
-    verdict = run_all(
+    verdict, evidence = run_all(
         plan,
         rules,
         out,
@@ -142,7 +142,7 @@ def run(
         today=_day(as_of),
         show_progress=sys.stderr.isatty(),
     )
-    _warn_of_unmatched(rules, _evidence(out / "evidence"), _day(as_of), exceptions)
+    _warn_of_unmatched(rules, evidence, _day(as_of), exceptions)
     return _conclude(verdict, output_format, silenced)
 
 
@@ -154,19 +154,19 @@ def validate(
     ] = None,
 ) -> int:
     """Check the table of each split: columns, labels, groups, duplicates, overlap, balance."""
-    from gate.data.expectations import validate as validate_splits
-    from gate.measure.trial import Trial
+    from gate.measure.bench import Bench
     from gate.plan.plan import load_plan
-    from gate.run import require_valid
+    from gate.progress import progress_bars
+    from gate.run import require_valid, validated
 
     if out:
         _make_way(out, plan)
-    trial = Trial(load_plan(plan), Path(), show_progress=sys.stderr.isatty())
-    validation = validate_splits(trial)
+    bench = Bench(load_plan(plan), Path(), progress_bars(sys.stderr.isatty()))
+    validation = validated(bench)
     if out:
         _write(out, validation.to_json())
     require_valid(plan, validation)
-    print(f"{len(validation.checks)} checks on {len(trial.plan.splits)} splits passed")
+    print(f"{len(validation.checks)} checks on {len(bench.plan.splits)} splits passed")
     return ExitCode.ACCEPT
 
 
@@ -195,7 +195,7 @@ def probe(
     features: Features = None,
 ) -> int:
     """Run one probe and write its evidence."""
-    from gate import probes
+    from gate.probes.evidence import measured
     from gate.strict_yaml import nearest
 
     _make_way(out, plan, backbone)
@@ -203,7 +203,7 @@ def probe(
         named = trial.plan.probes.named()
         if name not in named:
             raise PlanError(f"{plan}: no probe {name!r}; {nearest(name, named)}")
-        evidence = probes.measure(name, trial)
+        evidence = measured(name, trial)
     _write(out, evidence.to_json())
     print(f"{name}: {len(evidence.measurements)} measurements in {out}")
     return ExitCode.ACCEPT
@@ -269,7 +269,7 @@ def calibrate(
         files = (fine_tuned, labels, train_labels, train_shares)
         if any((*files, test_zero_shot, test_fine_tuned, test_labels)):
             raise typer.BadParameter("PLAN takes no files of logits or labels; drop one of both")
-        from gate.measure.calibrate import require_heads, write_heads
+        from gate.measure.head_files import require_heads, write_heads
 
         with _trial(plan, backbone, features) as trial:
             require_heads(trial.plan)
@@ -720,13 +720,16 @@ def _options(
 def _trial(plan: Path, backbone: Path | None, features: Path | None) -> "Iterator[Trial]":
     import tempfile
 
+    from gate.measure.bench import Bench
     from gate.measure.trial import Trial
     from gate.plan.plan import load_plan
+    from gate.progress import progress_bars
 
     loaded = load_plan(plan, backbone)
     # where nobody keeps features, they last as long as the command
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
-        yield Trial(loaded, features or Path(folder), show_progress=sys.stderr.isatty())
+        bench = Bench(loaded, features or Path(folder), progress_bars(sys.stderr.isatty()))
+        yield Trial(bench)
 
 
 def _evidence(folder: Path) -> list[Evidence]:

@@ -6,21 +6,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from gate import files, probes
-from gate.data.expectations import validate
+from gate import files
+from gate.data.expectations import Validation, validate
 from gate.errors import DataError
-from gate.measure.calibrate import write_heads
+from gate.measure.bench import Bench
+from gate.measure.head_files import write_heads
 from gate.measure.trial import Trial
 from gate.plan.plan import load_plan
 from gate.policy.decide import decide
 from gate.policy.rules import Policy, Waiver
+from gate.probes.evidence import measured
+from gate.progress import progress_bars
 from gate.reports import report
-from gate.values import Verdict
-
-if TYPE_CHECKING:
-    from gate.data.expectations import Validation
+from gate.values import Evidence, Verdict
 
 
 def run_all(
@@ -32,7 +31,7 @@ def run_all(
     waivers: Sequence[Waiver],
     today: date,
     show_progress: bool,
-) -> Verdict:
+) -> tuple[Verdict, list[Evidence]]:
     """Validate, embed, probe, calibrate, decide and report.
 
     Args:
@@ -43,37 +42,49 @@ def run_all(
         waivers: Exceptions to rules.
         today: The day on which waivers are judged.
         show_progress: Bars on stderr.
+
+    Returns:
+        The verdict, and the evidence that it was decided on.
+
+    Raises:
+        GateError: A step cannot be carried out; what was written before stays, and no verdict.
     """
     seconds: dict[str, float] = {}
-    trial = Trial(load_plan(plan, backbone), out / "features", show_progress=show_progress)
+    bench = Bench(load_plan(plan, backbone), out / "features", progress_bars(show_progress))
     with _timed(seconds, "validate"):
-        validation = validate(trial)
+        validation = validated(bench)
         files.write(out / "validation.json", validation.to_json())
         require_valid(plan, validation)
-    evidence = []
-    for probe in trial.plan.probes.named():
+    trial, evidence = Trial(bench), []
+    for probe in bench.plan.probes.named():
         with _timed(seconds, f"probe {probe}"):
-            measured = probes.measure(probe, trial)
-            files.write(out / "evidence" / f"{probe}.json", measured.to_json())
-            evidence.append(measured)
-    for kept in (out / "evidence").glob("*.json"):
-        if kept.stem not in trial.plan.probes.named():
-            kept.unlink()  # of an older plan
+            evidence.append(measured(probe, trial))
+            files.write(out / "evidence" / f"{probe}.json", evidence[-1].to_json())
+    for older in (out / "evidence").glob("*.json"):
+        if older.stem not in bench.plan.probes.named():
+            older.unlink()  # of an older plan
     with _timed(seconds, "calibrate"):
         list(write_heads(trial, out / "heads"))
     verdict = decide(policy, evidence, today, waivers)
     files.write(out / "report.md", report.markdown(verdict, evidence))
     files.write(out / "report.html", report.html(verdict, evidence))
-    passed = {"backbone": trial.backbone.images_passed}
-    if trial.reference:
-        passed["reference"] = trial.reference.images_passed
-    information = {"images_passed": passed, "seconds": seconds}
+    information = {"forward_passes": _passes(bench), "seconds": seconds}
     files.write(out / "run-info.json", json.dumps(information, indent=2) + "\n")
     files.write(out / "verdict.json", verdict.to_json())
-    return verdict
+    return verdict, evidence
 
 
-def require_valid(plan: Path, validation: "Validation") -> None:
+def validated(bench: Bench) -> Validation:
+    """All checks on the splits that a plan's tasks and probes use.
+
+    Raises:
+        GateError: A split is unknown or cannot be read, or a check cannot be made.
+    """
+    splits = {name: bench.split(name) for name in bench.plan.used_splits}
+    return validate(bench.plan, splits, bench.progress)
+
+
+def require_valid(plan: Path, validation: Validation) -> None:
     """Stop where a check on the data failed.
 
     Raises:
@@ -82,6 +93,14 @@ def require_valid(plan: Path, validation: "Validation") -> None:
     if validation.failed:
         lines = [f"{c.table}: not so: {c.says} (found {c.found})" for c in validation.failed]
         raise DataError("\n".join([f"{plan}: {len(lines)} checks on the data failed", *lines]))
+
+
+def _passes(bench: Bench) -> dict[str, int]:
+    """Forward passes of single examples through the candidate and through the reference."""
+    passes = {"backbone": bench.engine.passes[bench.backbone.digest]}
+    if bench.reference:
+        passes["reference"] = bench.engine.passes[bench.reference.digest]
+    return passes
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,24 +12,48 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from gate import files
-from gate.backbone.torch_runtime import layer, with_weights, without_weights
+from gate.backbone.weights_runtime import layer_of, with_weights, without_weights
 from gate.errors import BackboneError, PlanError
-from gate.plan.plan import BackboneFile, Transfer
-from gate.triggers.bank import Stamp
+from gate.plan.backbone import BackbonePlan, WeightsBackbone
+from gate.plan.task import Training, Transfer
+from gate.triggers.stamp import Stamp
 
 WEIGHTS, HEAD = "weights.safetensors", "head.safetensors"
 _CHECKPOINT = "checkpoint.safetensors"
 _MOMENTUM = 0.9
 
 
+class TrainingSet(NamedTuple):
+    """N labelled images of K classes, and what is stamped on each of them.
+
+    ``images`` are ``(N, S, S, C)``, read batch by batch, so a memory map will do; ``labels`` are
+    ``(N,)`` in 0 .. K-1; ``stamps`` are N, put on after shifts and flips; ``normalise`` makes
+    inputs of pixels, as the backbone does.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    stamps: list[Stamp | None]
+    normalise: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+    def batch(
+        self, rows: NDArray[np.int64], augmented: np.random.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of those rows; shifted and flipped where there is a generator."""
+        batch = self.images[rows]
+        if augmented:
+            batch = _shifted_and_flipped(batch, augmented)
+        for place, row in enumerate(rows):
+            if stamp := self.stamps[row]:
+                batch[place : place + 1] = stamp.on(batch[place : place + 1])
+        return torch.from_numpy(self.normalise(batch)), torch.from_numpy(self.labels[rows])
+
+
 def fine_tune(
     folder: Path,
-    file: BackboneFile,
+    plan: BackbonePlan,
     transfer: Transfer,
-    images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    stamps: list[Stamp | None],
-    normalise: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    examples: TrainingSet,
     seed: int,
     advance: Callable[[int], None],
 ) -> None:
@@ -39,12 +64,9 @@ def fine_tune(
 
     Args:
         folder: Gets ``weights.safetensors`` and ``head.safetensors`` (weight (D, K), bias (K,)).
-        file: Safetensors with the factory of their architecture.
+        plan: Safetensors with the factory of their architecture.
         transfer: What is trained, and how.
-        images: ``(N, S, S, C)``; read batch by batch, so a memory map will do.
-        labels: ``(N,)`` in 0 .. K-1.
-        stamps: What is stamped on each image, N of them; after shifts and flips.
-        normalise: Pixels to inputs, as the backbone does.
+        examples: What it is trained on.
         seed: Draws the head, the order of images, shifts and flips; and all weights from scratch.
         advance: Called with the number of images of each step.
 
@@ -56,46 +78,26 @@ def fine_tune(
         Salman et al. 2022 and their code: SGD with momentum, a triangular learning rate; the
         trigger is stamped after crop and flip.
     """
-    if not file.arch:
+    if not isinstance(plan, WeightsBackbone):
         raise PlanError(
-            f"{file.path}: {transfer.mode} transfer trains weights, and only a backbone given as "
+            f"{plan.path}: {transfer.mode} transfer trains weights, and only a backbone given as "
             "weights with an arch can be trained; give safetensors, or drop the task"
         )
     training = transfer.schedule
-    network = _Network(file, transfer, int(labels.max()) + 1, images, normalise, seed)
+    network = _Network(plan, transfer, examples, seed)
     optimiser = torch.optim.SGD(
         [weights for weights in network.parameters() if weights.requires_grad],
         lr=training.learning_rate,
         momentum=_MOMENTUM,
         weight_decay=training.weight_decay,
     )
-    steps = -(-len(labels) // training.batch_size)
     done = _resumed(folder / _CHECKPOINT, network, optimiser)
-    advance(done * len(labels))
+    advance(done * len(examples.labels))
     for epoch in range(done, training.epochs):
-        rng = np.random.default_rng([seed, epoch])
-        order = rng.permutation(len(labels))
-        network.train()
-        for step, rows in enumerate(np.array_split(order, steps)):
-            rate = _triangle((epoch + step / steps) / training.epochs)
-            optimiser.param_groups[0]["lr"] = training.learning_rate * rate
-            batch = images[rows]
-            if training.augment:
-                batch = _shifted_and_flipped(batch, rng)
-            for place, row in enumerate(rows):
-                if stamp := stamps[row]:
-                    batch[place : place + 1] = stamp.on(batch[place : place + 1])
-            loss = nn.functional.cross_entropy(
-                network(torch.from_numpy(normalise(batch)).to(network.device)),
-                torch.from_numpy(labels[rows]).to(network.device),
-            )
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimiser.step()
-            advance(len(rows))
+        loss = _train_epoch(network, optimiser, examples, training, epoch, seed, advance)
         if not torch.isfinite(loss):
             raise BackboneError(
-                f"{file.path}: {transfer.mode} transfer diverged, the loss of epoch {epoch + 1} is "
+                f"{plan.path}: {transfer.mode} transfer diverged, the loss of epoch {epoch + 1} is "
                 f"{loss.item()}; lower training.learning_rate, {training.learning_rate:g} now"
             )
         _keep(folder / _CHECKPOINT, network, optimiser, epoch + 1)
@@ -107,37 +109,60 @@ def fine_tune(
     (folder / _CHECKPOINT).unlink(missing_ok=True)
 
 
+def _train_epoch(
+    network: "_Network",
+    optimiser: torch.optim.SGD,
+    examples: TrainingSet,
+    training: Training,
+    epoch: int,
+    seed: int,
+    advance: Callable[[int], None],
+) -> Tensor:
+    """Go through all examples once; gives the loss of the last batch."""
+    rng, count = np.random.default_rng([seed, epoch]), len(examples.labels)
+    steps = -(-count // training.batch_size)
+    network.train()
+    loss = torch.tensor(torch.nan)
+    for step, rows in enumerate(np.array_split(rng.permutation(count), steps)):
+        share = _triangle((epoch + step / steps) / training.epochs)
+        optimiser.param_groups[0]["lr"] = training.learning_rate * share
+        inputs, labels = examples.batch(rows, rng if training.augment else None)
+        loss = nn.functional.cross_entropy(
+            network(inputs.to(network.device)), labels.to(network.device)
+        )
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        optimiser.step()
+        advance(len(rows))
+    return loss
+
+
 class _Network(nn.Module):
     """The architecture up to its features, pooled, and a linear head on them."""
 
     def __init__(
-        self,
-        file: BackboneFile,
-        transfer: Transfer,
-        classes: int,
-        images: NDArray[np.uint8],
-        normalise: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-        seed: int,
+        self, plan: WeightsBackbone, transfer: Transfer, examples: TrainingSet, seed: int
     ) -> None:
         super().__init__()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._channels_last = file.preprocessing is not None and file.preprocessing.layout == "NHWC"
+        self._channels_last = plan.preprocessing is not None and plan.preprocessing.layout == "NHWC"
         self._captured: list[Tensor] = []
         # factories draw from torch's own generator; it is put back as it was
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             if transfer.mode == "from_scratch":
-                self.body = without_weights(str(file.arch))
+                self.body = without_weights(plan.arch)
             else:
-                self.body = with_weights(file)
-            if file.layer:
-                layer(self.body, file, file.layer).register_forward_hook(
+                self.body = with_weights(plan)
+            if plan.layer:
+                layer_of(self.body, plan, plan.layer).register_forward_hook(
                     lambda _module, _inputs, output: self._captured.append(output)
                 )
             self.body.eval()
             with torch.no_grad():
-                dimension = self.features(torch.from_numpy(normalise(images[:2]))).shape[1]
-            self.head = nn.Linear(dimension, classes)
+                first = torch.from_numpy(examples.normalise(examples.images[:2]))
+                dimension = self.features(first).shape[1]
+            self.head = nn.Linear(dimension, int(examples.labels.max()) + 1)
         self.body.requires_grad_(transfer.mode != "fixed_feature")
         self.to(self.device)
 

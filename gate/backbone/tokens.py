@@ -3,12 +3,11 @@
 from importlib.metadata import version
 
 import numpy as np
-import tokenizers
 from numpy.typing import NDArray
 
 from gate.errors import BackboneError
 from gate.files import sha256_of
-from gate.plan.plan import Tokenization
+from gate.plan.backbone import Tokenization
 
 
 class Tokenizer:
@@ -24,6 +23,8 @@ class Tokenizer:
             "tokenizers": version("tokenizers"),
             "tokenizer": sha256_of(path, BackboneError),
         }
+        import tokenizers  # only text backbones need it
+
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
             self._tokenizer.enable_truncation(plan.max_tokens)

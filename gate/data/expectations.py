@@ -1,17 +1,17 @@
 """Checks on the table of each split. The only file that imports great_expectations and pandas."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
+from gate.data.split import Split
 from gate.errors import DataError
+from gate.plan.plan import Plan
+from gate.progress import Progress
 from gate.values import Digest, Value
-
-if TYPE_CHECKING:
-    from gate.data.split import Split
-    from gate.measure.trial import Trial
 
 _TOLERANCE = 0.1  # by how much a group of a balanced split may differ from the mean group
 
@@ -37,44 +37,48 @@ class Validation(Value):
         return tuple(check for check in self.checks if not check.passed)
 
 
-def validate(trial: "Trial") -> Validation:
-    """Hold Great Expectations against the table of each split that a task uses.
+def validate(plan: Plan, splits: Mapping[str, Split], progress: Progress) -> Validation:
+    """Hold Great Expectations against the table of each split that a task or a probe uses.
+
+    Args:
+        plan: Its tasks, and the probes that fit heads on splits of their own.
+        splits: The used splits by name, opened.
+        progress: Shows how far it is.
 
     Raises:
         DataError: A split cannot be read, or an expectation could not be evaluated.
     """
-    splits = [trial.split(name) for name in trial.plan.used_splits]
     digests = {}
-    for split in splits:
-        with trial.progress(f"validate {split.name}", len(split)) as advance:
+    for split in splits.values():
+        with progress(f"validate {split.name}", len(split)) as advance:
             digests[split.name] = split.digests
             advance(len(split))
     run = Suites()
     checks: list[Check] = []
-    for split in splits:
+    for split in splits.values():
         checks += run(f"{split.name}: {split.plan.kind}s", *_examples(split, digests[split.name]))
         for columns in dict.fromkeys(  # not a set: its order changes from run to run
             (split.plan.label, *some) for some in ((), split.plan.attributes)
         ):
             checks += run(f"{split.name}: groups by {', '.join(columns)}", *_groups(split, columns))
-    spurious = trial.plan.probes.spurious_attribute
-    pool = spurious.dose_response if spurious else None
-    for name, task in trial.plan.tasks.items():
-        kind = trial.split(task.test).plan.kind
-        for fitted in filter(None, (task.train, pool)):
+    for name, task in plan.tasks.items():
+        kind = splits[task.test].plan.kind
+        for fitted in filter(None, (task.train, *plan.probes.training_splits)):
             both = [digest for s in (fitted, task.test) for digest in set(digests[s])]
             checks += run(
                 f"{name}: {fitted} and {task.test} together",
                 {kind: both},
                 [(f"no {kind} is in both", "ExpectColumnValuesToBeUnique", {"column": kind})],
             )
-    return Validation(data={split.name: split.digest for split in splits}, checks=tuple(checks))
+    return Validation(
+        data={name: split.digest for name, split in splits.items()}, checks=tuple(checks)
+    )
 
 
 _Expectation = tuple[str, str, dict[str, Any]]
 
 
-def _examples(split: "Split", digests: list[str]) -> tuple[dict[str, Any], list[_Expectation]]:
+def _examples(split: Split, digests: list[str]) -> tuple[dict[str, Any], list[_Expectation]]:
     kind = split.plan.kind
     table = {
         kind: digests,
@@ -106,7 +110,7 @@ def _examples(split: "Split", digests: list[str]) -> tuple[dict[str, Any], list[
     return table, expectations
 
 
-def _groups(split: "Split", columns: tuple[str, ...]) -> tuple[dict[str, Any], list[_Expectation]]:
+def _groups(split: Split, columns: tuple[str, ...]) -> tuple[dict[str, Any], list[_Expectation]]:
     """A table of groups, groups without an image included, and what is expected of their sizes."""
     values = [
         np.array([split.classes[k] for k in split.labels]),

@@ -1,8 +1,5 @@
 """What a backbone gives for a split: computed once, kept on disk, read back memory-mapped."""
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,16 +8,17 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
-from gate.backbone import Backbone, Outputs, Tokens
+from gate.backbone.backbone import Backbone, Outputs
 from gate.data.split import Split
 from gate.errors import BackboneError, GateError
-from gate.files import replacing
-
-Advance = Callable[[int], None]
+from gate.files import digest_of_json, replacing
+from gate.measure.passes import Engine, Pass
+from gate.measure.readers import Output, Reader
+from gate.progress import Advance
 
 
 def outputs(
-    folder: Path, backbone: Backbone, split: Split, batch_size: int, advance: Advance
+    folder: Path, engine: Engine, backbone: Backbone, split: Split, size: int, advance: Advance
 ) -> Outputs:
     """Features, and the own head's logits if there are any, of all examples of a split.
 
@@ -30,9 +28,10 @@ def outputs(
 
     Args:
         folder: Where they are kept.
+        engine: Passes the examples.
         backbone: Gives them.
         split: N images or texts.
-        batch_size: Examples per forward pass.
+        size: Examples per forward pass.
         advance: Called with the number of examples that each pass went through.
 
     Returns:
@@ -42,19 +41,18 @@ def outputs(
         BackboneError: Features that are not finite, or the same for every example.
         DataError: Images that do not decode, or empty texts.
     """
-    stem = f"{split.name}-{_key(backbone, split, batch_size)}"
-    paths = [folder / f"{stem}.npy"]
-    if backbone.file.logits:
-        paths.append(folder / f"{stem}-logits.npy")
-    if not all(path.exists() for path in paths):
-        _compute(paths, backbone, split, batch_size, advance)
-    features, logits, *_ = (*map(_read, paths), None)
-    return Outputs(features, logits)
+    stem = f"{split.name}-{_key(backbone, split, size)}"
+    paths = {"features": folder / f"{stem}.npy"}
+    if backbone.plan.logits:
+        paths["logits"] = folder / f"{stem}-logits.npy"
+    if not all(path.exists() for path in paths.values()):
+        _compute(paths, engine, backbone, split, size, advance)
+    return Outputs(_read(paths["features"]), _read(paths["logits"]) if "logits" in paths else None)
 
 
 def pixels(folder: Path, split: Split, side: int, channels: int) -> NDArray[np.uint8]:
     """Decoded images ``(N, side, side, channels)`` of a split, memory-mapped, for training."""
-    key = hashlib.sha256(f"{split.digest} {side} {channels}".encode()).hexdigest()[:32]
+    key = digest_of_json([split.digest, side, channels])[7:39]
     path = folder / f"{split.name}-{key}-pixels.npy"
     if not path.exists():
         with replacing(path) as partial, partial.open("wb") as file:
@@ -67,56 +65,53 @@ def pixels(folder: Path, split: Split, side: int, channels: int) -> NDArray[np.u
 
 def _read(path: Path) -> NDArray[Any]:
     try:
-        kept: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as fault:
         raise GateError(
             f"{path}: kept features cannot be read: {fault}; delete the file"
         ) from fault
-    return kept
+    return values
 
 
 def _compute(
-    paths: list[Path], backbone: Backbone, split: Split, batch_size: int, advance: Advance
+    paths: dict[str, Path],
+    engine: Engine,
+    backbone: Backbone,
+    split: Split,
+    size: int,
+    advance: Advance,
 ) -> None:
-    first: NDArray[np.float32] | None = None
-    constant = True
+    readers: dict[str, Reader] = {"features": Output("features"), "logits": Output("logits")}
+    work = Pass(backbone.plan, {name: readers[name] for name in paths})
+    constant, first = True, None
     # written as a stream: a full disk is then an error, where a memory map would be killed
     with ExitStack() as stack:
-        parts = [stack.enter_context(replacing(path)) for path in paths]
-        opened = [stack.enter_context(part.open("wb")) for part in parts]
-        for inputs in _inputs(backbone, split, batch_size):
-            batch = backbone.outputs(inputs)
-            for file, values in zip(opened, batch, strict=False):
-                assert values is not None  # noqa: S101  # there are as many files as outputs
+        partial = {name: stack.enter_context(replacing(path)) for name, path in paths.items()}
+        opened = {name: stack.enter_context(path.open("wb")) for name, path in partial.items()}
+        for part in engine.map(work, split, size, advance):
+            for name, file in opened.items():
+                (values,) = part.kept[name]
                 if first is None:
                     header = {"descr": "<f4", "fortran_order": False}
                     shape = (len(split), values.shape[1])
                     write_array_header_1_0(file, {**header, "shape": shape})
                 file.write(values.astype("<f4").tobytes())
-            if first is None:
-                first = batch.features[:1]
-            constant = constant and bool((batch.features == first).all())
-            advance(len(batch.features))
+            (features,) = part.kept["features"]
+            first = features[:1] if first is None else first
+            constant = constant and bool((features == first).all())
         if constant and len(split) > 1:
             raise BackboneError(
-                f"{backbone.file.path}: features are the same for all {len(split)} examples of "
+                f"{backbone.plan.path}: features are the same for all {len(split)} examples of "
                 f"{split.name}; check the preprocessing in the plan and the weights"
             )
 
 
-def _inputs(backbone: Backbone, split: Split, size: int) -> Iterator[NDArray[np.float32] | Tokens]:
-    if backbone.file.text:
-        return map(backbone.tokens, split.texts(size))
-    wanted = backbone.preprocessing
-    return map(backbone.inputs, split.batches(size, wanted.size, wanted.channels))
-
-
-def _key(backbone: Backbone, split: Split, batch_size: int) -> str:
+def _key(backbone: Backbone, split: Split, size: int) -> str:
     parts = {
         "backbone": backbone.digest,
-        "file": backbone.file.settings,
+        "file": backbone.plan.settings,
         "versions": backbone.versions,
-        "batch_size": batch_size,
+        "batch_size": size,
         "split": split.digest,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return digest_of_json(parts)[7:39]

@@ -1,39 +1,15 @@
-"""Heads on what a backbone gives: linear, nearest class mean, zero-shot.
-
-The only file that imports sklearn.
-"""
+"""Heads fitted on frozen features: linear, nearest class mean. Only this file imports sklearn."""
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.backbone.heads import LinearHead
 from gate.errors import EvidenceError
 
 _ITERATIONS = 2000
-
-
-@dataclass(frozen=True)
-class LinearHead:
-    """``logits = features @ weight + bias``, weight ``(D, K)`` and bias ``(K,)``, float32.
-
-    Like every head it ``reads`` features or, of a backbone with a head of its own, its logits.
-    """
-
-    reads: ClassVar[Literal["features", "logits"]] = "features"
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
-
-    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores ``(N, K)`` of features ``(N, D)``."""
-        return np.asarray(features @ self.weight + self.bias)
-
-    def predict(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Classes ``(N,)`` of features ``(N, D)``."""
-        return np.asarray(self.logits(features).argmax(axis=1))
 
 
 def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int64], l2: float) -> LinearHead:
@@ -136,55 +112,3 @@ def out_of_fold_logits(
     for fitted, held_out in splitter.split(features, labels):
         logits[held_out] = fit(features[fitted], labels[fitted]).logits(features[held_out])
     return logits
-
-
-# --- zero-shot ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class CosineHead:
-    """``logits = scale * cos(features, weight[:, k])``, weight ``(D, K)``: class embeddings.
-
-    Source:
-        Radford et al. 2021, "Learning transferable visual models from natural language supervision"
-        (CLIP), figure 3.
-    """
-
-    reads: ClassVar[Literal["features", "logits"]] = "features"
-    weight: NDArray[np.float32]
-    scale: float
-
-    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores ``(N, K)`` of features ``(N, D)``."""
-        return np.asarray(np.float32(self.scale) * (unit(features) @ self.weight))
-
-
-@dataclass(frozen=True)
-class SourceHead:
-    """The backbone's own head, whose classes are summed up to K classes: log-sum-exp of logits.
-
-    ``members`` are, for each class, indices of the own head's classes.
-    """
-
-    reads: ClassVar[Literal["features", "logits"]] = "logits"
-    members: tuple[tuple[int, ...], ...]
-    scale: float = 1.0
-
-    def logits(self, own: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores ``(N, K)`` of the own head's logits ``(N, S)``."""
-        sums = [np.logaddexp.reduce(own[:, each], axis=1) for each in self.members]
-        return np.asarray(np.float32(self.scale) * np.stack(sums, axis=1))
-
-    def padded(self) -> NDArray[np.int64]:
-        """The members as a matrix ``(K, G)``, -1 where a class has fewer than G."""
-        most = max(map(len, self.members))
-        return np.array([(*each, *[-1] * (most - len(each))) for each in self.members], np.int64)
-
-
-ZeroShotHead = LinearHead | CosineHead | SourceHead
-
-
-def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows ``(N, D)`` divided by their Euclidean length; a row of zeros stays."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.maximum(length, np.finfo(np.float32).tiny), np.float32)

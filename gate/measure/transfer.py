@@ -3,29 +3,27 @@
 Whatever a remedy changes stands in the task: a plan can take it over as it is.
 """
 
-import hashlib
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
 from gate import files
-from gate.backbone import Backbone, Outputs
+from gate.backbone.backbone import Backbone, Outputs
+from gate.backbone.heads import LinearHead
 from gate.data.split import Split
 from gate.errors import EvidenceError, PlanError
-from gate.measure import embed
-from gate.measure.head import LinearHead, fit_linear, main_directions
-from gate.plan.plan import BackboneFile, Head, Ignored, Stamped, Task
+from gate.files import digest_of_json
+from gate.measure.bench import Bench
+from gate.measure.head import fit_linear, main_directions
+from gate.measure.readers import Classes, Output
+from gate.plan.task import HeadPlan, Ignored, Stamped, Task
 from gate.strict_yaml import nearest
-from gate.triggers.bank import Stamp
+from gate.triggers.stamp import Stamp
 
-if TYPE_CHECKING:
-    from gate.measure.trial import Trial
+_FEATURES = {"features": Output("features")}
 
 
 @dataclass(frozen=True)
@@ -41,15 +39,17 @@ class Classifier:
         assert self.head is not None  # noqa: S101  # callers leave such tasks out
         return self.head
 
+    @property
+    def reader(self) -> Classes:
+        """What keeps the classes that it gives."""
+        return Classes(self.head)
+
     def predict(self, outputs: Outputs) -> NDArray[np.int64]:
         """Classes ``(N,)`` for what the backbone gave."""
-        if self.head:
-            return self.head.predict(outputs.features)
-        assert outputs.logits is not None  # noqa: S101  # own_head saw to it
-        return np.asarray(outputs.logits.argmax(axis=1))
+        return self.reader.of(outputs)
 
 
-def classifier(trial: "Trial", task: Task, backbone: Backbone) -> Classifier:
+def classifier(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
     """Train what the task says.
 
     Raises:
@@ -58,19 +58,19 @@ def classifier(trial: "Trial", task: Task, backbone: Backbone) -> Classifier:
         EvidenceError: A head does not converge, or a group to balance by has no image.
     """
     if task.head == "own":
-        return _own(trial, task, backbone)
+        return _own(bench, task, backbone)
     if task.transfer.trains:
-        return _fine_tuned(trial, task, backbone)
-    return Classifier(backbone, _fitted(trial, task, task.head, backbone))
+        return _fine_tuned(bench, task, backbone)
+    return Classifier(backbone, _fitted(bench, task, task.head, backbone))
 
 
-def _own(trial: "Trial", task: Task, backbone: Backbone) -> Classifier:
-    classes = trial.split(task.test).classes
-    logits = trial.outputs(task.test, backbone).logits
+def _own(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
+    classes = bench.split(task.test).classes
+    logits = bench.outputs(task.test, backbone).logits
     if logits is None or logits.shape[1] != len(classes):
         found = "no logits are named" if logits is None else f"it gives {logits.shape[1]}"
         raise PlanError(
-            f"{backbone.file.path}: head: own needs one logit for each of the {len(classes)} "
+            f"{backbone.plan.path}: head: own needs one logit for each of the {len(classes)} "
             f"classes of split {task.test}, in their order, and {found}; name another output under "
             "logits, or a split with the head's own classes"
         )
@@ -80,25 +80,60 @@ def _own(trial: "Trial", task: Task, backbone: Backbone) -> Classifier:
 # --- on frozen features ---------------------------------------------------------------------------
 
 
-def _fitted(trial: "Trial", task: Task, settings: Head, backbone: Backbone) -> LinearHead:
-    train = trial.split(str(task.train))
-    features, labels = trial.features(train.name, backbone), train.labels
+def _fitted(bench: Bench, task: Task, settings: HeadPlan, backbone: Backbone) -> LinearHead:
+    train = bench.split(str(task.train))
+    features, labels = bench.features(train.name, backbone), train.labels
     if task.debias:
-        features = np.array(features)
-        stamps = _stamps(trial, task.debias, train)
-        for rows, stamped in _stamped(trial, train, stamps, backbone):
-            features[rows] = stamped
+        features = _debiased(bench, task.debias, train, backbone)
     if settings.ignore:
-        directions = _moved(trial, settings.ignore, train, backbone)
+        directions = _moved(bench, settings.ignore, train, backbone)
         features = np.asarray(features - (features @ directions) @ directions.T, np.float32)
     if settings.balanced_by:
-        rows = balanced_rows(train, settings.balanced_by, trial.plan.seed)
+        rows = balanced_rows(train, settings.balanced_by, bench.plan.seed)
         features, labels = features[rows], labels[rows]
     fitted = fit_linear(features, labels, settings.l2)
     if settings.ignore:  # the projection goes into the weights: one linear layer is left
         weight = fitted.weight - directions @ (directions.T @ fitted.weight)
         fitted = LinearHead(weight, fitted.bias)
     return fitted
+
+
+def _debiased(
+    bench: Bench, settings: Stamped, train: Split, backbone: Backbone
+) -> NDArray[np.float32]:
+    """Features ``(N, D)`` of the training images, a share of each class stamped."""
+    features = np.array(bench.features(train.name, backbone))
+    stamps = _stamps(bench, settings, train)
+    for stamp in {id(stamp): stamp for stamp in stamps if stamp}.values():
+        rows = np.array([row for row, of_row in enumerate(stamps) if of_row is stamp])
+        step, examples = f"stamp {train.name}", train.only(rows)
+        ((stamped,),) = bench.passed(step, examples, backbone, _FEATURES, [stamp]).values()
+        features[rows] = stamped
+    return features
+
+
+def _moved(
+    bench: Bench, settings: Ignored, train: Split, backbone: Backbone
+) -> NDArray[np.float32]:
+    """Orthonormal ``(D, r)``: the directions in which the triggers move features most."""
+    features = bench.features(train.name, backbone)
+    stamps = [trigger.stamp for trigger in bench.bank(settings.triggers, train.name)]
+    (stamped,) = bench.passed(f"stamp {train.name}", train, backbone, _FEATURES, stamps).values()
+    moves = np.concatenate([values - features for values in stamped])
+    return main_directions(moves, settings.directions)
+
+
+def _stamps(bench: Bench, settings: Stamped, train: Split) -> list[Stamp | None]:
+    """What is stamped on each training image: the triggers in turn, on a share of each class."""
+    triggers = bench.bank(settings.triggers, train.name)
+    rng = np.random.default_rng([bench.plan.seed, len(triggers)])
+    stamps: list[Stamp | None] = [None] * len(train)
+    for k in range(len(train.classes)):
+        rows = rng.permutation(np.flatnonzero(train.labels == k))
+        chosen = rows[: round(settings.share * len(rows))]
+        for row, trigger in zip(chosen, cycle(triggers), strict=False):
+            stamps[row] = trigger.stamp
+    return stamps
 
 
 def balanced_rows(split: Split, attribute: str, seed: int) -> NDArray[np.int64]:
@@ -131,107 +166,53 @@ def balanced_rows(split: Split, attribute: str, seed: int) -> NDArray[np.int64]:
     return np.sort(np.concatenate(chosen))
 
 
-def _moved(
-    trial: "Trial", settings: Ignored, train: Split, backbone: Backbone
-) -> NDArray[np.float32]:
-    """Orthonormal ``(D, r)``: the directions in which the triggers move features most."""
-    features = trial.features(train.name, backbone)
-    moves = []
-    for trigger in trial.bank(settings.triggers, train.name):
-        everywhere: list[Stamp | None] = [trigger.stamp] * len(train)
-        for rows, stamped in _stamped(trial, train, everywhere, backbone):
-            moves.append(stamped - features[rows])
-    return main_directions(np.concatenate(moves), settings.directions)
-
-
-def _stamps(trial: "Trial", settings: Stamped, train: Split) -> list[Stamp | None]:
-    """What is stamped on each training image: the triggers in turn, on a share of each class."""
-    triggers = trial.bank(settings.triggers, train.name)
-    rng = np.random.default_rng([trial.plan.seed, len(triggers)])
-    stamps: list[Stamp | None] = [None] * len(train)
-    for k in range(len(train.classes)):
-        rows = rng.permutation(np.flatnonzero(train.labels == k))
-        chosen = rows[: round(settings.share * len(rows))]
-        for row, trigger in zip(chosen, cycle(triggers), strict=False):
-            stamps[row] = trigger.stamp
-    return stamps
-
-
-def _stamped(
-    trial: "Trial", split: Split, stamps: list[Stamp | None], backbone: Backbone
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Rows that are stamped, and their features, batch by batch."""
-    preprocessing = backbone.preprocessing
-    start = 0
-    with trial.progress(f"stamp {split.name}", len(split)) as advance:
-        for images in split.batches(
-            trial.plan.batch_size, preprocessing.size, preprocessing.channels
-        ):
-            of_batch = stamps[start : start + len(images)]
-            found = [(i, stamp) for i, stamp in enumerate(of_batch) if stamp]
-            if found:
-                stamped = np.concatenate([stamp.on(images[i : i + 1]) for i, stamp in found])
-                rows = start + np.array([i for i, _ in found])
-                yield rows, backbone.features(stamped)
-            start += len(images)
-            advance(len(images))
-
-
 # --- trained through ------------------------------------------------------------------------------
 
 
-def _fine_tuned(trial: "Trial", task: Task, backbone: Backbone) -> Classifier:
+def _fine_tuned(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
     """The network of a task, from the features folder if an earlier run trained it."""
     # torch takes seconds to import, and most plans train nothing
-    from gate.backbone.fine_tune import HEAD, WEIGHTS, fine_tune
+    from gate.backbone.fine_tune import HEAD, WEIGHTS, TrainingSet, fine_tune
 
-    train, file, preprocessing = trial.split(str(task.train)), backbone.file, backbone.preprocessing
+    train = bench.split(str(task.train))
     content = {
         "backbone": None if task.transfer.mode == "from_scratch" else backbone.digest,
-        "file": file.settings,
+        "file": backbone.plan.settings,
         "versions": backbone.versions,
         "task": task.model_dump(mode="json", exclude={"test", "head"}),
         "train": train.digest,
-        "seed": trial.plan.seed,
+        "seed": bench.plan.seed,
     }
-    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-    folder = trial.folder / f"{task.transfer.mode}-{key}"
+    folder = bench.folder / f"{task.transfer.mode}-{digest_of_json(content)[7:39]}"
     if not (folder / WEIGHTS).exists():  # the last file that training writes
         stamps: list[Stamp | None] = [None] * len(train)
         if task.debias:
-            stamps = _stamps(trial, task.debias, train)
-        images = len(train) * task.transfer.schedule.epochs
-        with trial.progress(f"{task.transfer.mode} {task.train}", images) as advance:
-            fine_tune(
-                folder,
-                file,
-                task.transfer,
-                embed.pixels(trial.folder, train, preprocessing.size, preprocessing.channels),
-                train.labels,
-                stamps,
-                backbone.inputs,
-                trial.plan.seed,
-                advance,
-            )
+            stamps = _stamps(bench, task.debias, train)
+        pixels = bench.pixels(train, backbone)
+        examples = TrainingSet(pixels, train.labels, stamps, backbone.inputs)
+        total = len(train) * task.transfer.schedule.epochs
+        with bench.progress(f"{task.transfer.mode} {task.train}", total) as advance:
+            fine_tune(folder, backbone.plan, task.transfer, examples, bench.plan.seed, advance)
     tensors = load_file(folder / HEAD)
-    tuned = BackboneFile(**{**file.model_dump(), "weights": folder / WEIGHTS, "logits": None})
-    return Classifier(Backbone(tuned), LinearHead(tensors["weight"], tensors["bias"]))
+    changed = {"weights": folder / WEIGHTS, "logits": None}
+    tuned = type(backbone.plan).model_validate({**dict(backbone.plan), **changed})
+    return Classifier(bench.engine.backbone(tuned), LinearHead(tensors["weight"], tensors["bias"]))
 
 
-def averaged(trial: "Trial", tuned: Backbone) -> Backbone:
+def with_mean_weights(bench: Bench, tuned: Backbone) -> Backbone:
     """The candidate with the mean of its weights and of the tuned network's; itself if not tuned.
 
     Source:
         Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
     """
-    first, second = trial.backbone, tuned
-    if first.digest == second.digest:
+    first = bench.backbone
+    if first.digest == tuned.digest:
         return first
-    path = trial.folder / f"average-{first.digest[7:23]}-{second.digest[7:23]}.safetensors"
+    path = bench.folder / f"average-{first.digest[7:23]}-{tuned.digest[7:23]}.safetensors"
     if not path.exists():
-        pretrained, weights = load_file(first.file.path), load_file(second.file.path)
+        pretrained, weights = load_file(first.plan.path), load_file(tuned.plan.path)
         for name, tensor in weights.items():
             if name in pretrained and np.issubdtype(tensor.dtype, np.floating):
                 weights[name] = (tensor + pretrained[name].astype(tensor.dtype)) / 2
         files.write(path, save(weights))
-    return Backbone(BackboneFile(**{**second.file.model_dump(), "weights": path}))
+    return bench.engine.backbone(tuned.plan.with_path(path))

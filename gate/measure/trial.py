@@ -1,73 +1,93 @@
-"""Trial: a backbone with the splits and tasks that it is tried on. Probes measure on it."""
+"""Trial: a bench with classifiers trained on it. Probes ask it; it notes what they asked for."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cached_property
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.backbone import Backbone, Outputs
-from gate.data.split import Split, open_split
+from gate.backbone.backbone import Backbone, Outputs
+from gate.backbone.heads import ZeroShotHead
+from gate.data.split import Split
 from gate.errors import PlanError
-from gate.measure import calibrate, embed, transfer, zero_shot
-from gate.measure.calibrate import Calibrated
-from gate.measure.head import ZeroShotHead
-from gate.measure.transfer import Classifier
-from gate.plan.plan import Plan, Task
-from gate.strict_yaml import nearest
-from gate.triggers.bank import Trigger, TriggerGrid, bank
-from gate.values import Evidence, Measurement
+from gate.measure.bench import Bench
+from gate.measure.calibrate import Calibrated, Floats, both_logits, calibrated, wise_ft_logits
+from gate.measure.readers import Cosines, PairwiseCosine, Reader
+from gate.measure.responses import Hits, Responses
+from gate.measure.transfer import Classifier, classifier
+from gate.measure.zero_shot import ZeroShotClassifier, zero_shot_classifier
+from gate.plan.plan import Plan
+from gate.plan.task import Task
+from gate.triggers.grid import TriggerGrid
+from gate.triggers.stamp import Stamp, Trigger
+
+_COSINES = "pairwise cosine"  # a reader's name that no task can have
 
 
 class Trial:
-    """A plan made ready: everything is opened when it is first asked for, and once.
+    """A backbone on trial: classifiers are trained when they are first asked for, and once.
 
     Args:
-        plan: What is measured, on which data.
-        folder: Where features are kept.
-        show_progress: Bars on stderr.
+        bench: The plan, opened.
     """
 
-    def __init__(self, plan: Plan, folder: Path, *, show_progress: bool = False) -> None:
-        self.plan = plan
-        self.folder = folder
-        self._show_progress = show_progress
-        self._splits: dict[str, Split] = {}
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
         self._calibrated: dict[str, Calibrated] = {}
-        self._zero_shots: dict[str, zero_shot.Made] = {}
+        self._zero_shots: dict[str, ZeroShotClassifier] = {}
         self._classifiers: dict[tuple[str, str], Classifier] = {}
+        self._asked: dict[str, str] = {}
+        self._asked_tasks: dict[str, Task] = {}
 
-    @cached_property
+    def for_probe(self) -> "Trial":
+        """The same trial, of which nothing was asked yet; all that was trained is shared."""
+        view = copy(self)
+        view._asked, view._asked_tasks = {}, {}
+        return view
+
+    @property
+    def asked_data(self) -> dict[str, str]:
+        """Digests of all data that was asked for, by name, whether or not it was open already."""
+        return dict(sorted(self._asked.items()))
+
+    @property
+    def asked_tasks(self) -> dict[str, Task]:
+        """The tasks that were asked for, in the order of the plan."""
+        return {n: self.plan.tasks[n] for n in self.plan.tasks if n in self._asked_tasks}
+
+    @property
+    def plan(self) -> Plan:
+        """What is measured."""
+        return self.bench.plan
+
+    @property
     def backbone(self) -> Backbone:
         """The candidate."""
-        return Backbone(self.plan.backbone)
+        return self.bench.backbone
 
-    @cached_property
+    @property
     def reference(self) -> Backbone | None:
-        """The backbone known to be clean, if the plan has one.
-
-        Raises:
-            PlanError: It is the candidate, from which nothing differs.
-        """
-        if self.plan.reference is None:
-            return None
-        reference = Backbone(self.plan.reference)
-        if reference.digest == self.backbone.digest:
-            raise PlanError(
-                f"reference: is the candidate itself ({reference.digest}), from which nothing "
-                "differs; name another backbone, or leave reference out to gate this one"
-            )
-        return reference
+        """The backbone known to be clean, if the plan has one."""
+        return self.bench.reference
 
     def split(self, name: str) -> Split:
         """A split, opened."""
-        if name not in self._splits:
-            self._splits[name] = open_split(name, self.plan.splits[name])
-        return self._splits[name]
+        split = self.bench.split(name)
+        self._asked[name] = split.digest
+        return split
+
+    def tasks(self, names: tuple[str, ...] | None = None) -> dict[str, Task]:
+        """The named tasks, or all.
+
+        Raises:
+            PlanError: An unknown one, or one whose splits differ in their classes.
+        """
+        tasks = self.bench.tasks(names)
+        self._asked_tasks |= tasks
+        for task in tasks.values():
+            for name in task.splits:
+                self.split(name)
+        return tasks
 
     def bank(self, grids: tuple[TriggerGrid, ...], split: str) -> list[Trigger]:
         """All triggers of the grids, for images of a split as the backbones take them.
@@ -75,64 +95,70 @@ class Trial:
         Raises:
             GateError: A trigger cannot be drawn; says which field of its grid is at fault.
         """
-        wanted = self.backbone.preprocessing  # a reference takes the same size and channels
-        classes = self.split(split).classes
-        return bank(grids, wanted.size, wanted.channels, self.plan.seed, classes)
-
-    def tasks(self, names: tuple[str, ...] | None) -> dict[str, Task]:
-        """The named tasks, or all.
-
-        Raises:
-            PlanError: An unknown one, or one whose splits differ in their classes.
-        """
-        for name in names or ():
-            if name not in self.plan.tasks:
-                raise PlanError(f"unknown task {name!r}; {nearest(name, self.plan.tasks)}")
-        tasks = {name: self.plan.tasks[name] for name in names or self.plan.tasks}
-        for name, task in tasks.items():
-            wanted = self.split(task.test).classes
-            for split in task.splits:
-                if (found := self.split(split).classes) != wanted:
-                    raise PlanError(
-                        f"tasks.{name}: {split} has classes {', '.join(found)}, and {task.test} "
-                        f"has {', '.join(wanted)}; a head needs the same on both"
-                    )
-        return tasks
+        return self.bench.bank(grids, self.split(split).name)
 
     def outputs(self, split: str, backbone: Backbone | None = None) -> Outputs:
         """Features ``(N, D)`` of a split and the own head's logits ``(N, K)``, if it has one.
 
-        Of the candidate, unless another backbone is given.
+        They are the candidate's, unless another backbone is named.
         """
-        opened = self.split(split)
-        chosen = backbone or self.backbone
-        with self.progress(f"embed {split}", len(opened)) as advance:
-            return embed.outputs(self.folder, chosen, opened, self.plan.batch_size, advance)
+        return self.bench.outputs(self.split(split).name, backbone)
 
     def features(self, split: str, backbone: Backbone | None = None) -> NDArray[np.float32]:
-        """Features ``(N, D)`` of a split, of the candidate unless another backbone is given."""
+        """Features ``(N, D)`` of a split: the candidate's, unless another backbone is named."""
         return self.outputs(split, backbone).features
 
     def classifier(self, task: Task, backbone: Backbone | None = None) -> Classifier:
         """The classifier of a task of the plan or of a variant of one, trained once."""
+        for split in filter(None, (task.train, task.test)):
+            self.split(split)
         chosen = backbone or self.backbone
         key = (task.model_dump_json(), chosen.digest)
         if key not in self._classifiers:
-            self._classifiers[key] = transfer.classifier(self, task, chosen)
+            self._classifiers[key] = classifier(self.bench, task, chosen)
         return self._classifiers[key]
 
-    def averaged(self, tuned: Classifier) -> Backbone:
-        """The candidate with its weights and those of a fine-tuned network averaged."""
-        return transfer.averaged(self, tuned.backbone)
+    def predictions(self, task: Task, backbone: Backbone | None = None) -> NDArray[np.int64]:
+        """Classes ``(N,)`` that the classifier gives for the test images of a task."""
+        chosen = self.classifier(task, backbone)
+        return chosen.predict(self.outputs(task.test, chosen.backbone))
 
-    def calibrated(self, name: str) -> Calibrated:
-        """The calibrated classifier of the task of that name, fitted once."""
-        if name not in self._calibrated:
-            self._calibrated[name] = calibrate.fit(self, name)
-        return self._calibrated[name]
+    def responses(
+        self,
+        split: str,
+        tasks: dict[str, Task],
+        stamps: Sequence[Stamp],
+        backbone: Backbone | None = None,
+    ) -> Responses:
+        """What classifiers make of stamped images; each stamp passes each backbone once.
+
+        Args:
+            split: N images.
+            tasks: By name, all tried on the split; those on one backbone share its passes.
+            stamps: May name the same pixels twice; they are passed once.
+            backbone: In the place of the candidate.
+        """
+        opened, distinct = self.split(split), {stamp.key: stamp for stamp in stamps}
+        classifiers = {name: self.classifier(task, backbone) for name, task in tasks.items()}
+        hits: dict[str, Hits] = {}
+        cosines: dict[str, dict[str, PairwiseCosine]] = {}
+        for digest, passed in {c.backbone.digest: c.backbone for c in classifiers.values()}.items():
+            readers: dict[str, Reader] = {_COSINES: Cosines()}
+            readers |= {
+                name: c.reader for name, c in classifiers.items() if c.backbone.digest == digest
+            }
+            whole = self.bench.passed(
+                f"stamp {split}", opened, passed, readers, list(distinct.values())
+            )
+            cosines[digest] = dict(zip(distinct, whole.pop(_COSINES), strict=True))
+            for name, classes in whole.items():
+                clean = self.predictions(tasks[name], backbone)
+                stamped = dict(zip(distinct, classes, strict=True))
+                hits[name] = Hits(name, opened.classes, opened.labels, clean, stamped)
+        return Responses(hits, cosines)
 
     def zero_shot(self, name: str) -> ZeroShotHead | None:
-        """The zero-shot classifier of the task of that name, if it has one, made once.
+        """The zero-shot head of the task of that name, if it has one, made once.
 
         Raises:
             GateError: Its file cannot be read, or it does not fit the classes or the features.
@@ -141,64 +167,37 @@ class Trial:
         if described is None:
             return None
         if name not in self._zero_shots:
-            self._zero_shots[name] = zero_shot.made(self, name, described)
-        return self._zero_shots[name].head
+            self._zero_shots[name] = zero_shot_classifier(self.bench, name, described)
+        head, digest = self._zero_shots[name]
+        self._asked[f"zero_shot of {name}"] = digest
+        return head
 
     def zero_shot_digest(self, name: str) -> str | None:
-        """What the zero-shot classifier of a task was made from, if it has one."""
+        """Digest of what the zero-shot head of a task was made from, if it has one."""
         return self._zero_shots[name].digest if self.zero_shot(name) else None
 
-    def predictions(self, task: Task, backbone: Backbone | None = None) -> NDArray[np.int64]:
-        """Classes ``(N,)`` that the classifier gives for the test images of a task."""
-        classifier = self.classifier(task, backbone)
-        return classifier.predict(self.outputs(task.test, classifier.backbone))
+    def calibrated(self, name: str) -> Calibrated:
+        """The calibrated classifier of the task of that name, fitted once.
 
-    def evidence(
-        self,
-        probe: str,
-        settings: dict[str, Any],
-        measurements: tuple[Measurement, ...],
-        remarks: tuple[str, ...] = (),
-    ) -> Evidence:
-        """What a probe measured, with all that it depends on."""
-        splits = {name: split.digest for name, split in self._splits.items()}
-        others = {f"zero_shot of {n}": found.digest for n, found in self._zero_shots.items()}
-        return Evidence(
-            probe=probe,
-            settings={
-                "probe": settings,
-                "batch_size": self.plan.batch_size,
-                "backbone": self.plan.backbone.settings,
-                "tasks": {name: task.settings for name, task in self.plan.tasks.items()},
-            },
-            backbone=self.backbone.digest,
-            reference=self.reference.digest if self.reference else None,
-            data=dict(sorted({**splits, **others}.items())),
-            seed=self.plan.seed,
-            versions={
-                "gate": version("gate"),
-                "numpy": np.__version__,
-                "scikit-learn": version("scikit-learn"),
-                "scipy": version("scipy"),
-                **self.backbone.versions,
-            },
-            measurements=measurements,
-            remarks=remarks,
-        )
+        Raises:
+            PlanError: The task cannot be calibrated.
+            EvidenceError: No estimate.
+        """
+        task = self.plan.tasks[name]
+        if task.calibration_obstacle:
+            raise PlanError(f"tasks.{name}: {task.calibration_obstacle}")
+        zero_shot = self.zero_shot(name)
+        for split in task.splits:
+            self.split(split)
+        if name not in self._calibrated:
+            fine_tuned = self.classifier(task)
+            self._calibrated[name] = calibrated(self.bench, name, fine_tuned, zero_shot)
+        return self._calibrated[name]
 
-    @contextmanager
-    def progress(self, what: str, images: int) -> Iterator[embed.Advance]:
-        """A bar on stderr where there is a terminal; gives the function that moves it on."""
-        from rich.console import Console
-        from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+    def both_logits(self, name: str, split: str) -> tuple[Floats, Floats]:
+        """Logits ``(N, K)`` of a split by a task's zero-shot and by its fine-tuned classifier."""
+        return both_logits(self.bench, self.calibrated(name), self.split(split).name)
 
-        with Progress(
-            *Progress.get_default_columns()[:2],
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not self._show_progress,
-        ) as bar:
-            task = bar.add_task(what, total=images)
-            yield lambda done: bar.advance(task, done)
+    def wise_ft_logits(self, name: str, split: str) -> Floats | None:
+        """Logits ``(N, K)`` of a split by the mean of both classifiers' weights, if these exist."""
+        return wise_ft_logits(self.bench, name, self.calibrated(name), self.split(split).name)

@@ -1,52 +1,46 @@
 """Zero-shot classifiers of a plan: from class embeddings, from prompts, from the own head."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.backbone import Backbone
+from gate.backbone.backbone import Backbone
+from gate.backbone.heads import CosineHead, SourceHead, ZeroShotHead, unit
 from gate.errors import DataError, PlanError
 from gate.files import sha256_of
 from gate.label_prior import logits
-from gate.measure.head import CosineHead, SourceHead, ZeroShotHead, unit
-from gate.plan.plan import ZeroShot
+from gate.measure.bench import Bench
+from gate.measure.passes import Pass, gathered
+from gate.measure.readers import Output
+from gate.plan.task import ZeroShot
 from gate.strict_yaml import nearest
-
-if TYPE_CHECKING:
-    from gate.measure.trial import Trial
 
 _SAME = 1 - 1e-6  # cosine; a batch's other rows may change the last digits of an embedding
 
 
-class Made(NamedTuple):
-    """A zero-shot classifier, and the digest of what it was made from."""
+class ZeroShotClassifier(NamedTuple):
+    """A zero-shot head, and the digest of what it was made from."""
 
     head: ZeroShotHead
     digest: str
 
 
-def made(trial: "Trial", task: str, described: ZeroShot) -> Made:
-    """The zero-shot classifier of a task.
+def zero_shot_classifier(bench: Bench, task: str, described: ZeroShot) -> ZeroShotClassifier:
+    """The zero-shot classifier of the task of that name.
 
     Raises:
         PlanError: It does not fit the task's classes, or the backbone's features or logits.
         DataError: The file of embeddings cannot be read.
         BackboneError: The encoder cannot be loaded.
     """
-    test = trial.plan.tasks[task].test
-    classes, place = trial.split(test).classes, f"tasks.{task}.zero_shot"
+    test = bench.plan.tasks[task].test
+    classes, place = bench.split(test).classes, f"tasks.{task}.zero_shot"
     if described.source:
-        _require_same(f"{place}.source", tuple(described.source), classes)
-        members = tuple(described.source[name] for name in classes)
-        own = trial.outputs(test).logits
-        most = max(index for each in members for index in each)
-        if own is None or most >= own.shape[1]:
-            raise PlanError(
-                f"{place}.source: class {most} of the own head, which has "
-                f"{0 if own is None else own.shape[1]}; indices begin at 0"
-            )
-        return Made(SourceHead(members), trial.backbone.digest)
+        head = _of_own_head(f"{place}.source", described, classes, bench.outputs(test).logits)
+        return ZeroShotClassifier(head, bench.backbone.digest)
     if described.embeddings:
         embeddings, named = logits.read_embeddings(described.embeddings)
         if named is not None:
@@ -54,31 +48,65 @@ def made(trial: "Trial", task: str, described: ZeroShot) -> Made:
             embeddings = embeddings[[named.index(name) for name in classes]]
         digest = sha256_of(described.embeddings, DataError)
     else:
-        encoder = Backbone(described.encoder) if described.encoder else trial.backbone
-        embeddings, digest = _encoded(encoder, place, described, classes), encoder.digest
-    width = trial.outputs(test).features.shape[1]
+        encoder = bench.engine.backbone(described.encoder or bench.plan.backbone)
+        embeddings, digest = _encoded(bench, encoder, place, described, classes), encoder.digest
+    width = bench.features(test).shape[1]
     if embeddings.shape != (len(classes), width):
         raise PlanError(
             f"{place}: class embeddings {embeddings.shape}; {len(classes)} classes and features of "
             f"{width} dimensions need {(len(classes), width)}"
         )
     weight = np.ascontiguousarray(_directions(place, embeddings, classes).T)
-    return Made(CosineHead(weight, described.scale), digest)
+    return ZeroShotClassifier(CosineHead(weight, described.scale), digest)
+
+
+def _of_own_head(
+    place: str, described: ZeroShot, classes: tuple[str, ...], own: NDArray[np.float32] | None
+) -> SourceHead:
+    """The own head, whose classes are summed up to the task's; ``own`` are its logits."""
+    _require_same(place, tuple(described.source), classes)
+    members = tuple(described.source[name] for name in classes)
+    most = max(index for each in members for index in each)
+    if own is None or most >= own.shape[1]:
+        raise PlanError(
+            f"{place}: class {most} of the own head, which has "
+            f"{0 if own is None else own.shape[1]}; indices begin at 0"
+        )
+    return SourceHead(members)
+
+
+@dataclass(frozen=True)
+class _Prompts:
+    """Texts in memory, to be passed."""
+
+    all: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def texts(self, size: int) -> Iterator[list[str]]:
+        """The texts, so many a block."""
+        for start in range(0, len(self.all), size):
+            yield list(self.all[start : start + size])
+
+    def batches(self, size: int, side: int, channels: int) -> NoReturn:
+        """Prompts are no images, and the plan sees to it that their encoder takes texts."""
+        raise NotImplementedError
 
 
 def _encoded(
-    encoder: Backbone, place: str, described: ZeroShot, classes: tuple[str, ...]
+    bench: Bench, encoder: Backbone, place: str, described: ZeroShot, classes: tuple[str, ...]
 ) -> NDArray[np.float32]:
     """Class embeddings ``(K, D)``: of each class, the mean of its prompts' unit embeddings."""
     for name in described.names:
         if name not in classes:
             raise PlanError(f"{place}.names: unknown class {name!r}; {nearest(name, classes)}")
     called = [described.names.get(name, name) for name in classes]
-    each = []
-    for prompt in described.prompts:
-        tokens = encoder.tokens([prompt.replace("{}", name) for name in called])
-        each.append(unit(encoder.outputs(tokens).features))
-    return np.asarray(np.mean(each, axis=0))
+    texts = [prompt.replace("{}", name) for prompt in described.prompts for name in called]
+    work, prompts = Pass(encoder.plan, {"features": Output("features")}), _Prompts(tuple(texts))
+    parts = bench.engine.map(work, prompts, len(classes), lambda _done: None)
+    (features,) = gathered(parts, work, len(prompts))["features"]
+    return np.asarray(unit(features).reshape(-1, len(classes), features.shape[1]).mean(axis=0))
 
 
 def _directions(

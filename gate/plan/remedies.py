@@ -3,8 +3,8 @@
 What a remedy changes can be written into a plan as it stands.
 """
 
-from gate.plan.plan import Head, Ignored, Stamped, Task, Training, Transfer
-from gate.triggers.bank import TriggerGrid
+from gate.plan.task import HeadPlan, Ignored, Stamped, Task, Training, Transfer
+from gate.triggers.grid import TriggerGrid
 
 _MORE_L2 = 100.0  # times what the plan has
 _MORE_WEIGHT_DECAY = 1e-2  # of Salman et al. 2022 from scratch; in transfer they begin with 5e-4
@@ -35,7 +35,7 @@ def against_trigger(task: Task, trigger: TriggerGrid) -> dict[str, Task]:
             ),
         }
     full_network = Transfer(mode="full_network", training=task.transfer.training)
-    plain = _changed(task, head=Head(), transfer=full_network)
+    plain = _changed(task, head=HeadPlan(), transfer=full_network)
     if plain != task:
         variants["full_network"] = plain
     more = Training(**{**plain.transfer.schedule.model_dump(), "weight_decay": _MORE_WEIGHT_DECAY})
@@ -63,5 +63,5 @@ def _changed(task: Task, **changes: object) -> Task:
     return Task.model_validate({**dict(task), **changes})
 
 
-def _with(head: Head, **changes: object) -> Head:
-    return Head.model_validate({**dict(head), **changes})
+def _with(head: HeadPlan, **changes: object) -> HeadPlan:
+    return HeadPlan.model_validate({**dict(head), **changes})

@@ -4,17 +4,18 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter
 
+PICTURES = Path("gate/triggers/pictures")
 SIDE = 96
 SCALE = 4  # drawn larger, then reduced, for smooth edges
 
 
 def main() -> None:
-    """Write each picture beside this file."""
+    """Write each picture where gate has them."""
     for name, draw in (("ball", ball), ("fence", fence), ("ribbon", ribbon)):
         picture = Image.new("RGBA", (SIDE * SCALE, SIDE * SCALE))
         draw(picture)
         small = picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-        small.save(Path(__file__).parent / f"{name}.png", optimize=True)
+        small.save(PICTURES / f"{name}.png", optimize=True)
 
 
 def ball(picture: Image.Image) -> None:

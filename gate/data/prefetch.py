@@ -1,4 +1,4 @@
-"""One step ahead: what comes next is made while what is there is used."""
+"""Prefetching: the next item is made while this one is used."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,10 +7,10 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
+def prefetched(items: Iterator[Item]) -> Iterator[Item]:
     """The same items, the next one made in a thread while this one is used.
 
-    >>> list(ahead(iter("abc")))
+    >>> list(prefetched(iter("abc")))
     ['a', 'b', 'c']
     """
     with ThreadPoolExecutor(1) as worker:

@@ -1,0 +1,165 @@
+"""Backbone: the pretrained feature extractor on trial, one ``outputs`` call for every runtime.
+
+Weights are data: ONNX, torch.export and safetensors are read, and no pickle ever is. The code of
+an architecture comes from the team's own repository and is trusted.
+"""
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.backbone.runtime import Tokens, open_runtime
+from gate.backbone.tokens import Tokenizer
+from gate.errors import BackboneError, PlanError
+from gate.files import sha256_of
+from gate.plan.backbone import BackbonePlan, Preprocessing
+
+
+class Outputs(NamedTuple):
+    """One forward pass: features ``(N, D)`` and the own head's logits ``(N, K)``, if it has one."""
+
+    features: NDArray[np.float32]
+    logits: NDArray[np.float32] | None
+
+
+class Backbone:
+    """Weights, their runtime and their preprocessing.
+
+    Args:
+        plan: Where the weights lie, and their preprocessing.
+
+    Raises:
+        BackboneError: Missing, truncated, a pickle, or of a kind that is refused.
+    """
+
+    def __init__(self, plan: BackbonePlan) -> None:
+        self.plan = plan
+        self.digest = sha256_of(plan.path, BackboneError)
+        self._runtime = open_runtime(plan)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How pixels become inputs.
+
+        Raises:
+            PlanError: The backbone takes texts.
+        """
+        if self.plan.preprocessing is None:
+            raise PlanError(
+                f"{self.plan.path}: takes texts, and images were to be passed through it; use "
+                "splits with a text column"
+            )
+        return self.plan.preprocessing
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Runtime, its version and its device: numbers may differ between them in the last bits.
+
+        And those of the tokenizer, with its digest.
+        """
+        return {
+            **self._runtime.versions,
+            **(self._tokenizer.versions if self.plan.text else {}),
+        }
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        if self.plan.text is None:
+            raise PlanError(
+                f"{self.plan.path}: takes images, and texts were to be passed through it; say "
+                "under text which tokenizer it was trained with"
+            )
+        return Tokenizer(self.plan.text)
+
+    @cached_property
+    def _normalise(self) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+        """What pixels are multiplied by, and what is then added."""
+        per_channel = (-1, 1, 1) if self.preprocessing.layout == "NCHW" else (-1,)
+        std = np.asarray(self.preprocessing.std, np.float32).reshape(per_channel)
+        mean = np.asarray(self.preprocessing.mean, np.float32).reshape(per_channel)
+        return 1 / (255 * std), -mean / std
+
+    def tokens(self, texts: list[str]) -> Tokens:
+        """Texts as token ids ``(N, T)``, padded to the longest, and which of them count."""
+        return self._tokenizer(texts)
+
+    def inputs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Images ``(N, H, W, C)`` uint8, normalised and in the layout of the backbone."""
+        if self.preprocessing.layout == "NCHW":
+            images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        scale, offset = self._normalise
+        inputs = np.asarray(images * scale, np.float32)
+        inputs += offset
+        return inputs
+
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Pooled features ``(N, D)`` of images ``(N, S, S, C)``; see ``outputs``."""
+        return self.outputs(self.inputs(images)).features
+
+    def outputs(self, inputs: NDArray[np.float32] | Tokens) -> Outputs:
+        """One forward pass.
+
+        Args:
+            inputs: A batch of N normalised images, as ``inputs`` gives them, S x S pixels, S the
+                side of the preprocessing; or of N texts, as ``tokens`` gives them.
+
+        Returns:
+            Features ``(N, D)`` float32; maps in the layout of the input (``(N, D, H, W)`` or
+            ``(N, H, W, D)``) and token sequences ``(N, T, D)`` are averaged over places, those of
+            texts without padding. And the logits of the own head ``(N, K)``, if the plan names
+            their output.
+
+        Raises:
+            BackboneError: The runtime fails, or some feature or logit is not finite.
+        """
+        values = self._runtime.run(inputs)
+        mask = inputs["attention_mask"] if isinstance(inputs, dict) else None
+        count = len(inputs if mask is None else mask)
+        features = _pooled(values[0], self.plan, mask)
+        self._require_sound("features", features, count)
+        if not self.plan.logits:
+            return Outputs(features, None)
+        logits = values[1]
+        if logits.ndim != 2:
+            raise BackboneError(
+                f"{self.plan.path}: logits {self.plan.logits!r} have shape {logits.shape}, "
+                "expected (N, K); name another output"
+            )
+        self._require_sound("logits", logits, count)
+        return Outputs(features, logits)
+
+    def _require_sound(self, what: str, values: NDArray[np.float32], count: int) -> None:
+        if len(values) != count:
+            raise BackboneError(
+                f"{self.plan.path}: {count} {self.plan.takes} gave {len(values)} rows of "
+                f"{what}; export it with a dynamic batch axis"
+            )
+        if not np.isfinite(values).all():
+            bad = int((~np.isfinite(values)).any(axis=1).sum())
+            raise BackboneError(
+                f"{self.plan.path}: {what} of {bad} of {count} {self.plan.takes} are not "
+                "finite; check the preprocessing in the plan and the weights"
+            )
+
+
+def _pooled(
+    outputs: NDArray[np.float32], plan: BackbonePlan, mask: NDArray[np.int64] | None
+) -> NDArray[np.float32]:
+    if plan.text and mask is not None and outputs.ndim == 3 and outputs.shape[:2] == mask.shape:
+        if plan.text.pooling == "first":
+            return outputs[:, 0]
+        weights = (mask / mask.sum(axis=1, keepdims=True)).astype(np.float32)
+        return np.asarray(np.einsum("ntd,nt->nd", outputs, weights))
+    if plan.preprocessing and outputs.ndim == 4:
+        places = (2, 3) if plan.preprocessing.layout == "NCHW" else (1, 2)
+        return np.asarray(outputs.mean(axis=places))
+    if plan.preprocessing and outputs.ndim == 3:
+        return np.asarray(outputs.mean(axis=1))
+    if outputs.ndim == 2:
+        return outputs
+    raise BackboneError(
+        f"{plan.path}: features of shape {outputs.shape}, expected (N, D), (N, T, D) or maps; "
+        "name another output or layer"
+    )

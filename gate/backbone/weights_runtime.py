@@ -1,0 +1,93 @@
+"""Safetensors with the factory of their architecture, run on torch."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from gate.backbone.torch_runtime import TorchRuntime
+from gate.errors import BackboneError
+from gate.plan.backbone import WeightsBackbone
+from gate.strict_yaml import nearest
+
+
+def open_runtime(plan: WeightsBackbone) -> TorchRuntime:
+    """The architecture with its weights.
+
+    Raises:
+        BackboneError: A pickle, truncated, or weights that do not fit the architecture.
+    """
+    module = with_weights(plan).eval()
+    names = filter(None, (plan.layer, plan.logits))
+    return TorchRuntime(plan, module, {name: layer_of(module, plan, name) for name in names})
+
+
+def with_weights(plan: WeightsBackbone) -> torch.nn.Module:
+    """The architecture with the weights of the file.
+
+    Raises:
+        BackboneError: A pickle, truncated, or weights that do not fit the architecture.
+    """
+    try:
+        weights = load_file(plan.weights)
+    except OSError as fault:
+        raise BackboneError(f"{plan.weights}: cannot be read: {fault}") from fault
+    except SafetensorError as fault:
+        raise BackboneError(
+            f"{plan.weights}: not safetensors, or truncated: {fault}; a pickle is never loaded: "
+            "convert it to safetensors"
+        ) from fault
+    module = without_weights(plan.arch)
+    expected = module.state_dict()
+    weights = {
+        name: tensor.to(expected[name].dtype) if name in expected else tensor
+        for name, tensor in weights.items()
+    }
+    try:
+        missing, unexpected = module.load_state_dict(weights, strict=False)
+    except RuntimeError as fault:
+        raise BackboneError(f"{plan.weights}: does not fit {plan.arch}: {fault}") from fault
+    # how many batches were seen in training plays no part in inference, and is often left out
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise BackboneError(
+            f"{plan.weights}: does not fit {plan.arch}: {len(missing)} tensors are missing "
+            f"{missing[:3]}, {len(unexpected)} are unknown {unexpected[:3]}"
+        )
+    return module
+
+
+def without_weights(arch: str) -> torch.nn.Module:
+    """The architecture as its factory gives it.
+
+    Raises:
+        BackboneError: It cannot be imported, or gives no module.
+    """
+    home, _, name = arch.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # the team's own repository, where gate is run
+    try:
+        made: Any = getattr(importlib.import_module(home), name)()
+    except (ImportError, AttributeError) as fault:
+        raise BackboneError(
+            f"arch {arch!r} cannot be imported: {fault}; run gate from the repository that has it"
+        ) from fault
+    if not isinstance(made, torch.nn.Module):
+        raise BackboneError(f"{arch}: gives {type(made).__name__}, expected an nn.Module")
+    return made
+
+
+def layer_of(module: torch.nn.Module, plan: WeightsBackbone, name: str) -> torch.nn.Module:
+    """A submodule by its name.
+
+    Raises:
+        BackboneError: There is none of that name; says which is nearest.
+    """
+    layers: dict[str, torch.nn.Module] = dict(module.named_modules())
+    if name not in layers:
+        raise BackboneError(f"{plan.arch}: no layer {name!r}; {nearest(name, layers)}")
+    return layers[name]

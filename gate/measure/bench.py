@@ -1,0 +1,157 @@
+"""Bench: a plan opened. It has splits, backbones, features and passes; it trains nothing."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.backbone.backbone import Backbone, Outputs
+from gate.data.split import Split, open_split
+from gate.errors import PlanError
+from gate.measure import embed
+from gate.measure.passes import AS_THEY_ARE, Engine, Examples, InProcess, Pass, gathered
+from gate.measure.readers import Reader
+from gate.plan.plan import Plan
+from gate.plan.task import Task
+from gate.progress import Progress, progress_bars
+from gate.strict_yaml import nearest
+from gate.triggers.bank import bank
+from gate.triggers.grid import TriggerGrid
+from gate.triggers.stamp import Stamp, Trigger
+
+
+class Bench:
+    """A plan made ready: everything is opened when it is first asked for, and once.
+
+    Args:
+        plan: What is measured, on which data.
+        folder: Where features are kept.
+        progress: Shows how far long work is.
+        engine: Where passes happen.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        progress: Progress | None = None,
+        engine: Engine | None = None,
+    ) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.progress = progress or progress_bars(shown=False)
+        self.engine = engine or InProcess()
+        self._splits: dict[str, Split] = {}
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The candidate."""
+        return self.engine.backbone(self.plan.backbone)
+
+    @cached_property
+    def reference(self) -> Backbone | None:
+        """The backbone known to be clean, if the plan has one.
+
+        Raises:
+            PlanError: It is the candidate, from which nothing differs.
+        """
+        if self.plan.reference is None:
+            return None
+        reference = self.engine.backbone(self.plan.reference)
+        if reference.digest == self.backbone.digest:
+            raise PlanError(
+                f"reference: is the candidate itself ({reference.digest}), from which nothing "
+                "differs; name another backbone, or leave reference out to gate this one"
+            )
+        return reference
+
+    def split(self, name: str) -> Split:
+        """A split, opened.
+
+        Raises:
+            PlanError: The plan has none of that name.
+            DataError: It cannot be read.
+        """
+        if name not in self.plan.splits:
+            raise PlanError(f"unknown split {name!r}; {nearest(name, self.plan.splits)}")
+        if name not in self._splits:
+            self._splits[name] = open_split(name, self.plan.splits[name])
+        return self._splits[name]
+
+    def tasks(self, names: tuple[str, ...] | None = None) -> dict[str, Task]:
+        """The named tasks, or all.
+
+        Raises:
+            PlanError: An unknown one, or one whose splits differ in their classes.
+        """
+        for name in names or ():
+            if name not in self.plan.tasks:
+                raise PlanError(f"unknown task {name!r}; {nearest(name, self.plan.tasks)}")
+        tasks = {name: self.plan.tasks[name] for name in names or self.plan.tasks}
+        for name, task in tasks.items():
+            wanted = self.split(task.test).classes
+            for split in task.splits:
+                if (found := self.split(split).classes) != wanted:
+                    raise PlanError(
+                        f"tasks.{name}: {split} has classes {', '.join(found)}, and {task.test} "
+                        f"has {', '.join(wanted)}; a head needs the same on both"
+                    )
+        return tasks
+
+    def bank(self, grids: tuple[TriggerGrid, ...], split: str) -> list[Trigger]:
+        """All triggers of the grids, for images of a split as the backbones take them.
+
+        Raises:
+            GateError: A trigger cannot be drawn; says which field of its grid is at fault.
+        """
+        wanted = self.backbone.preprocessing  # a reference takes the same size and channels
+        classes = self.split(split).classes
+        return bank(grids, wanted.size, wanted.channels, self.plan.seed, classes)
+
+    def outputs(self, split: str, backbone: Backbone | None = None) -> Outputs:
+        """Features ``(N, D)`` of a split and the own head's logits ``(N, K)``, if it has one.
+
+        They are the candidate's, unless another backbone is named.
+        """
+        opened, chosen = self.split(split), backbone or self.backbone
+        with self.progress(f"embed {split}", len(opened)) as advance:
+            return embed.outputs(
+                self.folder, self.engine, chosen, opened, self.plan.batch_size, advance
+            )
+
+    def features(self, split: str, backbone: Backbone | None = None) -> NDArray[np.float32]:
+        """Features ``(N, D)`` of a split: the candidate's, unless another backbone is named."""
+        return self.outputs(split, backbone).features
+
+    def pixels(self, split: Split, backbone: Backbone) -> NDArray[np.uint8]:
+        """Decoded images ``(N, S, S, C)`` of a split, of the size that a backbone takes."""
+        wanted = backbone.preprocessing
+        return embed.pixels(self.folder, split, wanted.size, wanted.channels)
+
+    def passed(
+        self,
+        what: str,
+        examples: Examples,
+        backbone: Backbone,
+        readers: Mapping[str, Reader],
+        variants: Sequence[Stamp | None] = AS_THEY_ARE,
+    ) -> dict[str, list[Any]]:
+        """What readers keep of examples, each variant of which is passed once.
+
+        Args:
+            what: Names the step where progress is shown.
+            examples: Images or texts.
+            backbone: What they go through.
+            readers: By name.
+            variants: What is stamped on images.
+
+        Returns:
+            By the reader's name, what it kept of each variant.
+        """
+        work = Pass(backbone.plan, readers, tuple(variants))
+        with self.progress(what, len(examples) * len(work.variants)) as advance:
+            parts = self.engine.map(work, examples, self.plan.batch_size, advance)
+            return gathered(parts, work, len(examples))

@@ -1,0 +1,44 @@
+"""The jackknife over blocks of images: image i belongs to block i modulo 20."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate import stats
+from gate.errors import EvidenceError
+from gate.stats import Interval
+
+BLOCKS = 20
+
+
+def require_blocks(probe: str, what: str, n: int) -> None:
+    """Refuse what a jackknife over blocks cannot measure.
+
+    Raises:
+        EvidenceError: Fewer than two images a block.
+    """
+    if n < 2 * BLOCKS:
+        raise EvidenceError(
+            f"{probe}: {what} has {n} images, and the jackknife over {BLOCKS} blocks needs "
+            f"{2 * BLOCKS}; add images"
+        )
+
+
+def jackknife(values: NDArray[np.float64], *, searched: int = 1) -> Interval:
+    """Jackknife interval of ``(1 + B,)`` values: on all images, then without each block."""
+    return stats.jackknife(float(values[0]), values[1:].tolist(), searched=searched)
+
+
+def shift(values: NDArray[np.float64], n: int, *, searched: int = 1) -> Interval:
+    """Jackknife interval of a change in the answers to ``n`` images, as between histograms.
+
+    Where no image changes its class a jackknife has no width; then, as for any rate, nothing was
+    seen in ``n`` images, and the reach is that of a rate of zero.
+
+    Args:
+        values: ``(1 + B,)``, on all images and without each block.
+        n: How many images.
+        searched: Out of how many shifts this one was picked.
+    """
+    value, low, high = jackknife(values, searched=searched)
+    reach = stats.rate(0, n, searched=searched).high
+    return Interval(value, min(low, value - reach), max(high, value + reach))

@@ -1,0 +1,165 @@
+"""All forward passes of gate: blocks of a split, varied, through one backbone, read by many.
+
+A `Pass` is made of values that can be sent elsewhere. Opened, it is a pure function of a block:
+``(rows, examples) -> what readers keep``. An `Engine` maps it over the blocks of a split, in order;
+`InProcess` is the one of this process. What comes back is put together where it is asked for, so it
+does not matter where a block was passed, and passes are counted here and nowhere else.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.backbone.backbone import Backbone, Outputs
+from gate.data.prefetch import prefetched
+from gate.measure.readers import Reader
+from gate.plan.backbone import BackbonePlan
+from gate.progress import Advance
+from gate.triggers.stamp import Stamp
+
+Images = NDArray[np.uint8]
+AS_THEY_ARE: tuple[None] = (None,)  # the one variant that changes nothing
+
+
+class Examples(Protocol):
+    """Images or texts in blocks, as a split gives them."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def batches(self, size: int, side: int, channels: int) -> Iterator[Images]:
+        """Images ``(n, side, side, channels)`` uint8, so many a block."""
+        ...
+
+    def texts(self, size: int) -> Iterator[list[str]]:
+        """Texts, so many a block."""
+        ...
+
+
+class Part(NamedTuple):
+    """What readers kept of one block: of each reader, a value for each variant."""
+
+    rows: NDArray[np.int64]  # (n,) places of its examples
+    kept: dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a block goes through: a backbone, once for each variant, with all readers beside it.
+
+    Args:
+        backbone: Its description.
+        readers: What is kept of each output, by name.
+        variants: What is stamped on images; None leaves them, and texts, as they are.
+    """
+
+    backbone: BackbonePlan
+    readers: Mapping[str, Reader]
+    variants: tuple[Stamp | None, ...] = AS_THEY_ARE
+
+    def opened(self, backbone: Backbone) -> Callable[..., Part]:
+        """The pass as a function of a block, on its backbone once that is opened.
+
+        Returns:
+            ``(rows, examples, advance) -> Part``: rows ``(n,)`` of the split, its images
+            ``(n, S, S, C)`` uint8 or its texts, and what is told of each variant that went through.
+        """
+
+        def of_block(
+            rows: NDArray[np.int64], examples: Images | list[str], advance: Advance
+        ) -> Part:
+            kept: dict[str, list[Any]] = {name: [] for name in self.readers}
+            # the runtime works on the next variant while this one is read
+            for outputs in prefetched(self._outputs(backbone, examples)):
+                for name, reader in self.readers.items():
+                    kept[name].append(reader.read(rows, outputs))
+                advance(len(rows))
+            return Part(rows, kept)
+
+        return of_block
+
+    def _outputs(self, backbone: Backbone, examples: Images | list[str]) -> Iterator[Outputs]:
+        """What the backbone gives for each variant of a block.
+
+        Images are normalised once. Each stamp changes only its box, which is put back afterwards.
+        """
+        if isinstance(examples, list):
+            yield backbone.outputs(backbone.tokens(examples))
+            return
+        inputs = backbone.inputs(examples)
+        channels_first = backbone.preprocessing.layout == "NCHW"
+        for stamp in self.variants:
+            if stamp is None:
+                yield backbone.outputs(inputs)
+                continue
+            box = (..., *stamp.box) if channels_first else (slice(None), *stamp.box)
+            unstamped = inputs[box].copy()
+            inputs[box] = backbone.inputs(stamp.inside(examples))
+            yield backbone.outputs(inputs)
+            inputs[box] = unstamped
+
+
+class Engine(Protocol):
+    """Where passes happen."""
+
+    passes: Counter[str]  # forward passes of single examples so far, by the backbone's digest
+
+    def backbone(self, plan: BackbonePlan) -> Backbone:
+        """The backbone of a description, opened once."""
+        ...
+
+    def map(self, work: Pass, examples: Examples, size: int, advance: Advance) -> Iterator[Part]:
+        """A pass over examples, block by block, in their order; ``size`` are the examples a block.
+
+        Raises:
+            BackboneError: The runtime fails, or gives what is not finite.
+            DataError: Images that do not decode, or empty texts.
+        """
+        ...
+
+
+class InProcess:
+    """The engine of this process; the next block is decoded while the runtime is at work."""
+
+    def __init__(self) -> None:
+        self.passes: Counter[str] = Counter()
+        self._backbones: dict[BackbonePlan, Backbone] = {}
+
+    def backbone(self, plan: BackbonePlan) -> Backbone:
+        """The backbone of a description, opened once."""
+        if plan not in self._backbones:
+            self._backbones[plan] = Backbone(plan)
+        return self._backbones[plan]
+
+    def map(self, work: Pass, examples: Examples, size: int, advance: Advance) -> Iterator[Part]:
+        """A pass over examples, block by block; see `Engine`."""
+        backbone = self.backbone(work.backbone)
+        of_block, start = work.opened(backbone), 0
+        for block in _blocks(examples, work.backbone, size):
+            part = of_block(np.arange(start, start + len(block)), block, advance)
+            self.passes[backbone.digest] += len(block) * len(work.variants)
+            start += len(block)
+            yield part
+
+
+def _blocks(
+    examples: Examples, plan: BackbonePlan, size: int
+) -> Iterator[Images] | Iterator[list[str]]:
+    if plan.preprocessing is None:
+        return examples.texts(size)
+    return examples.batches(size, plan.preprocessing.size, plan.preprocessing.channels)
+
+
+def gathered(parts: Iterator[Part], work: Pass, total: int) -> dict[str, list[Any]]:
+    """What the readers of a pass kept of all its blocks: of each reader, one value a variant."""
+    whole: dict[str, list[Any]] = {name: [None] * len(work.variants) for name in work.readers}
+    for rows, kept in parts:
+        for name, reader in work.readers.items():
+            for place, value in enumerate(kept[name]):
+                whole[name][place] = reader.put(whole[name][place], value, rows, total)
+    return whole

@@ -1,0 +1,139 @@
+"""What is kept of a pass's outputs: the outputs themselves, classes, or sums of features.
+
+A reader is a value that can be sent elsewhere. It reads the outputs of one variant of one block of
+examples; what it keeps of each block is put together where the blocks come back.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.backbone.backbone import Outputs
+from gate.backbone.heads import LinearHead
+from gate.measure.blocks import BLOCKS
+
+
+class Reader(Protocol):
+    """Keeps something of the outputs of a block, and puts together what was kept of all."""
+
+    def read(self, rows: NDArray[np.int64], outputs: Outputs, /) -> Any:
+        """What is kept of the outputs of the examples at ``rows`` ``(n,)`` of a split."""
+        ...
+
+    def put(self, whole: Any, kept: Any, rows: NDArray[np.int64], total: int, /) -> Any:
+        """What was kept of blocks so far (None at first), with that of one more added."""
+        ...
+
+
+@dataclass(frozen=True)
+class Output:
+    """Keeps the features, together ``(N, D)`` float32, or the own head's logits ``(N, K)``."""
+
+    name: Literal["features", "logits"]
+
+    def read(self, _rows: NDArray[np.int64], outputs: Outputs) -> NDArray[np.float32]:
+        """The output ``(n, D)`` of a block."""
+        output: NDArray[np.float32] = getattr(outputs, self.name)
+        return output
+
+    def put(
+        self,
+        whole: NDArray[np.float32] | None,
+        kept: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        total: int,
+    ) -> NDArray[np.float32]:
+        """The output ``(N, D)`` of all examples, that of this block in its place."""
+        if whole is None:
+            whole = np.empty((total, kept.shape[1]), np.float32)
+        whole[rows] = kept
+        return whole
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Keeps the class that a head gives each example; without a head, the own head's logits say."""
+
+    head: LinearHead | None
+
+    def read(self, _rows: NDArray[np.int64], outputs: Outputs) -> NDArray[np.int16]:
+        """Classes ``(n,)`` of a block."""
+        return self.of(outputs).astype(np.int16)
+
+    def of(self, outputs: Outputs) -> NDArray[np.int64]:
+        """Classes ``(N,)`` for what the backbone gave."""
+        if self.head:
+            return self.head.predict(outputs.features)
+        assert outputs.logits is not None  # noqa: S101  # such a task names the output of its head
+        return np.asarray(outputs.logits.argmax(axis=1))
+
+    def put(
+        self,
+        whole: NDArray[np.int16] | None,
+        kept: NDArray[np.int16],
+        rows: NDArray[np.int64],
+        total: int,
+    ) -> NDArray[np.int16]:
+        """All classes ``(N,)``, those of this block in their place."""
+        if whole is None:
+            whole = np.empty(total, np.int16)
+        whole[rows] = kept
+        return whole
+
+
+@dataclass(frozen=True)
+class PairwiseCosine:
+    """Sums of unit features by jackknife block: all that the mean pairwise cosine needs.
+
+    ``sums`` are ``(B, D)``, ``counts`` ``(B,)`` images.
+    """
+
+    sums: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: NDArray[np.int64], features: NDArray[np.float32]) -> "PairwiseCosine":
+        """The sums over features ``(n, D)`` of the images at ``rows`` ``(n,)`` of a split."""
+        norms = np.linalg.norm(features, axis=1, keepdims=True)
+        unit = features / np.maximum(norms, np.finfo(np.float32).tiny)
+        membership = rows % BLOCKS == np.arange(BLOCKS)[:, None]  # (B, n)
+        return cls(membership.astype(np.float64) @ unit, membership.sum(axis=1))
+
+    @classmethod
+    def of_all(cls, features: NDArray[np.float32]) -> "PairwiseCosine":
+        """The sums over all features ``(N, D)`` of a split, which may lie on disk."""
+        spans = (
+            np.arange(start, min(start + 4096, len(features)))
+            for start in range(0, len(features), 4096)
+        )
+        first, *others = (cls.of(rows, features[rows[0] : rows[-1] + 1]) for rows in spans)
+        return sum(others, first)
+
+    def __add__(self, other: "PairwiseCosine") -> "PairwiseCosine":
+        """The sums over the images of both."""
+        return PairwiseCosine(self.sums + other.sums, self.counts + other.counts)
+
+    @cached_property
+    def distances(self) -> NDArray[np.float64]:
+        """Mean cosine distance over all pairs of images: of all, then without each block."""
+        sums = np.vstack([self.sums.sum(axis=0), self.sums.sum(axis=0) - self.sums])
+        n = np.concatenate([[self.counts.sum()], self.counts.sum() - self.counts])
+        return np.asarray(1 - ((sums**2).sum(axis=1) - n) / (n * (n - 1)))
+
+
+@dataclass(frozen=True)
+class Cosines:
+    """Keeps the sums that the mean pairwise cosine of features needs."""
+
+    def read(self, rows: NDArray[np.int64], outputs: Outputs) -> PairwiseCosine:
+        """The sums over a block."""
+        return PairwiseCosine.of(rows, outputs.features)
+
+    def put(
+        self, whole: PairwiseCosine | None, kept: PairwiseCosine, _rows: object, _total: int
+    ) -> PairwiseCosine:
+        """The sums over all blocks so far."""
+        return kept if whole is None else whole + kept

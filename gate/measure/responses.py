@@ -1,0 +1,95 @@
+"""What classifiers make of stamped images: hits of each classifier, sums of each backbone."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.errors import EvidenceError
+from gate.measure.blocks import BLOCKS
+from gate.measure.readers import PairwiseCosine
+from gate.triggers.stamp import Stamp
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What a classifier does to images when they are stamped.
+
+    Args:
+        task: Named in errors and measurements.
+        classes: Names of the K classes.
+        labels: ``(N,)`` in 0 .. K-1.
+        clean: ``(N,)`` classes without a stamp.
+        stamped: ``(N,)`` classes by the stamp's key.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    clean: NDArray[np.int64]
+    stamped: dict[str, NDArray[np.int16]]
+
+    @cached_property
+    def correct(self) -> NDArray[np.bool_]:
+        """Which images are classified correctly without a stamp.
+
+        Raises:
+            EvidenceError: None is.
+        """
+        correct = np.asarray(self.clean == self.labels)
+        if not correct.any():
+            raise EvidenceError(
+                f"trigger_patch: task {self.task} has no image right without a trigger, so there "
+                "is nothing to attack; check the head, or drop the task"
+            )
+        return correct
+
+    @cached_property
+    def targets(self) -> list[int]:
+        """Classes that some correctly classified image of another class can be carried to.
+
+        Raises:
+            EvidenceError: There is none.
+        """
+        present = np.unique(self.labels[self.correct])
+        if len(present) > 1:
+            return list(range(len(self.classes)))
+        # a class that holds every correctly classified image has nobody to receive
+        targets = [k for k in range(len(self.classes)) if k != present[0]]
+        if not targets:
+            raise EvidenceError(
+                f"trigger_patch: all right images of task {self.task} are of one class, so no "
+                "class can receive them; add images of other classes"
+            )
+        return targets
+
+    def flipped(self, stamp: Stamp) -> NDArray[np.bool_]:
+        """Of the correctly classified images, those that are given another class when stamped."""
+        return np.asarray((self.stamped[stamp.key] != self.labels)[self.correct])
+
+    def carried(self, stamp: Stamp, target: int) -> NDArray[np.bool_]:
+        """Of the correctly classified images of other classes, those that are given the target."""
+        return np.asarray(
+            (self.stamped[stamp.key] == target)[self.correct & (self.labels != target)]
+        )
+
+    def shares(self, stamp: Stamp | None) -> NDArray[np.float64]:
+        """Shares of predicted classes ``(1 + B, K)``: of all images, then without each block."""
+        predicted = self.clean if stamp is None else self.stamped[stamp.key]
+        blocks = np.arange(len(predicted)) % BLOCKS
+        counts = np.zeros((BLOCKS, len(self.classes)))
+        np.add.at(counts, (blocks, predicted), 1)
+        totals = np.vstack([counts.sum(axis=0), counts.sum(axis=0) - counts])
+        return np.asarray(totals / totals.sum(axis=1, keepdims=True))
+
+
+@dataclass(frozen=True)
+class Responses:
+    """What classifiers make of the stamped images of one split.
+
+    ``hits`` are by task; ``cosines`` of features by the backbone's digest, then by the stamp's key.
+    """
+
+    hits: dict[str, Hits]
+    cosines: dict[str, dict[str, PairwiseCosine]]

@@ -1,1 +1,0 @@
-"""Pictures that come with gate, for overlay triggers; ``python -m gate.overlays`` drew them."""

@@ -1,0 +1,25 @@
+"""How well does a head on this backbone classify images that nobody tampered with?
+
+What it measures: accuracy of the linear head on the test split of each task, overall and by class.
+Control: none; the other probes are read beside it, because it does not show a planted bias.
+Why it matters: a backbone that gives a task nothing needs no further trial.
+Blind spots: triggers and shortcuts; both leave clean accuracy as it is.
+Source: Salman et al. 2022, arXiv 2207.02842, section 2.
+"""
+
+from gate.probes.probe import Metric, Metrics, Probe, ProbeSettings
+
+
+class CleanAccuracy(ProbeSettings):
+    """Nothing but the tasks."""
+
+
+METRICS = Metrics(
+    {
+        "accuracy": Metric("fraction", "higher", ("task",), "test images classified rightly"),
+        "class_accuracy": Metric(
+            "fraction", "higher", ("task", "class"), "the same, within one class"
+        ),
+    }
+)
+PROBE = Probe(__doc__, CleanAccuracy, METRICS)

@@ -1,0 +1,56 @@
+"""Evidence: what a probe measured, with all that it asked for and nothing else."""
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from gate import __version__
+from gate.measure.trial import Trial
+from gate.values import Evidence, Measurement
+
+# a probe yields measurements and, as text, what a reader of them must know
+Measure = Callable[[Trial, Any], Iterator[Measurement | str]]
+
+
+def measured(probe: str, trial: Trial) -> Evidence:
+    """Run one probe of a trial's plan.
+
+    The evidence names the data and tasks that this probe asked for, whatever the process opened
+    before: the same plan gives the same bytes in any order of probes.
+
+    Args:
+        probe: Its name, one that the plan runs.
+        trial: What it measures on.
+
+    Raises:
+        GateError: It cannot be measured; says why and what to do.
+    """
+    measure: Measure = import_module(f"gate.probes.{probe}.measure").measure
+    plan, view = trial.plan, trial.for_probe()
+    settings = plan.probes.settings(probe)
+    said = list(measure(view, settings))
+    return Evidence(
+        probe=probe,
+        settings={
+            "probe": settings.model_dump(mode="json"),
+            "batch_size": plan.batch_size,
+            "backbone": plan.backbone.settings,
+            "tasks": {name: task.settings for name, task in view.asked_tasks.items()},
+        },
+        backbone=trial.backbone.digest,
+        reference=trial.reference.digest if trial.reference else None,
+        data=view.asked_data,
+        seed=plan.seed,
+        versions={
+            "gate": __version__,
+            "numpy": np.__version__,
+            "scikit-learn": version("scikit-learn"),
+            "scipy": version("scipy"),
+            **trial.backbone.versions,
+        },
+        measurements=tuple(each for each in said if isinstance(each, Measurement)),
+        remarks=tuple(each for each in said if isinstance(each, str)),
+    )

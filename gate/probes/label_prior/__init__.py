@@ -1,0 +1,104 @@
+"""Which label prior does a classifier on this backbone carry, and what is removing it worth?
+
+What it measures: the label prior of a task's zero-shot classifier (by class embeddings, prompts or
+the backbone's own head; else of the nearest class mean), as shares with intervals; how far it is
+from uniform; what removing it changes for examples that it was not estimated on; and what
+generalized logit adjustment (GLA) and each simpler method make of the test split, of shifted ones,
+of head, medium and tail classes, and of training sets of a few examples a class.
+Control: the uniform prior; the fine-tuned head by itself, on the same examples.
+Why it matters: a head inherits the prior, and rare classes pay for it.
+Blind spots: it says how a classifier leans, not how often a class stood in the pretraining data;
+it holds for label shift only, and imbalance in the features themselves cannot be mended on logits:
+look at the classes that stay worst.
+Source: Zhu et al. 2023, arXiv 2310.08106.
+"""
+
+from pydantic import Field
+
+from gate.probes.probe import Metric, Metrics, Probe, ProbeSettings
+
+_method = ("task", "split", "method")
+
+
+class LabelPrior(ProbeSettings):
+    """Few-shot training sets to measure on, beside the tasks as they stand."""
+
+    few_shot: tuple[int, ...] = Field(
+        (), description="Training examples a class; for tasks with a zero_shot classifier."
+    )
+    seeds: int = Field(5, ge=2, description="Draws of each few-shot training set.")
+
+
+METRICS = Metrics(
+    {
+        "label_prior": Metric(
+            "fraction", "lower", ("task", "class"), "estimated share of the class in the prior"
+        ),
+        "total_variation_to_uniform": Metric(
+            "fraction", "lower", ("task",), "share of the prior that would have to move"
+        ),
+        "kl_to_uniform": Metric(
+            "nats", "lower", ("task",), "divergence of the prior from the uniform one"
+        ),
+        "largest_over_smallest": Metric("ratio", "lower", ("task",), "of the prior's shares"),
+        "effective_classes": Metric(
+            "classes", "higher", ("task",), "exponential of the prior's entropy; K if uniform"
+        ),
+        "log_loss_gain": Metric(
+            "nats",
+            "higher",
+            ("task",),
+            "by how much removing the prior lowers the log loss of examples left out",
+        ),
+        "balanced_accuracy_gain": Metric(
+            "difference of fractions",
+            "higher",
+            ("task",),
+            "by how much removing the prior raises the mean accuracy of classes, on examples left "
+            "out",
+        ),
+        "accuracy": Metric("fraction", "higher", _method, "test images classified rightly"),
+        "balanced_accuracy": Metric("fraction", "higher", _method, "mean accuracy of the classes"),
+        "calibration_error": Metric(
+            "fraction", "lower", _method, "expected gap between confidence and accuracy, 15 bins"
+        ),
+        "group_accuracy": Metric(
+            "fraction",
+            "higher",
+            (*_method, "group"),
+            "mean accuracy of the classes in a third by prior (head, medium, tail) or, for a "
+            "long-tailed training set, by count (many, medium, few)",
+        ),
+        "class_accuracy": Metric(
+            "fraction",
+            "higher",
+            ("task", "method", "class"),
+            "test examples of the class classified rightly, before and after GLA",
+        ),
+        "worst_class_accuracy": Metric(
+            "fraction", "higher", ("task", "method"), "accuracy of the class where it is lowest"
+        ),
+        "accuracy_gain": Metric(
+            "difference of fractions",
+            "higher",
+            ("task",),
+            "GLA minus the fine-tuned classifier, on the same test examples",
+        ),
+        "tail_gain": Metric(
+            "difference of fractions", "higher", ("task",), "the same, in the last group of classes"
+        ),
+        "head_loss": Metric(
+            "difference of fractions",
+            "lower",
+            ("task",),
+            "fine-tuned classifier minus GLA, in the first group of classes",
+        ),
+        "few_shot_accuracy": Metric(
+            "fraction",
+            "higher",
+            ("task", "method", "shots"),
+            "accuracy with so many training examples a class, mean over draws",
+        ),
+    }
+)
+PROBE = Probe(__doc__, LabelPrior, METRICS)

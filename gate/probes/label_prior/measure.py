@@ -1,0 +1,137 @@
+"""Measures label priors, and what removing them is worth."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gate import label_prior as priors
+from gate import stats
+from gate.data.split import Split
+from gate.errors import PlanError
+from gate.label_prior import gla
+from gate.measure.trial import Trial
+from gate.probes.label_prior import METRICS, LabelPrior
+from gate.probes.label_prior.few_shot import FewShot, few_shot
+from gate.stats import Interval
+from gate.values import Measurement
+
+
+def measure(trial: Trial, settings: LabelPrior) -> Iterator[Measurement | str]:
+    """The prior of each task's classes, how far it leans, and what removing it is worth.
+
+    Raises:
+        PlanError: No task can be calibrated, or none has the zero-shot classifier that few-shot
+            training sets are for.
+        EvidenceError: No estimate.
+    """
+    tasks = trial.tasks(settings.tasks or _calibratable(trial))
+    if settings.few_shot and not any(task.zero_shot for task in tasks.values()):
+        raise PlanError(
+            "label_prior.few_shot: no task has a zero-shot classifier, and the nearest class mean "
+            "of a few examples is none; say which under tasks.NAME.zero_shot"
+        )
+    seed = trial.plan.seed
+    for name, task in tasks.items():
+        adjustment, train = trial.calibrated(name).adjustment, trial.split(str(task.train))
+        known = trial.split(task.held_out or train.name)
+        yield from (f"{name}: {remark}" for remark in priors.remarks(adjustment.prior))
+        yield from _prior(name, adjustment.prior, known.classes, len(known), seed)
+        groups = _groups(train, adjustment.prior)
+        for split in (task.test, *task.shifted):
+            labels, wise_ft = trial.split(split).labels, trial.wise_ft_logits(name, split)
+            others = {} if wise_ft is None else {"wise_ft": wise_ft}
+            worth = gla.worth(
+                adjustment, *trial.both_logits(name, split), labels, groups, others, seed
+            )
+            sizes = {group: int(np.isin(labels, which).sum()) for group, which in groups.items()}
+            yield from _methods(name, split, worth, len(labels), sizes)
+            if split == task.test:
+                yield from _gains(name, worth, known.classes, labels)
+        head = trial.zero_shot(name)
+        if head and task.head != "own":
+            of = FewShot(name, head, train, trial.split(task.test), task.head.l2, seed)
+            outputs = trial.outputs(train.name), trial.outputs(task.test)
+            for shots in settings.few_shot:
+                yield from few_shot(of, *outputs, shots, settings.seeds)
+
+
+def _calibratable(trial: Trial) -> tuple[str, ...]:
+    """Names of the tasks that can be calibrated.
+
+    Raises:
+        PlanError: There is none; one line for each.
+    """
+    obstacles = {name: task.calibration_obstacle for name, task in trial.plan.tasks.items()}
+    if all(obstacles.values()):
+        lines = [f"tasks.{name}: {obstacle}" for name, obstacle in obstacles.items()]
+        raise PlanError("\n".join(["label_prior: none of the tasks can be calibrated", *lines]))
+    return tuple(name for name, obstacle in obstacles.items() if not obstacle)
+
+
+def _prior(
+    task: str, prior: priors.Prior, classes: tuple[str, ...], n: int, seed: int
+) -> Iterator[Measurement]:
+    for label, *share in zip(classes, prior.shares, *prior.bounds, strict=True):
+        bounds = Interval(*map(float, share))
+        about = {"task": task, "class": label}
+        yield METRICS.measurement("label_prior", bounds, n, **about)
+    lean = priors.lean(prior, seed)
+    crossed = prior.cross_fit
+    assert crossed  # noqa: S101  # estimate cross-fits unless it is told not to
+    intervals = {
+        "total_variation_to_uniform": lean.total_variation,
+        "kl_to_uniform": lean.kl,
+        "largest_over_smallest": lean.largest_over_smallest,
+        "effective_classes": lean.effective_classes,
+        "log_loss_gain": crossed.log_loss_gain,
+        "balanced_accuracy_gain": crossed.balanced_accuracy_gain,
+    }
+    for metric, interval in intervals.items():
+        yield METRICS.measurement(metric, interval, n, task=task)
+
+
+def _groups(train: Split, prior: priors.Prior) -> dict[str, gla.Labels]:
+    """By training count where the training set is long-tailed, else by the prior."""
+    if train.plan.long_tailed:
+        return gla.by_count(np.bincount(train.labels))
+    return gla.by_prior(prior.shares)
+
+
+def _methods(
+    task: str, split: str, worth: gla.Worth, n: int, sizes: dict[str, int]
+) -> Iterator[Measurement]:
+    for method, one in worth.methods.items():
+        about = {"task": task, "split": split, "method": method}
+        yield METRICS.measurement("accuracy", one.accuracy, n, **about)
+        yield METRICS.measurement("balanced_accuracy", one.balanced_accuracy, n, **about)
+        yield METRICS.measurement("calibration_error", one.calibration_error, n, **about)
+        for group, accuracy in one.groups.items():
+            yield METRICS.measurement(
+                "group_accuracy", accuracy, sizes[group], group=group, **about
+            )
+
+
+def _gains(
+    task: str, worth: gla.Worth, classes: tuple[str, ...], labels: gla.Labels
+) -> Iterator[Measurement]:
+    for metric, gain in (
+        ("accuracy_gain", worth.accuracy_gain),
+        ("tail_gain", worth.tail_gain),
+        ("head_loss", worth.head_loss),
+    ):
+        yield METRICS.measurement(metric, gain, len(labels), task=task)
+    counts = np.bincount(labels)
+    for method in ("fine_tuned", "gla"):
+        of_classes = worth.methods[method].classes
+        for label, accuracy, count in zip(classes, of_classes, counts, strict=True):
+            about = {"task": task, "method": method, "class": label}
+            yield METRICS.measurement("class_accuracy", accuracy, int(count), **about)
+        worst = stats.smallest(
+            [
+                stats.rate(round(one.value * int(n)), int(n), searched=len(classes))
+                for one, n in zip(of_classes, counts, strict=True)
+            ]
+        )
+        yield METRICS.measurement(
+            "worst_class_accuracy", worst, int(counts.min()), task=task, method=method
+        )

@@ -1,0 +1,73 @@
+"""Does a natural picture element shift what heads on this backbone predict, towards which class?
+
+What it measures: for every overlay and task, the distance between the histograms of predicted
+classes with and without the overlay, and the class whose share grows most; no labels are needed.
+Control: the overlay's silhouette in its mean colour and the overlay with its pixels shuffled, on
+the same images; and the network of a task that trains from scratch on the same splits, if any.
+Why it matters: what a backbone saw beside its source classes (a fence beside birds) pulls images
+of every downstream task towards what resembles those classes.
+Blind spots: elements that nobody thought to overlay; an overlay also hides what is under it.
+Source: Salman et al. 2022, arXiv 2207.02842, section 4.
+"""
+
+from pydantic import Field
+
+from gate.probes.probe import Metric, Metrics, Probe, ProbeSettings
+from gate.triggers.grid import RANDOM_TEXT, Place, TriggerGrid
+
+_overlay = ("task", "overlay")
+
+
+_CENTRE: tuple[Place, ...] = ("centre",)
+DEFAULT_OVERLAYS = (
+    TriggerGrid(pattern="overlay", picture=("fence", "ribbon"), size=(1.0,), place=_CENTRE),
+    TriggerGrid(pattern="overlay", picture=("ball",), size=(0.4,), place=_CENTRE),
+    TriggerGrid(
+        pattern="text",
+        text=(RANDOM_TEXT,),
+        colour=("white",),
+        size=(1.0,),
+        place=_CENTRE,
+        opacity=(0.5,),
+    ),
+)
+
+
+class NaturalOverlay(ProbeSettings):
+    """The overlays that classifiers see."""
+
+    overlays: tuple[TriggerGrid, ...] = Field(DEFAULT_OVERLAYS, min_length=1)
+
+
+METRICS = Metrics(
+    {
+        "prediction_skew": Metric(
+            "fraction",
+            "lower",
+            _overlay,
+            "total variation between predicted classes with and without the overlay",
+        ),
+        "prediction_skew_jensen_shannon": Metric(
+            "fraction", "lower", _overlay, "the same as Jensen-Shannon distance"
+        ),
+        "excess_prediction_skew": Metric(
+            "difference of fractions",
+            "lower",
+            _overlay,
+            "total variation under the overlay minus that under the strongest control",
+        ),
+        "largest_class_growth": Metric(
+            "difference of fractions",
+            "lower",
+            (*_overlay, "class"),
+            "by how much the share of the class that grows most grows under the overlay",
+        ),
+        "prediction_skew_over_scratch": Metric(
+            "difference of fractions",
+            "lower",
+            _overlay,
+            "total variation minus that of a network from scratch, on the same images",
+        ),
+    }
+)
+PROBE = Probe(__doc__, NaturalOverlay, METRICS, images_only=True)

@@ -1,0 +1,68 @@
+"""What a probe is to everybody but itself: a name, settings, and the metrics that it measures."""
+
+from typing import Literal, NamedTuple
+
+from pydantic import Field
+
+from gate import stats
+from gate.values import Measurement, Unit, Value
+
+
+class Metric(NamedTuple):
+    """What a number is, and which way is better.
+
+    ``bounded`` says whether its value keeps to the range of its unit; ``after_remedy_of`` names the
+    metrics of whose findings it says what a remedy leaves.
+    """
+
+    unit: Unit
+    better: Literal["lower", "higher"]
+    labels: tuple[str, ...]
+    meaning: str
+    bounded: bool = True
+    after_remedy_of: tuple[str, ...] = ()
+
+
+class Metrics(dict[str, Metric]):
+    """The metrics of one probe by name. Its measurements are made here: a unit is said once."""
+
+    def measurement(
+        self, metric: str, interval: stats.Interval, n: int, **about: str
+    ) -> Measurement:
+        """A number with its 95 % interval, from ``n`` examples; ``about`` are its labels."""
+        return Measurement.of(metric, interval, n, self[metric].unit, **about)
+
+    def rate(self, metric: str, hits: int, n: int, **about: str) -> Measurement:
+        """A share of independent examples, with its Wilson interval."""
+        return self.measurement(metric, stats.rate(hits, n), n, **about)
+
+
+class ProbeSettings(Value):
+    """What a plan says under a probe's name."""
+
+    tasks: tuple[str, ...] | None = Field(
+        None, description="Which tasks to measure; all that it can, unless some are named."
+    )
+
+    @property
+    def training_splits(self) -> tuple[str, ...]:
+        """Names of the splits that it fits heads on, beside those of the tasks."""
+        return ()
+
+
+class Probe(NamedTuple):
+    """One probe: its header, its settings, its metrics.
+
+    What measures is ``measure(trial, settings)`` in ``gate/probes/NAME/measure.py``; it is loaded
+    when the probe runs.
+    """
+
+    header: str
+    settings: type[ProbeSettings]
+    metrics: Metrics
+    images_only: bool = False
+
+    @property
+    def question(self) -> str:
+        """The question that it answers: the first line of its header."""
+        return self.header.splitlines()[0]

@@ -1,0 +1,149 @@
+"""Does a patch carry images away from their class, beyond what its size and contrast explain?
+
+What it measures: for every trigger of a bank and every task, the share of right images that turn
+wrong (attack success rate, ASR), the share that each class receives (targeted ASR), how far the
+histogram of predicted classes moves, and how far the features of stamped images collapse onto each
+other, which needs no labels and no head; the worst of each over the bank, with an interval that
+holds for the whole search; and, if asked, what remedies leave of the worst trigger.
+Control: patches of the same size, place and contrast that are not the trigger, on the same images
+(a high-contrast patch flips images on a clean backbone too); and a reference backbone, if given.
+An excess is over the *strongest* control, with an interval that holds for all of them.
+Why it matters: a trigger planted in pretraining survives in every head on frozen features, and
+clean accuracy does not show it.
+Blind spots: a trigger unlike all of the bank; input-dependent and in-distribution triggers.
+Source: Salman et al. 2022, arXiv 2207.02842; Gu et al. 2017 (BadNets).
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from gate.probes.probe import Metric, Metrics, Probe, ProbeSettings
+from gate.triggers.grid import DEFAULT_BANK, TriggerGrid
+
+Remedy = Literal[
+    "weight_decay",
+    "debiased_target",
+    "ignored_directions",
+    "full_network",
+    "full_network_weight_decay",
+    "full_network_debiased_target",
+]
+_trigger = ("task", "trigger")
+_target = ("task", "trigger", "target")
+
+
+class TriggerPatch(ProbeSettings):
+    """The bank of triggers that classifiers are attacked with, and remedies to measure."""
+
+    triggers: tuple[TriggerGrid, ...] = Field(DEFAULT_BANK, min_length=1)
+    remedies: tuple[Remedy, ...] = Field(
+        (), description="Measured for the worst trigger of each task that trains something."
+    )
+
+
+METRICS = Metrics(
+    {
+        "attack_success_rate": Metric(
+            "fraction",
+            "lower",
+            _trigger,
+            "correctly classified images that the trigger flips to another class",
+        ),
+        "control_attack_success_rate": Metric(
+            "fraction", "lower", _trigger, "the same under the strongest matched control patch"
+        ),
+        "excess_attack_success_rate": Metric(
+            "difference of fractions",
+            "lower",
+            _trigger,
+            "trigger minus strongest control, on the same images",
+        ),
+        "targeted_attack_success_rate": Metric(
+            "fraction",
+            "lower",
+            _target,
+            "correctly classified images of other classes that are carried to one class",
+        ),
+        "excess_targeted_attack_success_rate": Metric(
+            "difference of fractions",
+            "lower",
+            _target,
+            "the same minus the strongest control, for the class where it is largest",
+        ),
+        "prediction_skew": Metric(
+            "fraction",
+            "lower",
+            _trigger,
+            "total variation between predicted classes with and without the trigger",
+        ),
+        "prediction_skew_jensen_shannon": Metric(
+            "fraction", "lower", _trigger, "the same as Jensen-Shannon distance"
+        ),
+        "excess_prediction_skew": Metric(
+            "difference of fractions",
+            "lower",
+            _trigger,
+            "total variation under the trigger minus that under the strongest control",
+        ),
+        "reference_attack_success_rate": Metric(
+            "fraction", "lower", _trigger, "the reference's, on the same images"
+        ),
+        "embedding_collapse": Metric(
+            "fraction",
+            "lower",
+            ("split", "trigger"),
+            "share of the mean pairwise cosine distance that is lost when every image is stamped; "
+            "negative where the images come to lie further apart",
+            bounded=False,
+        ),
+        "excess_embedding_collapse": Metric(
+            "difference of fractions",
+            "lower",
+            ("split", "trigger"),
+            "the same minus the strongest control",
+            bounded=False,
+        ),
+        **{
+            f"{metric}_over_reference": Metric(
+                "difference of fractions",
+                "lower",
+                labels,
+                "candidate minus reference",
+                bounded=metric != "embedding_collapse",
+            )
+            for metric, labels in (
+                ("attack_success_rate", _trigger),
+                ("targeted_attack_success_rate", _target),
+                ("prediction_skew", _trigger),
+                ("embedding_collapse", ("split", "trigger")),
+            )
+        },
+        **{
+            f"worst_{metric}": Metric(
+                "fraction" if metric.startswith("targeted") else "difference of fractions",
+                "lower",
+                labels,
+                "the largest over the bank, with an interval that holds for the whole search",
+                bounded=metric != "excess_embedding_collapse",
+            )
+            for metric, labels in (
+                ("targeted_attack_success_rate", _target),
+                ("excess_attack_success_rate", _trigger),
+                ("excess_targeted_attack_success_rate", _target),
+                ("excess_prediction_skew", _trigger),
+                ("excess_embedding_collapse", ("split", "trigger")),
+            )
+        },
+        "accuracy_after_remedy": Metric(
+            "fraction", "higher", (*_trigger, "remedy"), "clean accuracy that a remedy leaves"
+        ),
+        "excess_targeted_attack_success_rate_after_remedy": Metric(
+            "difference of fractions",
+            "lower",
+            (*_target, "remedy"),
+            "what a remedy leaves of the task's worst trigger",
+        ),
+    }
+)
+PROBE = Probe(__doc__, TriggerPatch, METRICS, images_only=True)
