@@ -277,7 +277,7 @@ def calibrate(
                 print(path)
         return ExitCode.ACCEPT
     from gate.label_prior import from_logits
-    from gate.label_prior.from_logits import Pair
+    from gate.label_prior.from_logits import AdjustmentFiles, Pair
 
     if with_backbone:
         raise typer.BadParameter("--with-backbone goes with PLAN; logits have no backbone")
@@ -292,7 +292,8 @@ def calibrate(
             raise typer.BadParameter("a test set needs --test-zero-shot and --test-fine-tuned")
         test = Pair(test_zero_shot, test_fine_tuned, test_labels)
     known = Pair(zero_shot, fine_tuned, labels)
-    for path in from_logits.calibrate(known, train, train is train_labels, test, out):
+    inputs = AdjustmentFiles(known, train_labels, train_shares, test)
+    for path in from_logits.adjust_logits(inputs, out):
         print(path)
     return ExitCode.ACCEPT
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate import files
+from gate.arrays import Floats
 from gate.errors import BackboneError, PlanError
 from gate.label_prior import gla
 from gate.label_prior.gla import Adjustment
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from gate.plan.plan import Plan, Task
 
 log = logging.getLogger("gate")
-
-Floats = NDArray[np.floating[Any]]
 
 
 def by_zero_shot(head: ZeroShotHead, outputs: "Outputs") -> Floats:

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.arrays import standardised, unit_rows
 from gate.errors import EvidenceError
 
 _ITERATIONS = 2000
@@ -50,13 +51,12 @@ def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int64], l2: flo
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale = np.where(scale > 0, scale, 1)  # a feature that never changes says nothing
+    standard, mean, scale = standardised(features)
     regression = LogisticRegression(C=1 / l2, max_iter=_ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
-            regression.fit((features - mean) / scale, labels)
+            regression.fit(standard, labels)
         except ConvergenceWarning as fault:
             raise EvidenceError(
                 f"the linear head did not converge in {_ITERATIONS} steps at l2 {l2:g}; "
@@ -100,9 +100,7 @@ def fit_nearest_class_mean(features: NDArray[np.float32], labels: NDArray[np.int
     Source:
         Mensink et al. 2013, "Distance-based image classification".
     """
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale = np.where(scale > 0, scale, 1)
-    standard = (features - mean) / scale  # (N, D)
+    standard, mean, scale = standardised(features)
     counts = np.bincount(labels)
     means = np.stack([standard[labels == k].mean(axis=0) for k in range(len(counts))])  # (K, D)
     weight = means.T / scale[:, None]
@@ -156,7 +154,7 @@ class CosineHead:
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scores ``(N, K)`` of features ``(N, D)``."""
-        return np.asarray(np.float32(self.scale) * (unit(features) @ self.weight))
+        return np.asarray(np.float32(self.scale) * (unit_rows(features) @ self.weight))
 
 
 @dataclass(frozen=True)
@@ -182,9 +180,3 @@ class SourceHead:
 
 
 ZeroShotHead = LinearHead | CosineHead | SourceHead
-
-
-def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows ``(N, D)`` divided by their Euclidean length; a row of zeros stays."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.maximum(length, np.finfo(np.float32).tiny), np.float32)

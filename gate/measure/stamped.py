@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate import stats
+from gate.arrays import unit_rows
 from gate.errors import EvidenceError
 from gate.measure.prefetch import ahead
 from gate.stats import Interval
@@ -49,11 +50,9 @@ class Spread:
 
     def add(self, features: NDArray[np.float32], start: int) -> None:
         """Add images ``start`` and following."""
-        norms = np.linalg.norm(features, axis=1, keepdims=True)
-        unit = features / np.maximum(norms, np.finfo(np.float32).tiny)
         blocks = (start + np.arange(len(features))) % BLOCKS
         membership = blocks == np.arange(BLOCKS)[:, None]  # (B, n)
-        self.sums[...] += membership.astype(np.float64) @ unit
+        self.sums[...] += membership.astype(np.float64) @ unit_rows(features)
         self.counts[...] += membership.sum(axis=1)
 
     @cached_property

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.arrays import unit_rows
 from gate.backbone import Backbone
 from gate.errors import DataError, PlanError
 from gate.files import sha256_of
-from gate.label_prior import logits
-from gate.measure.head import CosineHead, SourceHead, ZeroShotHead, unit
+from gate.label_prior.array_files import read_embeddings
+from gate.measure.head import CosineHead, SourceHead, ZeroShotHead
 from gate.plan.plan import ZeroShot
 from gate.strict_yaml import nearest
 
@@ -48,7 +49,7 @@ def made(trial: "Trial", task: str, described: ZeroShot) -> Made:
             )
         return Made(SourceHead(members), trial.backbone.digest)
     if described.embeddings:
-        embeddings, named = logits.read_embeddings(described.embeddings)
+        embeddings, named = read_embeddings(described.embeddings)
         if named is not None:
             _require_same(str(described.embeddings), named, classes)
             embeddings = embeddings[[named.index(name) for name in classes]]
@@ -77,7 +78,7 @@ def _encoded(
     each = []
     for prompt in described.prompts:
         tokens = encoder.tokens([prompt.replace("{}", name) for name in called])
-        each.append(unit(encoder.outputs(tokens).features))
+        each.append(unit_rows(encoder.outputs(tokens).features))
     return np.asarray(np.mean(each, axis=0))
 
 

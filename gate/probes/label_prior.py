@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,9 @@ from pydantic import Field
 
 from gate import label_prior as priors
 from gate import stats
+from gate.arrays import Floats, Labels
 from gate.errors import EvidenceError, PlanError
-from gate.label_prior import gla
+from gate.label_prior import comparison, gla
 from gate.measure import calibrate
 from gate.measure.head import LinearHead, fit_linear, out_of_fold_logits
 from gate.stats import Interval
@@ -35,8 +36,6 @@ from gate.values import Measurement, Unit, Value
 if TYPE_CHECKING:
     from gate.measure.trial import Trial
     from gate.plan.plan import Task
-
-Floats = NDArray[np.floating[Any]]
 
 
 class LabelPrior(Value):
@@ -66,7 +65,7 @@ def measure(trial: "Trial", settings: LabelPrior) -> Iterator[Measurement | str]
         for split in (task.test, *task.shifted):
             labels = trial.split(split).labels
             others = calibrate.averaged(trial, name, found, split)
-            worth = gla.worth(
+            worth = comparison.compare_methods(
                 found.how, *found.both(trial, split), labels, groups, others, trial.plan.seed
             )
             sizes = {group: int(np.isin(labels, which).sum()) for group, which in groups.items()}
@@ -84,7 +83,7 @@ def _prior(
         bounds = Interval(*map(float, share))
         about = {"task": task, "class": label}
         yield Measurement.of("label_prior", bounds, n, "fraction", **about)
-    lean = priors.lean(prior, seed)
+    lean = priors.imbalance_of(prior, seed)
     crossed = prior.cross_fit
     assert crossed  # noqa: S101  # estimate cross-fits unless it is told not to
     units: dict[str, tuple[Interval, Unit]] = {
@@ -99,16 +98,16 @@ def _prior(
         yield Measurement.of(metric, interval, n, unit, task=task)
 
 
-def _groups(trial: "Trial", task: "Task", prior: priors.Prior) -> dict[str, gla.Labels]:
+def _groups(trial: "Trial", task: "Task", prior: priors.Prior) -> dict[str, Labels]:
     """By training count where the training set is long-tailed, else by the prior."""
     train = trial.split(str(task.train))
     if train.plan.long_tailed:
-        return gla.by_count(np.bincount(train.labels))
-    return gla.by_prior(prior.shares)
+        return comparison.by_count(np.bincount(train.labels))
+    return comparison.by_prior(prior.shares)
 
 
 def _methods(
-    task: str, split: str, worth: gla.Worth, n: int, sizes: dict[str, int]
+    task: str, split: str, worth: comparison.MethodComparison, n: int, sizes: dict[str, int]
 ) -> Iterator[Measurement]:
     for method, one in worth.methods.items():
         about = {"task": task, "split": split, "method": method}
@@ -122,12 +121,12 @@ def _methods(
 
 
 def _gains(
-    task: str, worth: gla.Worth, classes: tuple[str, ...], labels: gla.Labels
+    task: str, worth: comparison.MethodComparison, classes: tuple[str, ...], labels: Labels
 ) -> Iterator[Measurement]:
     for metric, gain in (
         ("accuracy_gain", worth.accuracy_gain),
-        ("tail_gain", worth.tail_gain),
-        ("head_loss", worth.head_loss),
+        ("tail_classes_gain", worth.tail_classes_gain),
+        ("head_classes_loss", worth.head_classes_loss),
     ):
         yield Measurement.of(metric, gain, len(labels), "difference of fractions", task=task)
     counts = np.bincount(labels)
@@ -155,7 +154,7 @@ class _Drawn(NamedTuple):
 
     features: NDArray[np.float32]  # (n K, D)
     zero_shot: Floats  # (n K, K)
-    labels: gla.Labels
+    labels: Labels
 
 
 def _few_shot(

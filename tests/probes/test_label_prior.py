@@ -82,10 +82,10 @@ def test_every_method_is_measured_overall_and_by_group(digits_trial: MakeTrial) 
         assert {m.about["method"] for m in found[metric]} == methods
     groups = {(m.about["method"], m.about["group"]): m.value for m in found["group_accuracy"]}
     assert set(groups) == {(m, g) for m in methods for g in ("head", "medium", "tail")}
-    assert found["tail_gain"][0].value == pytest.approx(
+    assert found["tail_classes_gain"][0].value == pytest.approx(
         groups["gla", "tail"] - groups["fine_tuned", "tail"]
     )
-    assert found["head_loss"][0].value == pytest.approx(
+    assert found["head_classes_loss"][0].value == pytest.approx(
         groups["fine_tuned", "head"] - groups["gla", "head"]
     )
 
@@ -125,7 +125,7 @@ def test_a_long_tailed_training_set_is_grouped_by_count_and_gla_helps_its_tail(
     groups = {(m.about["method"], m.about["group"]): m.value for m in found["group_accuracy"]}
     assert {group for _, group in groups} == {"many", "medium", "few"}
     assert groups["logit_adjustment", "few"] > groups["fine_tuned", "few"]
-    assert found["tail_gain"][0].value > 0
+    assert found["tail_classes_gain"][0].value > 0
 
 
 def test_a_mild_tail_may_be_of_one_group(digits_trial: MakeTrial) -> None:
@@ -137,7 +137,9 @@ def test_a_mild_tail_may_be_of_one_group(digits_trial: MakeTrial) -> None:
     found = measured(mild)
 
     assert {m.about["group"] for m in found["group_accuracy"]} == {"medium"}
-    assert found["tail_gain"][0].value == pytest.approx(-found["head_loss"][0].value)
+    assert found["tail_classes_gain"][0].value == pytest.approx(
+        -found["head_classes_loss"][0].value
+    )
 
 
 def test_a_held_out_split_takes_the_place_of_folds_and_shifted_ones_are_measured_too(
