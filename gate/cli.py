@@ -195,7 +195,7 @@ def probe(
     features: Features = None,
 ) -> int:
     """Run one probe and write its evidence."""
-    from gate.probes.evidence import measured
+    from gate.probes.evidence import run_probe
     from gate.strict_yaml import nearest
 
     _make_way(out, plan, backbone)
@@ -203,7 +203,7 @@ def probe(
         named = trial.plan.probes.named()
         if name not in named:
             raise PlanError(f"{plan}: no probe {name!r}; {nearest(name, named)}")
-        evidence = measured(name, trial)
+        evidence = run_probe(name, trial)
     _write(out, evidence.to_json())
     print(f"{name}: {len(evidence.measurements)} measurements in {out}")
     return ExitCode.ACCEPT
@@ -277,7 +277,7 @@ def calibrate(
                 print(path)
         return ExitCode.ACCEPT
     from gate.label_prior import from_logits
-    from gate.label_prior.from_logits import Pair
+    from gate.label_prior.from_logits import AdjustmentFiles, Pair
 
     if with_backbone:
         raise typer.BadParameter("--with-backbone goes with PLAN; logits have no backbone")
@@ -292,7 +292,8 @@ def calibrate(
             raise typer.BadParameter("a test set needs --test-zero-shot and --test-fine-tuned")
         test = Pair(test_zero_shot, test_fine_tuned, test_labels)
     known = Pair(zero_shot, fine_tuned, labels)
-    for path in from_logits.calibrate(known, train, train is train_labels, test, out):
+    inputs = AdjustmentFiles(known, train_labels, train_shares, test)
+    for path in from_logits.adjust_logits(inputs, out):
         print(path)
     return ExitCode.ACCEPT
 

@@ -16,7 +16,7 @@ from gate.measure.trial import Trial
 from gate.plan.plan import load_plan
 from gate.policy.decide import decide
 from gate.policy.rules import Policy, Waiver
-from gate.probes.evidence import measured
+from gate.probes.evidence import run_probe
 from gate.progress import progress_bars
 from gate.reports import report
 from gate.values import Evidence, Verdict
@@ -58,7 +58,7 @@ def run_all(
     trial, evidence = Trial(bench), []
     for probe in bench.plan.probes.named():
         with _timed(seconds, f"probe {probe}"):
-            evidence.append(measured(probe, trial))
+            evidence.append(run_probe(probe, trial))
             files.write(out / "evidence" / f"{probe}.json", evidence[-1].to_json())
     for older in (out / "evidence").glob("*.json"):
         if older.stem not in bench.plan.probes.named():

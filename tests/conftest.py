@@ -15,6 +15,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 from gate import cli
+from gate.measure.bench import Bench
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan
 
@@ -107,7 +108,7 @@ def digits_trial(example: Path, features_folder: Path) -> Callable[[str], Trial]
                 )
             )
         )
-        return Trial(plan, features_folder)
+        return Trial(Bench(plan, features_folder))
 
     return make
 

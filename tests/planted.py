@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+SHARES = np.array([0.4, 0.3, 0.15, 0.1, 0.05])  # (K,): a prior to plant in exact_logits
+
 
 class Planted(NamedTuple):
     """Samples ``x`` of Gaussian classes, and what a perfect classifier says of them."""
@@ -25,7 +27,7 @@ def planted(
     distance: float = 1.0,
     largest: float | None = None,
 ) -> Planted:
-    """A balanced sample; shares fall geometrically by ``ratio``, in an order of their own.
+    """Draw a balanced sample; shares fall geometrically by ``ratio``, in an order of their own.
 
     Args:
         classes: K.
@@ -49,5 +51,18 @@ def planted(
 
 
 def total_variation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Between two distributions, each divided by its sum."""
+    """Total variation between two distributions, each divided by its sum."""
     return float(np.abs(one / one.sum() - other / other.sum()).sum() / 2)
+
+
+def exact_logits(
+    prior: NDArray[np.float64], counts: NDArray[np.int64], seed: int, scale: float = 1.0
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Log-posteriors under a planted prior, for samples drawn with other frequencies."""
+    rng = np.random.default_rng(seed)
+    classes = len(prior)
+    centres = np.random.default_rng(5).normal(size=(classes, 4)) * 1.2
+    labels = np.repeat(np.arange(classes), counts)
+    x = centres[labels] + rng.normal(size=(len(labels), 4))
+    likelihood = -((x[:, None] - centres) ** 2).sum(axis=2) / 2
+    return ((likelihood + np.log(prior)) * scale).astype(np.float32), labels

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from gate.errors import ExitCode
-from gate.plan.plan import Plan, Task
+from gate.plan.plan import Plan
+from gate.plan.task import Task
 from gate.policy.catalogue import CATALOGUE
 from gate.policy.rules import load_policy
 from tests.conftest import Gate

@@ -6,6 +6,8 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.arrays import unit_rows
+
 
 @dataclass(frozen=True)
 class LinearHead:
@@ -42,7 +44,7 @@ class CosineHead:
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scores ``(N, K)`` of features ``(N, D)``."""
-        return np.asarray(np.float32(self.scale) * (unit(features) @ self.weight))
+        return np.asarray(np.float32(self.scale) * (unit_rows(features) @ self.weight))
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,6 @@ class SourceHead:
 
 
 ZeroShotHead = LinearHead | CosineHead | SourceHead
-
-
-def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows ``(N, D)`` divided by their Euclidean length; a row of zeros stays."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.maximum(length, np.finfo(np.float32).tiny), np.float32)
 
 
 class JoinedHead(NamedTuple):

@@ -1,4 +1,4 @@
-"""Temperature and label prior together: ridge, and cross-fit.
+"""Fit temperature and label prior together, with a ridge, and cross-fit them.
 
 The ridge on b is a normal prior, whose spread is itself estimated, by marginal likelihood: no
 sample is spared for it (``tests/benchmarks/priors.py`` holds it against cross-validation).
@@ -10,15 +10,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.arrays import Floats, Labels
 from gate.errors import EvidenceError
-from gate.label_prior.likelihood import Floats, Held, Labels, Likelihood, Point
+from gate.label_prior.likelihood import HeldOut, Likelihood, Point
 
-DENSE = 2048  # classes up to which a (K, K) curvature is kept
+DENSE = 2048  # classes up to which a (K, K) curvature is computed
 _NARROW, WIDE = 0.01, 3.0  # spreads of b: about none; about a factor of 20 between classes
-_REACH = 30.0  # spread of the logits, in nats, that holds the temperature back on separable data
+_MOST_GAP = 30.0  # nats between logits, which hold the temperature back on separable data
 _CLASSES_BEFORE = 2  # as many classes of spread 1 are taken as seen: ten alone say little of it
 _STEPS = 100
-_A_CLASS, _FEW = 8, 300  # samples that a fit is begun with: a class, and at least
+_START_A_CLASS, _START = 8, 300  # samples that a fit is begun with: a class, and at least
 _SETTLED = 1e-3  # nats a class still to be gained: half of (a twentieth of a standard error)^2
 
 
@@ -48,7 +49,7 @@ def fit(likelihood: Likelihood, spread: float | None = None) -> Fit:
     Source:
         Alexandari et al. 2020, "bias-corrected temperature scaling"; for the spread, MacKay 1992.
     """
-    part = likelihood.part(few(likelihood.classes))
+    part = likelihood.part(starting_size(likelihood.classes))
     if part is not likelihood:
         return _again(likelihood, fit(part, spread), likelihood.n / part.n, free=spread is None)
     start = _with_spread(fit_temperature(likelihood), 1 if spread is None else spread)
@@ -56,32 +57,33 @@ def fit(likelihood: Likelihood, spread: float | None = None) -> Fit:
     return search(likelihood, start, spread is None)
 
 
-def few(classes: int) -> int:
-    """Samples that are enough to begin with."""
-    return max(_FEW, _A_CLASS * classes)
+def starting_size(classes: int) -> int:
+    """How many samples are enough to begin a fit with."""
+    return max(_START, _START_A_CLASS * classes)
 
 
 def _again(likelihood: Likelihood, start: Fit, times: float, *, free: bool) -> Fit:
-    """The fit of a sample that many times as large as the one of ``start``, and like it."""
+    """Fit a sample that is ``times`` as large as the one of ``start``, and like it."""
     if start.curvature is None:
         return _quasi_newton(likelihood, start, free)
     return _newton(likelihood, start._replace(curvature=start.curvature * times), free)
 
 
 def fit_temperature(likelihood: Likelihood) -> Fit:
-    """The temperature scale alone, b = 0; on part of the sample where it is long.
+    """Fit the temperature scale alone, at b = 0; on part of the sample where it is long.
 
     At the best scale a, mean logits under the posteriors are the labels' logits; both are below 0,
     the largest. The former falls about as a power of a: Newton's method in logarithms.
     """
-    part = likelihood.part(_FEW)
-    unit = part.unit()
-    x = np.append(1 / unit, np.zeros(part.classes))
-    ridge, right = (unit / _REACH) ** 2, part.right()
+    part = likelihood.part(_START)
+    gap = part.logit_gap()
+    x = np.append(1 / gap, np.zeros(part.classes))
+    ridge, label_logits = (gap / _MOST_GAP) ** 2, part.label_logits()
     for _ in range(_STEPS):
         here = part.at(x, "diagonal")
-        mean = max(-(here.slope[0] + right), np.finfo(np.float32).tiny)  # rounded to 0, it may be
-        wanted = ridge * x[0] - right
+        # rounded to 0, it may be
+        mean = max(-(here.slope[0] + label_logits), np.finfo(np.float32).tiny)
+        wanted = ridge * x[0] - label_logits
         step = np.log(mean / wanted) / (x[0] * (here.curvature[0] / mean + ridge / wanted))
         x[0] *= np.exp(np.clip(step, -2, 2))
         if abs(step) < 0.1:  # the next is about its square
@@ -113,7 +115,7 @@ def _likeliest_spread(at: Fit, width: NDArray[np.float64]) -> float:
 
 
 def _newton(likelihood: Likelihood, at: Fit, free: bool) -> Fit:
-    """Newton's method; a curvature that it starts with serves for as long as that goes well.
+    """Fit by Newton's method; a curvature to start with serves for as long as that goes well.
 
     Args:
         likelihood: Of the sample.
@@ -158,7 +160,7 @@ def _height(here: Point, at: Fit) -> float:
 
 
 def _quasi_newton(likelihood: Likelihood, at: Fit, free: bool) -> Fit:
-    """L-BFGS on x in units of its curvature; with a spread to be found, once roughly before."""
+    """Fit by L-BFGS on x in units of its curvature; to estimate the spread, once roughly before."""
     from scipy.optimize import minimize
 
     for tolerance in (1e-5, 1e-6) if free else (1e-6,):
@@ -172,16 +174,16 @@ def _quasi_newton(likelihood: Likelihood, at: Fit, free: bool) -> Fit:
             return _height(here, there), width * (here.slope + at.precision * there.x)
 
         options = {"maxiter": _STEPS, "ftol": tolerance, "gtol": 0}
-        found = minimize(loss, at.x / width, jac=True, method="L-BFGS-B", options=options)
-        at = at._replace(x=width * found.x)
+        search = minimize(loss, at.x / width, jac=True, method="L-BFGS-B", options=options)
+        at = at._replace(x=width * search.x)
         if free and tolerance > 1e-6:
             at = _with_spread(at, _likeliest_spread(at, width**2))
     # in these units a slope counts in standard errors; rounding may end the search before its own
     # criterion does
-    if not found.jac @ found.jac < _SETTLED * likelihood.classes:
+    if not search.jac @ search.jac < _SETTLED * likelihood.classes:
         raise EvidenceError(
-            f"label prior: no estimate after {found.nit} L-BFGS steps ({found.message}); look for "
-            "logits of very different sizes, or for labels that do not belong to them"
+            f"label prior: no estimate after {search.nit} L-BFGS steps ({search.message}); look "
+            "for logits of very different sizes, or for labels that do not belong to them"
         )
     return at._replace(x=_centred(at.x))
 
@@ -195,8 +197,8 @@ class CrossFit(NamedTuple):
 
     folds: Labels  # (N,)
     fits: tuple[Fit, ...]
-    before: Held  # at b = 0
-    after: Held
+    before: HeldOut  # at b = 0
+    after: HeldOut
 
     def logits(self, logits: Floats, rows: slice) -> Floats:
         """Corrected logits ``a f - b`` of those rows, each by the fit that did not see it."""
@@ -223,15 +225,15 @@ def cross_fit(
         _, first, place = np.unique(clusters, return_index=True, return_inverse=True)
         fold = _stratified(labels[first], min(folds, len(first)), seed)[place]
     alone = fit_temperature(likelihood).x
-    before, after = (Held(np.empty(size), np.empty(size, np.int64)) for _ in range(2))
+    before, after = (HeldOut(np.empty(size), np.empty(size, np.int64)) for _ in range(2))
     fits = []
     for number in range(int(fold.max()) + 1):
-        kept, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        found = _again(likelihood.of(kept), whole, len(kept) / size, free=False)
-        own = likelihood.of(held)
-        for into, x in ((before, alone), (after, found.x)):
-            into.log_loss[held], into.predicted[held] = own.each(x, likelihood.offset)
-        fits.append(found)
+        fitted, left_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        without = _again(likelihood.of(fitted), whole, len(fitted) / size, free=False)
+        own = likelihood.of(left_out)
+        for into, x in ((before, alone), (after, without.x)):
+            into.log_loss[left_out], into.predicted[left_out] = own.held_out(x, likelihood.offset)
+        fits.append(without)
     return CrossFit(fold, tuple(fits), before, after)
 
 

@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.arrays import Floats, Labels
+
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Floats = NDArray[np.floating[Any]]
-Labels = NDArray[np.int64]
 Order = Literal["slope", "diagonal", "full"]
 
 BLOCK = 1 << 18  # numbers in a block: a few of them fit a core's cache
-KEPT = 1 << 22  # numbers that are kept from pass to pass, as blocks in memory
+CACHED = 1 << 22  # numbers up to which all blocks stay in memory from pass to pass
 _THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def one_blas_thread(function: Function) -> Function:
-    """Threads of BLAS fight with ours, most of all on a busy machine and over small products."""
+    """Run a function with BLAS on one thread.
+
+    Threads of BLAS fight with ours, most of all on a busy machine and over small products.
+    """
 
     @functools.wraps(function)
     def limited(*args: Any, **named: Any) -> Any:
@@ -61,14 +64,14 @@ class Block(NamedTuple):
 
     logits: Floats  # (n, K), the largest in each row 0
     labels: Labels  # (n,)
-    right: float  # summed logits of the labels
+    label_logits: float  # their sum over the rows
 
 
-class Held(NamedTuple):
-    """Samples that were held out: their log loss, and the class that each is given."""
+class HeldOut(NamedTuple):
+    """Log loss and predicted class of samples that a fit did not see."""
 
-    log_loss: NDArray[np.float64]
-    predicted: Labels
+    log_loss: NDArray[np.float64]  # (n,)
+    predicted: Labels  # (n,)
 
 
 class Likelihood:
@@ -94,9 +97,9 @@ class Likelihood:
         self._dtype = np.result_type(logits.dtype, np.float32)
         size = max(1, BLOCK // self.classes)
         self._spans = [slice(at, at + size) for at in range(0, self.n, size)]
-        small = self.n * self.classes <= KEPT
+        small = self.n * self.classes <= CACHED
         # column by column: along rows of few classes numpy is slow
-        self._kept = [self._read(span, "F") for span in self._spans] if small else None
+        self._cached = [self._read(span, "F") for span in self._spans] if small else None
 
     def _read(self, span: slice, order: Literal["C", "F"] = "C") -> Block:
         rows = span if self.rows is None else self.rows[span]
@@ -108,12 +111,12 @@ class Likelihood:
     def blocks(self) -> Iterator[tuple[slice, Block]]:
         """Each block of rows, and where it stands in the sample."""
         for index, span in enumerate(self._spans):
-            yield span, self._kept[index] if self._kept else self._read(span)
+            yield span, self._cached[index] if self._cached else self._read(span)
 
     def total(self, term: Callable[[Block], Sequence[Any]]) -> list[Any]:
-        """Sums of what ``term`` gives for each block of rows, in an order that stays the same."""
-        if self._kept is not None:
-            return _sum(map(term, self._kept))
+        """Sum what ``term`` gives for each block of rows, in an order that stays the same."""
+        if self._cached is not None:
+            return _sum(map(term, self._cached))
         shares = [self._spans[start::_THREADS] for start in range(_THREADS)]
         with ThreadPoolExecutor(_THREADS) as pool:
             return _sum(pool.map(lambda own: _sum(term(self._read(span)) for span in own), shares))
@@ -148,55 +151,55 @@ class Likelihood:
                 weight = 1 / total
                 mean = np.einsum("ij,ij->i", p, f) * weight
                 loss = np.log(total).sum(dtype=np.float64)
-                sums = [loss, block.right, mean.sum(dtype=np.float64), weight @ p]
+                sums = [loss, block.label_logits, mean.sum(dtype=np.float64), weight @ p]
                 if order == "slope":
                     return sums
                 p *= weight[:, None]
                 return sums + _second(p, f - mean[:, None], order)
 
-        loss, right, mean, predicted, *second = self.total(term)
+        loss, label_logits, mean, predicted, *second = self.total(term)
         constant = self._constant(x, self.offset)
         constant[self.counts == 0] = 0  # no label stands there
-        loss -= x[0] * right + self.counts @ constant
-        slope = np.append(mean - right, self.counts - predicted)
+        loss -= x[0] * label_logits + self.counts @ constant
+        slope = np.append(mean - label_logits, self.counts - predicted)
         curvature = _curvature(predicted, second)
         return Point(self.weight * float(loss), self.weight * slope, self.weight * curvature)
 
-    def part(self, few: int) -> "Likelihood":
+    def part(self, size: int) -> "Likelihood":
         """About so many samples, classes in proportion, if there are thrice as many; else itself.
 
         A class of which there are too few is left out.
         """
-        if self.n <= 3 * few:
+        if self.n <= 3 * size:
             return self
         rows = np.arange(self.n) if self.rows is None else self.rows
         by_class = rows[np.argsort(self.labels[rows], kind="stable")]
-        return self.of(np.sort(by_class[:: self.n // few]))
+        return self.of(np.sort(by_class[:: self.n // size]))
 
     def of(self, rows: Labels) -> "Likelihood":
-        """Of those rows alone, at the same weight."""
+        """The likelihood of those rows alone, at the same weight."""
         return Likelihood(self.logits, self.labels, rows, self.weight)
 
     def separates(self, x: NDArray[np.float64]) -> bool:
-        """Whether every sample is classified rightly, under the sample's own frequencies."""
+        """Whether every sample is classified correctly, under the sample's own frequencies."""
         return all(
             (self.scores(f, x, self.offset).argmax(axis=1) == y).all()
             for _, (f, y, _) in self.blocks()
         )
 
-    def right(self) -> float:
-        """Summed logits of the labels, at their weight."""
-        return self.weight * float(self.total(lambda block: [block.right])[0])
+    def label_logits(self) -> float:
+        """Summed logits of the labels, at the sample's weight."""
+        return self.weight * float(self.total(lambda block: [block.label_logits])[0])
 
-    def unit(self) -> float:
+    def logit_gap(self) -> float:
         """How far the logits of a sample lie apart: the median class from the first, in the median.
 
         So a class that is masked by a huge negative logit does not count.
         """
-        apart = [-np.median(block.logits, axis=1) for _, block in self.blocks()]
-        return float(np.median(np.concatenate(apart))) or 1.0
+        gaps = [-np.median(block.logits, axis=1) for _, block in self.blocks()]
+        return float(np.median(np.concatenate(gaps))) or 1.0
 
-    def each(self, x: NDArray[np.float64], offset: NDArray[np.float64]) -> "Held":
+    def held_out(self, x: NDArray[np.float64], offset: NDArray[np.float64]) -> HeldOut:
         """Log loss ``(n,)`` of each sample at x under that offset, and its class without one."""
         log_loss, predicted = np.empty(self.n), np.empty(self.n, np.int64)
         for span, (f, y, _) in self.blocks():
@@ -204,14 +207,14 @@ class Likelihood:
             predicted[span] = scores.argmax(axis=1)
             scores += offset.astype(self._dtype)
             scores -= scores.max(axis=1, keepdims=True)
-            right = scores[np.arange(len(y)), y]
+            of_labels = scores[np.arange(len(y)), y]
             np.exp(scores, out=scores)
-            log_loss[span] = np.log(scores.sum(axis=1)) - right
-        return Held(log_loss, predicted)
+            log_loss[span] = np.log(scores.sum(axis=1)) - of_labels
+        return HeldOut(log_loss, predicted)
 
 
 def _second(p: Floats, f: Floats, order: Order) -> list[Any]:
-    """What second derivatives are made of; f is less its mean in each row."""
+    """What second derivatives are made of; each row of f is less its mean."""
     weighted = p * f
     squares = np.einsum("ij,ij->j", p, p) if order == "diagonal" else p.T @ p
     return [np.einsum("ij,ij->", weighted, f), weighted.sum(axis=0), squares]

@@ -1,24 +1,25 @@
-"""What an estimate of the label prior is, and how it is made from logits and labels."""
+"""What an estimate of the label prior is, and how it is made from logits and labels.
+
+Source: Zhu et al. 2023, arXiv 2310.08106. The estimate is a bias-only multinomial logistic
+regression with a temperature: convex and smooth, so Newton's method finds it in a few steps; no
+constraint is needed, because q = softmax(b) lies on the simplex.
+"""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gate import stats
+from gate.arrays import Floats, Labels, first_not_finite
 from gate.errors import EvidenceError
-from gate.label_prior import joint
-from gate.label_prior.joint import CrossFit
-from gate.label_prior.likelihood import Floats, Labels, Likelihood, one_blas_thread
+from gate.label_prior.joint import CrossFit, Fit, cross_fit, fit
+from gate.label_prior.likelihood import Likelihood, one_blas_thread
 from gate.label_prior.uncertainty import uncertainty
-
-if TYPE_CHECKING:
-    from gate.stats import Interval
+from gate.stats import Interval
 
 _Z = 1.959964  # a 95 % interval of a normal estimate
 _TINY = 1e-12  # shares below are as good as 0
-_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ class CrossFitted:
     fold a sample is in.
     """
 
-    log_loss_gain: "Interval"
-    balanced_accuracy_gain: "Interval"
+    log_loss_gain: Interval
+    balanced_accuracy_gain: Interval
     fits: CrossFit
 
     def logits(self, logits: Floats, rows: slice) -> Floats:
@@ -116,8 +117,29 @@ def shares_of(log_shares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def uniform(classes: int) -> Prior:
-    """The prior of a classifier that is taken as it stands."""
+    """A uniform prior: that of a classifier which is taken as it stands."""
     return Prior(np.full(classes, 1 / classes), np.zeros((classes, classes)), scale=1.0)
+
+
+def remarks(prior: Prior) -> list[str]:
+    """What a reader of the estimate must know, in sentences."""
+    said = []
+    if prior.separable:
+        said.append(
+            "the corrected logits classify every sample rightly (separable): the likelihood alone "
+            "has no maximum, and only the ridge keeps the estimate finite; add harder samples"
+        )
+    if prior.cross_fit and not prior.helps:
+        said.append(
+            "removing the prior does not lower the log loss of samples left out (change "
+            f"{-prior.cross_fit.log_loss_gain.value:+.4g}): it is not removed; add samples"
+        )
+    if prior.covariance.ndim == 1:
+        said.append(
+            f"{len(prior.shares)} classes: standard errors are from the diagonal of the curvature "
+            "alone, and too small where classes are confused with each other"
+        )
+    return said
 
 
 @one_blas_thread
@@ -130,7 +152,7 @@ def estimate(
     folds: int = 5,
     seed: int = 0,
 ) -> Prior:
-    """Label prior and temperature, together, by penalised maximum likelihood.
+    """Estimate label prior and temperature, together, by penalised maximum likelihood.
 
     Minimises the sum of ``CE(a f - b + log pi, y)`` and a ridge on b, where pi are the label
     frequencies of the sample itself, so that the sample need not be balanced; q = softmax(b).
@@ -156,29 +178,29 @@ def estimate(
         clusters = _checked(clusters, labels)
         weight = _weight(clusters, labels)
     likelihood = Likelihood(logits, labels, weight=weight)
-    found = joint.fit(likelihood, spread)
+    best = fit(likelihood, spread)
     # the ridge on it is in the logits' own unit, so that their size does not matter
-    if not found.x[0] * found.precision[0] ** 0.5 > _TINY:
+    if not best.x[0] * best.precision[0] ** 0.5 > _TINY:
         raise EvidenceError(
-            f"label prior: no estimate (temperature scale {found.x[0]:.3g}, which must be above "
+            f"label prior: no estimate (temperature scale {best.x[0]:.3g}, which must be above "
             "0); the logits do not tell the classes apart; check the classifier"
         )
-    separable = likelihood.separates(found.x)
-    logs, covariance = uncertainty(likelihood, found)
+    separable = likelihood.separates(best.x)
+    logs, covariance = uncertainty(likelihood, best)
     return Prior(
-        shares_of(found.x[1:]),
+        shares_of(best.x[1:]),
         covariance,
-        float(found.x[0]),
-        found.spread,
+        float(best.x[0]),
+        best.spread,
         separable=separable,
-        cross_fit=_cross_fitted(likelihood, found, folds, seed, clusters) if folds > 1 else None,
+        cross_fit=_cross_fitted(likelihood, best, folds, seed, clusters) if folds > 1 else None,
         # where no sample is near a boundary, a Newton step leads anywhere
         bias_reduced=None if separable else logs,
     )
 
 
 def _weight(clusters: NDArray[np.int64], labels: Labels) -> float:
-    """What a sample counts for: one over the mean size of its samples' clusters, of some class.
+    """What a sample counts for: one over the mean size of the clusters of a class's samples.
 
     It is the class where that is largest. So copies of a sample count as one; samples that merely
     resemble each other do too, and intervals are then too wide.
@@ -191,7 +213,7 @@ def _weight(clusters: NDArray[np.int64], labels: Labels) -> float:
 
 
 def _checked(clusters: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]:
-    """Clusters as numbers 0 .. C-1.
+    """Number the clusters 0 .. C-1.
 
     Raises:
         EvidenceError: They do not fit the labels, or all samples are of one.
@@ -211,12 +233,12 @@ def _checked(clusters: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]:
 
 def _cross_fitted(
     likelihood: Likelihood,
-    found: joint.Fit,
+    best: Fit,
     folds: int,
     seed: int,
     clusters: NDArray[np.int64] | None,
 ) -> CrossFitted:
-    crossed = joint.cross_fit(likelihood, found, seed, folds, clusters)
+    crossed = cross_fit(likelihood, best, seed, folds, clusters)
     labels = likelihood.labels
     gain = crossed.before.log_loss - crossed.after.log_loss
     hits = (crossed.after.predicted == labels).astype(float) - (crossed.before.predicted == labels)
@@ -263,11 +285,8 @@ def check_logits(logits: Floats) -> None:
         raise EvidenceError(
             f"label prior: logits of shape {logits.shape}; (N, K) with N >= 1 and K >= 2 is needed"
         )
-    for start in range(0, len(logits), _ROWS):
-        finite = np.isfinite(logits[start : start + _ROWS])
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0]
-            raise EvidenceError(
-                f"label prior: some logit is not finite, the first in row {start + row}, class "
-                f"{column}; check the classifier"
-            )
+    if wrong := first_not_finite(logits):
+        raise EvidenceError(
+            f"label prior: some logit is not finite, the first in row {wrong[0]}, class "
+            f"{wrong[1]}; check the classifier"
+        )

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.label_prior.joint import WIDE, Fit, few
-from gate.label_prior.likelihood import Block, Floats, Likelihood
+from gate.arrays import Floats
+from gate.label_prior.joint import WIDE, Fit, starting_size
+from gate.label_prior.likelihood import Block, Likelihood
 
 _VAGUE = 10.0  # spread of b where the sample is silent: it keeps the curvature invertible
 
@@ -28,7 +29,7 @@ class Uncertainty(NamedTuple):
 
 
 def uncertainty(likelihood: Likelihood, at: Fit) -> Uncertainty:
-    """Two Newton steps from the fit to the bias-reduced estimate, and that one's covariance.
+    """Take two Newton steps from the fit to the bias-reduced estimate; its covariance is there.
 
     The first goes to about where the weakest ridge would have it, the second to Firth's estimate,
     where the log loss less ``log det(H) / 2`` is least, H its curvature. Class counts n are given,
@@ -79,7 +80,7 @@ def _slope_of_log_det(
     this slope ``sum_k p_k l_k (z_k - m)``, where m is the mean of z under the posteriors p, and
     ``l_k = (z_k - m)' V (z_k - m)`` the squared length of ``z_k - m`` by the inverse curvature V.
     """
-    part = likelihood.part(few(likelihood.classes))
+    part = likelihood.part(starting_size(likelihood.classes))
 
     def term(block: Block) -> Sequence[Any]:
         p = part.posteriors(block.logits, x, likelihood.offset)

@@ -6,11 +6,11 @@ Source: Zhu et al. 2023, arXiv 2310.08106.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.arrays import Floats
 from gate.backbone.backbone import Backbone, Outputs
 from gate.backbone.heads import JoinedHead, LinearHead, ZeroShotHead
 from gate.data.split import Split
@@ -20,7 +20,6 @@ from gate.measure.bench import Bench
 from gate.measure.head import fit_linear, fit_nearest_class_mean, out_of_fold_logits
 from gate.measure.transfer import Classifier, with_mean_weights
 
-Floats = NDArray[np.floating[Any]]
 Fit = Callable[[NDArray[np.float32], NDArray[np.int64]], LinearHead]
 
 

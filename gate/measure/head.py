@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.arrays import standardised
 from gate.backbone.heads import LinearHead
 from gate.errors import EvidenceError
 
@@ -26,13 +27,12 @@ def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int64], l2: flo
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale = np.where(scale > 0, scale, 1)  # a feature that never changes says nothing
+    standard, mean, scale = standardised(features)
     regression = LogisticRegression(C=1 / l2, max_iter=_ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
-            regression.fit((features - mean) / scale, labels)
+            regression.fit(standard, labels)
         except ConvergenceWarning as fault:
             raise EvidenceError(
                 f"the linear head did not converge in {_ITERATIONS} steps at l2 {l2:g}; "
@@ -76,9 +76,7 @@ def fit_nearest_class_mean(features: NDArray[np.float32], labels: NDArray[np.int
     Source:
         Mensink et al. 2013, "Distance-based image classification".
     """
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale = np.where(scale > 0, scale, 1)
-    standard = (features - mean) / scale  # (N, D)
+    standard, mean, scale = standardised(features)
     counts = np.bincount(labels)
     means = np.stack([standard[labels == k].mean(axis=0) for k in range(len(counts))])  # (K, D)
     weight = means.T / scale[:, None]

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.arrays import ROWS, unit_rows
 from gate.backbone.backbone import Outputs
 from gate.backbone.heads import LinearHead
 from gate.measure.blocks import BLOCKS
@@ -97,17 +98,15 @@ class PairwiseCosine:
     @classmethod
     def of(cls, rows: NDArray[np.int64], features: NDArray[np.float32]) -> "PairwiseCosine":
         """The sums over features ``(n, D)`` of the images at ``rows`` ``(n,)`` of a split."""
-        norms = np.linalg.norm(features, axis=1, keepdims=True)
-        unit = features / np.maximum(norms, np.finfo(np.float32).tiny)
         membership = rows % BLOCKS == np.arange(BLOCKS)[:, None]  # (B, n)
-        return cls(membership.astype(np.float64) @ unit, membership.sum(axis=1))
+        return cls(membership.astype(np.float64) @ unit_rows(features), membership.sum(axis=1))
 
     @classmethod
     def of_all(cls, features: NDArray[np.float32]) -> "PairwiseCosine":
         """The sums over all features ``(N, D)`` of a split, which may lie on disk."""
         spans = (
-            np.arange(start, min(start + 4096, len(features)))
-            for start in range(0, len(features), 4096)
+            np.arange(start, min(start + ROWS, len(features)))
+            for start in range(0, len(features), ROWS)
         )
         first, *others = (cls.of(rows, features[rows[0] : rows[-1] + 1]) for rows in spans)
         return sum(others, first)

@@ -6,12 +6,13 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.arrays import Floats
 from gate.backbone.backbone import Backbone, Outputs
 from gate.backbone.heads import ZeroShotHead
 from gate.data.split import Split
 from gate.errors import PlanError
 from gate.measure.bench import Bench
-from gate.measure.calibrate import Calibrated, Floats, both_logits, calibrated, wise_ft_logits
+from gate.measure.calibrate import Calibrated, both_logits, calibrated, wise_ft_logits
 from gate.measure.readers import Cosines, PairwiseCosine, Reader
 from gate.measure.responses import Hits, Responses
 from gate.measure.transfer import Classifier, classifier

@@ -7,11 +7,12 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.arrays import unit_rows
 from gate.backbone.backbone import Backbone
-from gate.backbone.heads import CosineHead, SourceHead, ZeroShotHead, unit
+from gate.backbone.heads import CosineHead, SourceHead, ZeroShotHead
 from gate.errors import DataError, PlanError
 from gate.files import sha256_of
-from gate.label_prior import logits
+from gate.label_prior import array_files
 from gate.measure.bench import Bench
 from gate.measure.passes import Pass, gathered
 from gate.measure.readers import Output
@@ -42,7 +43,7 @@ def zero_shot_classifier(bench: Bench, task: str, described: ZeroShot) -> ZeroSh
         head = _of_own_head(f"{place}.source", described, classes, bench.outputs(test).logits)
         return ZeroShotClassifier(head, bench.backbone.digest)
     if described.embeddings:
-        embeddings, named = logits.read_embeddings(described.embeddings)
+        embeddings, named = array_files.read_embeddings(described.embeddings)
         if named is not None:
             _require_same(str(described.embeddings), named, classes)
             embeddings = embeddings[[named.index(name) for name in classes]]
@@ -106,7 +107,7 @@ def _encoded(
     work, prompts = Pass(encoder.plan, {"features": Output("features")}), _Prompts(tuple(texts))
     parts = bench.engine.map(work, prompts, len(classes), lambda _done: None)
     (features,) = gathered(parts, work, len(prompts))["features"]
-    return np.asarray(unit(features).reshape(-1, len(classes), features.shape[1]).mean(axis=0))
+    return np.asarray(unit_rows(features).reshape(-1, len(classes), features.shape[1]).mean(axis=0))
 
 
 def _directions(

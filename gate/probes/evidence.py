@@ -15,7 +15,7 @@ from gate.values import Evidence, Measurement
 Measure = Callable[[Trial, Any], Iterator[Measurement | str]]
 
 
-def measured(probe: str, trial: Trial) -> Evidence:
+def run_probe(probe: str, trial: Trial) -> Evidence:
     """Run one probe of a trial's plan.
 
     The evidence names the data and tasks that this probe asked for, whatever the process opened

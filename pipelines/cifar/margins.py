@@ -8,10 +8,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from gate import decide, load_policy, probes, strict_yaml
+from gate import decide, load_policy, strict_yaml
 from gate.errors import PlanError
+from gate.measure.bench import Bench
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan, load_plan
+from gate.probes.evidence import run_probe
 from pipelines.papers.bias_transfer.train_source import Source, Sources, train
 
 POLICY = Path("policies/cifar.yaml")
@@ -35,7 +37,7 @@ def trial(card: Path, name: str, **changes: Any) -> Trial:
     plan = load_plan(Path(f"pipelines/cifar/{'mnist' if grey else 'plan'}.yaml"), card)
     # the findings do not ask for a reference, which would double the forward passes
     content = {**plan.model_dump(), "reference": None, **changes}
-    return Trial(Plan.model_validate(content), OUT / "features")
+    return Trial(Bench(Plan.model_validate(content), OUT / "features"))
 
 
 def planted(card: Path, name: str, source: Source) -> str:
@@ -43,9 +45,7 @@ def planted(card: Path, name: str, source: Source) -> str:
     if not source.trigger:
         return ""
     patch = {"trigger_patch": {"triggers": [source.trigger.model_dump()], "tasks": ["own_head"]}}
-    found = probes.measure(
-        "trigger_patch", trial(card, name, probes=patch, seed=source.trigger_seed)
-    )
+    found = run_probe("trigger_patch", trial(card, name, probes=patch, seed=source.trigger_seed))
     (rate,) = (
         m
         for m in found.measurements
@@ -56,8 +56,8 @@ def planted(card: Path, name: str, source: Source) -> str:
 
 def row(card: Path, name: str, backdoored: bool) -> str:
     """One line of the table: the worst of each kind over tasks, and what the findings say."""
-    measured = trial(card, name)
-    found = [probes.measure(probe, measured) for probe in ("clean_accuracy", "trigger_patch")]
+    tried = trial(card, name)
+    found = [run_probe(probe, tried) for probe in ("clean_accuracy", "trigger_patch")]
     cells = [name, "backdoored" if backdoored else "clean"]
     for metric in METRICS:
         worst = max(

@@ -8,9 +8,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from gate import probes
+from gate.measure.bench import Bench
 from gate.measure.trial import Trial
 from gate.plan.plan import load_plan
+from gate.probes.evidence import run_probe
 from gate.values import Measurement
 from pipelines.digits.build import PLANTED, build
 
@@ -34,8 +35,8 @@ def measurements(example: Path, backbone: str) -> list[Measurement]:
     for split in plan["splits"].values():
         split["path"] = example / "data" / Path(split["path"]).name
     with tempfile.TemporaryDirectory() as features:
-        trial = Trial(load_plan(_PLAN).model_validate(plan), Path(features))
-        return [m for probe in _METRICS for m in probes.measure(probe, trial).measurements]
+        trial = Trial(Bench(load_plan(_PLAN).model_validate(plan), Path(features)))
+        return [m for probe in _METRICS for m in run_probe(probe, trial).measurements]
 
 
 def main() -> None:

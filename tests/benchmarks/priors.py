@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from gate import label_prior as priors
 from gate.label_prior.joint import cross_fit, fit
 from gate.label_prior.likelihood import Likelihood, one_blas_thread
-from gate.label_prior.others import confidence_matching_scale
+from pipelines.papers.gla.baselines import (
+    authors_solver,
+    confidence_matching_scale,
+    eigenvector,
+    label_free,
+    mean_predicted_share,
+)
 from tests.planted import Planted, planted, total_variation
 
 SETTINGS = ((10, 32), (10, 200), (10, 1000), (100, 32), (100, 200))  # K, samples a class
@@ -48,7 +54,7 @@ def with_cross_validated_ridge(of: Planted) -> NDArray[np.float64]:
 def authors_as_they_run_it(of: Planted, steps: int = 1000) -> NDArray[np.float64]:
     """The authors' solver as their code has it: PyTorch's SGD on q, gradients by autograd.
 
-    ``priors.authors_solver`` finds the same without PyTorch, with exponentials that are taken once.
+    ``authors_solver`` finds the same without PyTorch, with exponentials that are taken once.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -79,15 +85,15 @@ def shares_alone(of: Planted) -> NDArray[np.float64]:
 AUTHORS, QUICKER = "authors' solver, PyTorch", "the same, exponentials once"
 ESTIMATORS: dict[str, Estimator] = {
     AUTHORS: authors_as_they_run_it,
-    QUICKER: lambda of: priors.authors_solver(of.logits, of.labels),
+    QUICKER: lambda of: authors_solver(of.logits, of.labels),
     "joint, no ridge": lambda of: priors.estimate(of.logits, of.labels, spread=1e3, folds=0).shares,
     "joint, ridge by CV": with_cross_validated_ridge,
     "gate, shares alone": one_blas_thread(shares_alone),
     "gate": lambda of: priors.estimate(of.logits, of.labels, folds=0).shares,
     "gate, cross-fitted": lambda of: priors.estimate(of.logits, of.labels).shares,
-    "eigenvector": lambda of: priors.eigenvector(of.logits, of.labels),
-    "without labels": lambda of: priors.label_free(of.logits),
-    "mean predicted": lambda of: priors.mean_predicted_share(of.logits),
+    "eigenvector": lambda of: eigenvector(of.logits, of.labels),
+    "without labels": lambda of: label_free(of.logits),
+    "mean predicted": lambda of: mean_predicted_share(of.logits),
 }
 
 
@@ -220,7 +226,7 @@ def few() -> None:
 
 
 def coverage() -> None:
-    """How often the 95 % intervals of q hold the planted shares, and those of how far q leans.
+    """How often the 95 % intervals of q hold the planted shares, and those of its imbalance.
 
     The last settings were first looked at when the intervals stood as they are.
     """
@@ -249,7 +255,7 @@ def coverage() -> None:
     ]
     for name, settings in (("seen", seen), ("not seen", not_seen)):
         for classes, each, how in settings:
-            held, above, leans = [], [], []
+            held, above, covered = [], [], []
             for seed in range(SIMULATIONS):
                 of = planted(classes, each, seed, **how)  # type: ignore[arg-type]  # features: int
                 found = priors.estimate(of.logits, of.labels, folds=0)
@@ -257,12 +263,14 @@ def coverage() -> None:
                 q = of.shares
                 kl = np.log(classes) + (q * np.log(q)).sum()
                 truths = (np.abs(q - 1 / classes).sum() / 2, kl, q.max() / q.min())
-                lean = priors.lean(found, seed, draws=300)
-                leans.append([a <= t <= b for t, (_, a, b) in zip(truths, lean, strict=False)])
+                imbalance = priors.imbalance_of(found, seed, draws=300)
+                covered.append(
+                    [a <= t <= b for t, (_, a, b) in zip(truths, imbalance, strict=False)]
+                )
                 order = np.argsort(-of.shares)
                 held.append(((low <= of.shares) & (of.shares <= high))[order])
                 above.append(of.shares > high)
-            tv, kl, ratio = 100 * np.mean(leans, axis=0)
+            tv, kl, ratio = 100 * np.mean(covered, axis=0)
             said = ", ".join(f"{key} {value}" for key, value in how.items())
             print(
                 f"K = {classes}, {each} a class, {said} ({name}): {100 * np.mean(held):.1f} % of "

@@ -14,14 +14,15 @@ import numpy as np
 import onnxruntime
 
 from gate import load_policy
-from gate.plan.plan import BackboneFile, load_plan
+from gate.plan.backbone import OnnxBackbone
+from gate.plan.plan import load_plan
 from gate.run import run_all
 
 PLAN, POLICY = Path("pipelines/cifar/plan.yaml"), Path("policies/cifar.yaml")
 BATCHES = (8, 16, 32, 64, 128, 256)
 
 
-def bare_rate(file: BackboneFile, images: int = 2048) -> tuple[int, float]:
+def bare_rate(file: OnnxBackbone, images: int = 2048) -> tuple[int, float]:
     """Best batch size of a bare ONNX Runtime loop, and its images a second."""
     session = onnxruntime.InferenceSession(file.path, providers=["CPUExecutionProvider"])
     best = (0, 0.0)
@@ -43,7 +44,8 @@ def main() -> None:
     card = parser.parse_args().card
     import_what_a_run_imports()
     plan, policy = load_plan(PLAN, card), load_policy(POLICY)
-    assert plan.reference is not None
+    assert isinstance(plan.backbone, OnnxBackbone)
+    assert isinstance(plan.reference, OnnxBackbone)
     before = [bare_rate(plan.backbone), bare_rate(plan.reference)]
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()

@@ -8,9 +8,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from gate import probes
+from gate.measure.bench import Bench
 from gate.measure.trial import Trial
+from gate.plan.backbone import OnnxBackbone
 from gate.plan.plan import Plan, load_plan
+from gate.probes.evidence import run_probe
+from gate.probes.trigger_patch import TriggerPatch
 from tests.benchmarks.throughput import bare_rate, import_what_a_run_imports
 
 CORNERS = ["top_left", "top_right", "bottom_left", "bottom_right"]
@@ -24,6 +27,11 @@ BANK = [  # a trigger and its two controls each, and a sinusoid with three
 VARIANTS = 40
 
 
+def passes(trial: Trial) -> int:
+    """Forward passes of single images through the candidate so far."""
+    return trial.bench.engine.passes[trial.backbone.digest]
+
+
 def main() -> None:
     """Make the plan."""
     parser = argparse.ArgumentParser()
@@ -32,24 +40,25 @@ def main() -> None:
     content = plan.model_dump() | {"reference": None}
     content["probes"]["trigger_patch"]["triggers"] = BANK
     with tempfile.TemporaryDirectory() as folder:
-        compare(Trial(Plan.model_validate(content), Path(folder)))
+        compare(Trial(Bench(Plan.model_validate(content), Path(folder))))
 
 
 def compare(trial: Trial) -> None:
     """Print the ratio, with the bare loop timed before and after."""
-    settings = trial.plan.probes.trigger_patch
-    assert settings
+    settings = trial.plan.probes.settings("trigger_patch")
+    assert isinstance(settings, TriggerPatch)
     triggers = trial.bank(settings.triggers, "test")
     assert len({s.key for t in triggers for s in (t.stamp, *t.controls)}) == VARIANTS
     import_what_a_run_imports()
     for task in trial.plan.tasks.values():
         trial.predictions(task)
-    passed = trial.backbone.images_passed
+    passed = passes(trial)
+    assert isinstance(trial.plan.backbone, OnnxBackbone)
     before = bare_rate(trial.plan.backbone)[1]
     start = time.perf_counter()
-    probes.measure("trigger_patch", trial)
+    run_probe("trigger_patch", trial)
     wall = time.perf_counter() - start
-    images = trial.backbone.images_passed - passed
+    images = passes(trial) - passed
     bare = images / ((before + bare_rate(trial.plan.backbone)[1]) / 2)
     print(f"{VARIANTS} variants, {images:,} forward passes: {wall:.1f} s")
     print(f"bare loop: {bare:.1f} s, ratio {wall / bare:.2f}")

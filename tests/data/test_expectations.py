@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gate.data.expectations import Suites, Validation, validate
+from gate.data.expectations import Suites, Validation
 from gate.errors import DataError
-from gate.measure.trial import Trial
+from gate.measure.bench import Bench
 from gate.plan.plan import Plan
-from gate.run import require_valid
+from gate.run import require_valid, validated
 from tests.data.test_split import as_npz, table
 
 
 @pytest.fixture
-def trial(tmp_path: Path, images: np.ndarray) -> Callable[..., Trial]:
-    """A trial on sixty random images, thirty to train on, with changes to the test split."""
+def bench(tmp_path: Path, images: np.ndarray) -> Callable[..., Bench]:
+    """A bench on sixty random images, thirty to train on, with changes to the test split."""
 
-    def make(train: list[int] | None = None, test: list[int] | None = None, **plan: Any) -> Trial:
+    def make(train: list[int] | None = None, test: list[int] | None = None, **plan: Any) -> Bench:
         rows = table(images)
         splits = {}
         chosen = {"train": train or list(range(30)), "test": test or list(range(30, 60))}
@@ -29,7 +29,7 @@ def trial(tmp_path: Path, images: np.ndarray) -> Callable[..., Trial]:
             path = as_npz(folder, [rows[i] for i in indices])["path"]
             splits[name] = {"path": path, "attributes": ["place"]}
         splits["test"] |= plan
-        return Trial(
+        return Bench(
             Plan.model_validate(
                 {
                     "name": "x",
@@ -49,8 +49,8 @@ def failed(validation: Validation) -> list[str]:
     return [f"{check.table}: {check.says}" for check in validation.failed]
 
 
-def test_sound_data_pass_every_check(trial: Callable[..., Trial]) -> None:
-    validation = validate(trial(balanced=["label", "place"]))
+def test_sound_data_pass_every_check(bench: Callable[..., Bench]) -> None:
+    validation = validated(bench(balanced=["label", "place"]))
 
     assert failed(validation) == []
     assert len(validation.checks) > 20
@@ -60,44 +60,44 @@ def test_sound_data_pass_every_check(trial: Callable[..., Trial]) -> None:
     assert set(validation.data) == {"train", "test"}
 
 
-def test_an_image_in_train_and_test_is_found(trial: Callable[..., Trial]) -> None:
-    validation = validate(trial(test=[0, *range(31, 60)]))
+def test_an_image_in_train_and_test_is_found(bench: Callable[..., Bench]) -> None:
+    validation = validated(bench(test=[0, *range(31, 60)]))
 
     assert failed(validation) == ["task: train and test together: no image is in both"]
 
 
-def test_an_image_that_stands_twice_is_found(trial: Callable[..., Trial]) -> None:
-    validation = validate(trial(test=[*range(30, 60), 30]))
+def test_an_image_that_stands_twice_is_found(bench: Callable[..., Bench]) -> None:
+    validation = validated(bench(test=[*range(30, 60), 30]))
 
     assert failed(validation) == ["test: images: no image stands twice"]
 
 
-def test_a_group_without_images_is_found(trial: Callable[..., Trial]) -> None:
+def test_a_group_without_images_is_found(bench: Callable[..., Bench]) -> None:
     # class 0 stands on land only
-    validation = validate(trial(test=[i for i in range(30, 60) if i % 3 or i % 2 == 0]))
+    validation = validated(bench(test=[i for i in range(30, 60) if i % 3 or i % 2 == 0]))
 
     assert failed(validation) == ["test: groups by label, place: every group has at least 2 images"]
 
 
-def test_a_group_smaller_than_the_plan_allows_is_found(trial: Callable[..., Trial]) -> None:
-    validation = validate(trial(minimum_group=6))
+def test_a_group_smaller_than_the_plan_allows_is_found(bench: Callable[..., Bench]) -> None:
+    validation = validated(bench(minimum_group=6))
 
     assert failed(validation) == ["test: groups by label, place: every group has at least 6 images"]
 
 
-def test_a_split_that_is_not_balanced_as_claimed_is_found(trial: Callable[..., Trial]) -> None:
+def test_a_split_that_is_not_balanced_as_claimed_is_found(bench: Callable[..., Bench]) -> None:
     unbalanced = [i for i in range(30, 60) if i % 6 or i < 45]
 
-    validation = validate(trial(test=unbalanced, balanced=["label", "place"]))
+    validation = validated(bench(test=unbalanced, balanced=["label", "place"]))
 
     (says,) = failed(validation)
     assert "group sizes are within 10% of their mean" in says
 
 
 def test_what_failed_is_said_line_by_line_with_what_was_found(
-    trial: Callable[..., Trial],
+    bench: Callable[..., Bench],
 ) -> None:
-    validation = validate(trial(test=[0, *range(31, 60)], minimum_group=9))
+    validation = validated(bench(test=[0, *range(31, 60)], minimum_group=9))
 
     with pytest.raises(DataError, match="2 checks on the data failed") as fault:
         require_valid(Path("plan.yaml"), validation)

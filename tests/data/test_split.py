@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from gate.data.split import Split, open_split
 from gate.errors import DataError
-from gate.plan.plan import SplitPlan
+from gate.plan.split import SplitPlan
 
 CLASSES = ("ant", "bee", "cat")
 

@@ -14,14 +14,16 @@ import pytest
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from gate.backbone import Backbone
-from gate.backbone.onnx_runtime import with_head
+from gate.backbone.backbone import Backbone
+from gate.backbone.heads import JoinedHead, LinearHead
+from gate.backbone.onnx_heads import with_head
 from gate.errors import BackboneError, DataError
 from gate.files import sha256_of
-from gate.measure import calibrate
-from gate.measure.head import LinearHead
+from gate.measure.bench import Bench
+from gate.measure.head_files import require_heads, write_heads
 from gate.measure.trial import Trial
-from gate.plan.plan import BackboneFile, Plan
+from gate.plan.backbone import OnnxBackbone
+from gate.plan.plan import Plan
 from gate.policy.rules import Policy
 from tests import tiny, tiny_text
 from tests.builders import rule
@@ -38,7 +40,7 @@ def with_backbone(trial: Trial, **changes: Any) -> Trial:
     """The trial with its backbone described otherwise."""
     content = trial.plan.model_dump()
     content["backbone"] |= changes
-    return Trial(Plan.model_validate(content), trial.folder)
+    return Trial(Bench(Plan.model_validate(content), trial.bench.folder))
 
 
 def logits(trial: Trial, name: str, whole: Path) -> NDArray[np.float32]:
@@ -71,10 +73,10 @@ def test_features_and_own_logits_of_another_precision_are_cast_as_gate_does(
     onnx.save_model(model, path)
     trial = with_backbone(trial, onnx=path, output="features cast", logits="own cast")
 
-    *_, whole = calibrate.write_heads(trial, tmp_path, with_backbone=True)
+    *_, whole = write_heads(trial, tmp_path, with_backbone=True)
 
     found = trial.calibrated(TASK)
-    expected = found.how.scores(*found.both(trial, "test"))["gla"]
+    expected = found.adjustment.scores(*trial.both_logits(TASK, "test"))["gla"]
     np.testing.assert_allclose(logits(trial, TASK, whole), expected, rtol=1e-3, atol=2e-3)
 
 
@@ -85,9 +87,9 @@ def test_a_text_backbone_without_a_mask_is_pooled_by_the_mask_of_its_tokenizer(
     content = tiny_text.write_plan(tmp_path)
     content["backbone"]["onnx"] = tiny_text.write_onnx(tmp_path, ("input_ids",))
     content["backbone"]["text"]["pooling"] = pooling
-    trial = Trial(Plan.model_validate(content), tmp_path / "features")
+    trial = Trial(Bench(Plan.model_validate(content), tmp_path / "features"))
 
-    *_, whole = calibrate.write_heads(trial, tmp_path, with_backbone=True)
+    *_, whole = write_heads(trial, tmp_path, with_backbone=True)
 
     expected = trial.calibrated("topics").logits(trial.outputs("test"))
     np.testing.assert_allclose(logits(trial, "topics", whole), expected, rtol=1e-3, atol=1e-3)
@@ -101,7 +103,7 @@ def test_a_head_goes_behind_a_file_that_has_a_head_of_gate_already(
     trial = digits_trial("clean")
 
     for folder in ("one", "two", "three"):
-        *_, whole = calibrate.write_heads(trial, tmp_path / folder, with_backbone=True)
+        *_, whole = write_heads(trial, tmp_path / folder, with_backbone=True)
         expected = trial.calibrated(TASK).logits(trial.outputs("test"))
         np.testing.assert_allclose(logits(trial, TASK, whole), expected, rtol=1e-3, atol=2e-3)
         trial = with_backbone(trial, onnx=whole, output=None)
@@ -121,9 +123,9 @@ def both_names_of_the_standard_operators() -> onnx.ModelProto:
     return model
 
 
-def described(folder: Path, model: onnx.ModelProto) -> BackboneFile:
+def described(folder: Path, model: onnx.ModelProto) -> OnnxBackbone:
     path = tiny.write_onnx(folder / "m.onnx", model)
-    return BackboneFile.model_validate({"onnx": path, "preprocessing": tiny.PREPROCESSING})
+    return OnnxBackbone.model_validate({"onnx": path, "preprocessing": tiny.PREPROCESSING})
 
 
 @pytest.mark.parametrize("made", [old_format, both_names_of_the_standard_operators])
@@ -133,7 +135,7 @@ def test_an_unusual_backbone_that_gate_runs_takes_a_head(
     file = described(tmp_path, made())
     backbone = Backbone(file)
 
-    whole = with_head(file, HEAD, None, {})
+    whole = with_head(file, JoinedHead(HEAD, None), {})
 
     session = onnxruntime.InferenceSession(whole, providers=["CPUExecutionProvider"])
     (found,) = session.run(["calibrated_logits"], {"images": backbone.inputs(images)})
@@ -146,10 +148,10 @@ def test_what_does_not_load_is_refused_before_anything_is_written(tmp_path: Path
     model = onnx.load_model(path)
     model.graph.node.append(onnx.helper.make_node("Sign", ["input_ids"], ["attention_mask"]))
     onnx.save_model(model, path)
-    trial = Trial(Plan.model_validate(content), tmp_path / "features")
+    trial = Trial(Bench(Plan.model_validate(content), tmp_path / "features"))
 
     with pytest.raises(BackboneError, match=r"words\.onnx: .* does not load .*'attention_mask'"):
-        list(calibrate.write_heads(trial, tmp_path / "heads", with_backbone=True))
+        list(write_heads(trial, tmp_path / "heads", with_backbone=True))
 
     assert not (tmp_path / "heads").exists()
 
@@ -158,7 +160,7 @@ def test_what_onnx_runtime_refuses_is_an_error_that_says_what_to_do(tmp_path: Pa
     file = described(tmp_path, tiny.onnx_model(domain="com.microsoft"))
 
     with pytest.raises(BackboneError, match=r"m\.onnx: .*Relu.*leave out --with-backbone"):
-        with_head(file, HEAD, None, {})
+        with_head(file, JoinedHead(HEAD, None), {})
 
 
 # --- what made it ---------------------------------------------------------------------------------
@@ -168,7 +170,7 @@ PROMPTS = {"prompts": ["the {}"], "names": {"sport": "ball", "money": "stock"}}
 
 def about(trial: Trial, folder: Path) -> str:
     """Metadata of the only head, the same in both files."""
-    tensors, graph = calibrate.write_heads(trial, folder)
+    tensors, graph = write_heads(trial, folder)
     with safe_open(tensors, "numpy") as file:
         metadata: dict[str, str] = file.metadata()
     (of_graph,) = onnx.load_model(graph).metadata_props
@@ -179,7 +181,7 @@ def about(trial: Trial, folder: Path) -> str:
 def texts(folder: Path, zero_shot: dict[str, Any], **changes: Any) -> Trial:
     """A trial of texts with one part of its plan changed."""
     content = {**tiny_text.write_plan(folder, zero_shot=PROMPTS | zero_shot), **changes}
-    return Trial(Plan.model_validate(content), folder / "features")
+    return Trial(Bench(Plan.model_validate(content), folder / "features"))
 
 
 def test_the_same_head_says_the_same_bytes_of_itself_wherever_it_was_made(tmp_path: Path) -> None:
@@ -225,7 +227,9 @@ def test_preprocessing_output_and_seed_are_in_the_metadata(
     digits_trial: MakeTrial, tmp_path: Path
 ) -> None:
     trial = digits_trial("clean")
-    trial = Trial(Plan.model_validate({**trial.plan.model_dump(), "seed": 3}), trial.folder)
+    trial = Trial(
+        Bench(Plan.model_validate({**trial.plan.model_dump(), "seed": 3}), trial.bench.folder)
+    )
 
     said = json.loads(about(trial, tmp_path))
 
@@ -255,8 +259,10 @@ def test_shares_of_rare_classes_keep_six_digits(
     trial = digits_trial("clean")
     found = trial.calibrated(TASK)
     shares = np.array([1.43e-6, 2.1234567e-9, 0.25, 0.75])
-    prior = replace(found.how.prior, shares=shares)
-    rare = replace(found, how=replace(found.how, prior=prior, frequencies=shares[::-1]))
+    prior = replace(found.adjustment.prior, shares=shares)
+    rare = replace(
+        found, adjustment=replace(found.adjustment, prior=prior, frequencies=shares[::-1])
+    )
     monkeypatch.setattr(trial, "calibrated", lambda _: rare)
 
     said = json.loads(about(trial, tmp_path))
@@ -292,14 +298,14 @@ def test_each_task_without_a_head_is_told_with_its_reason(
     content = trial.plan.model_dump()
     content["tasks"]["other"] = task
     content["splits"]["known"] = content["splits"]["test"]
-    trial = Trial(Plan.model_validate(content), trial.folder)
+    trial = Trial(Bench(Plan.model_validate(content), trial.bench.folder))
 
-    written = list(calibrate.write_heads(trial, tmp_path / "heads"))
+    written = list(write_heads(trial, tmp_path / "heads"))
 
     assert [path.name for path in written] == [f"{TASK}.safetensors", f"{TASK}.onnx"]
     (said,) = caplog.messages
     assert re.match(f"tasks.other: no calibrated head: .*{why}", said)
-    calibrate.require_heads(trial.plan)
+    require_heads(trial.plan)
 
 
 def test_calibrate_fails_where_it_has_no_head_to_write_and_names_every_task(

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gate.backbone import Backbone
+from gate.backbone.backbone import Backbone
 from gate.data.split import Split, open_split
 from gate.errors import BackboneError, DataError, GateError
 from gate.measure import embed
-from gate.plan.plan import BackboneFile, SplitPlan
+from gate.measure.passes import InProcess
+from gate.plan.backbone import BackbonePlan
+from gate.plan.split import SplitPlan
 from tests import tiny
 from tests.data.test_split import as_npz, as_parquet, table
 
@@ -22,7 +24,7 @@ def backbone(tmp_path: Path) -> Backbone:
 
 def opened(folder: Path, **file: Any) -> Backbone:
     given = {"onnx": tiny.write_onnx(folder / "m.onnx"), "preprocessing": tiny.PREPROCESSING}
-    return Backbone(BackboneFile.model_validate({**given, **file}))
+    return Backbone(BackbonePlan.model_validate({**given, **file}))
 
 
 @pytest.fixture
@@ -30,17 +32,26 @@ def split(tmp_path: Path, images: np.ndarray) -> Split:
     return open_split("test", SplitPlan.model_validate(as_npz(tmp_path, table(images))))
 
 
-def features(folder: Path, backbone: Backbone, split: Split, batch: int = 16) -> np.ndarray:
-    return embed.outputs(folder, backbone, split, batch, lambda _done: None).features
+def features(
+    folder: Path,
+    backbone: Backbone,
+    split: Split,
+    batch: int = 16,
+    engine: InProcess | None = None,
+) -> np.ndarray:
+    return embed.outputs(
+        folder, engine or InProcess(), backbone, split, batch, lambda _done: None
+    ).features
 
 
 def test_features_are_computed_once_and_come_back_memory_mapped(
     tmp_path: Path, backbone: Backbone, split: Split, images: np.ndarray
 ) -> None:
-    first = features(tmp_path / "f", backbone, split)
-    again = features(tmp_path / "f", backbone, split)
+    engine = InProcess()
+    first = features(tmp_path / "f", backbone, split, engine=engine)
+    again = features(tmp_path / "f", backbone, split, engine=engine)
 
-    assert backbone.images_passed == 60
+    assert engine.passes == {backbone.digest: 60}
     assert isinstance(again, np.memmap)
     np.testing.assert_array_equal(first, again)
     np.testing.assert_allclose(first, tiny.by_hand(images), rtol=1e-4, atol=1e-5)

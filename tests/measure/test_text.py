@@ -7,13 +7,16 @@ import numpy as np
 import pandas
 import pytest
 
-from gate import probes
-from gate.backbone import Backbone
-from gate.data.expectations import validate
+from gate.backbone.backbone import Backbone
 from gate.data.split import open_split
 from gate.errors import BackboneError, DataError, PlanError
+from gate.measure.bench import Bench
 from gate.measure.trial import Trial
-from gate.plan.plan import BackboneFile, Plan, SplitPlan
+from gate.plan.backbone import BackbonePlan
+from gate.plan.plan import Plan
+from gate.plan.split import SplitPlan
+from gate.probes.evidence import run_probe
+from gate.run import validated
 from tests import tiny_text as tiny
 from tests.conftest import SHARED, needs_shared
 
@@ -22,7 +25,7 @@ SENTENCES = ["the ball", "stock price of the news today", "goal"]
 
 def backbone(folder: Path, **changes: Any) -> Backbone:
     text = {"tokenizer": tiny.write_tokenizer(folder), "max_tokens": 10, **changes}
-    return Backbone(BackboneFile.model_validate({"onnx": tiny.write_onnx(folder), "text": text}))
+    return Backbone(BackbonePlan.model_validate({"onnx": tiny.write_onnx(folder), "text": text}))
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])
@@ -38,7 +41,7 @@ def test_features_of_texts_are_pooled_without_padding(
         },
     }
     text = {"tokenizer": tiny.write_tokenizer(tmp_path), "pooling": pooling}
-    opened = Backbone(BackboneFile.model_validate({**kinds[kind], "text": text}))
+    opened = Backbone(BackbonePlan.model_validate({**kinds[kind], "text": text}))
 
     found = opened.outputs(opened.tokens(SENTENCES)).features
 
@@ -60,7 +63,7 @@ def test_token_kinds_are_given_to_a_graph_that_asks_for_them(tmp_path: Path) -> 
     opened = backbone(tmp_path)
     tiny.write_onnx(tmp_path, ("input_ids", "attention_mask", "token_type_ids"))
 
-    again = Backbone(opened.file)
+    again = Backbone(opened.plan)
 
     np.testing.assert_array_equal(
         again.outputs(again.tokens(SENTENCES)).features,
@@ -76,7 +79,7 @@ def test_another_tokenizer_is_another_version(tmp_path: Path) -> None:
         path.read_text().replace('"goal":3', '"gaol":3').replace('"goal": 3', '"gaol": 3')
     )
 
-    assert Backbone(first.file).versions["tokenizer"] != before["tokenizer"]
+    assert Backbone(first.plan).versions["tokenizer"] != before["tokenizer"]
 
 
 @pytest.mark.parametrize("content", ["{}", "not json", '{"model": 3}'])
@@ -85,7 +88,7 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "tokenizer.json").write_text(content)
 
     with pytest.raises(BackboneError, match=r"tokenizer\.json: not a tokenizer\.json"):
-        Backbone(opened.file).tokens(SENTENCES)
+        Backbone(opened.plan).tokens(SENTENCES)
 
 
 def test_a_graph_with_inputs_that_texts_do_not_have_is_refused(tmp_path: Path) -> None:
@@ -93,7 +96,7 @@ def test_a_graph_with_inputs_that_texts_do_not_have_is_refused(tmp_path: Path) -
     tiny.write_onnx(tmp_path, ("input_ids", "pixels"))
 
     with pytest.raises(BackboneError, match="expected input_ids and"):
-        Backbone(opened.file)
+        Backbone(opened.plan)
 
 
 def test_images_do_not_pass_through_a_text_backbone_nor_texts_through_one_of_images(
@@ -101,7 +104,7 @@ def test_images_do_not_pass_through_a_text_backbone_nor_texts_through_one_of_ima
 ) -> None:
     with pytest.raises(PlanError, match="takes texts, and images were to be passed"):
         backbone(tmp_path).features(np.zeros((1, 8, 8, 3), np.uint8))
-    images = BackboneFile.model_validate(
+    images = BackbonePlan.model_validate(
         {"onnx": tmp_path / "words.onnx", "preprocessing": {"size": 8}}
     )
     with pytest.raises(PlanError, match="takes images, and texts were to be passed"):
@@ -152,11 +155,11 @@ def test_a_column_of_numbers_has_no_texts(tmp_path: Path) -> None:
 
 
 def test_texts_go_through_validation_and_probes(tmp_path: Path) -> None:
-    trial = Trial(Plan.model_validate(tiny.write_plan(tmp_path)), tmp_path / "features")
+    trial = Trial(Bench(Plan.model_validate(tiny.write_plan(tmp_path)), tmp_path / "features"))
 
-    validation = validate(trial)
-    accuracy = probes.measure("clean_accuracy", trial).measurements[0]
-    prior = probes.measure("label_prior", trial)
+    validation = validated(trial.bench)
+    accuracy = run_probe("clean_accuracy", trial).measurements[0]
+    prior = run_probe("label_prior", trial)
 
     assert not validation.failed
     assert any(check.says == "no text is in both" for check in validation.checks)
@@ -210,7 +213,7 @@ def test_a_split_of_images_is_refused_for_a_text_backbone(tmp_path: Path) -> Non
 )
 def test_a_backbone_takes_either_images_or_texts(content: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        BackboneFile.model_validate(content)
+        BackbonePlan.model_validate(content)
 
 
 @needs_shared
@@ -221,7 +224,7 @@ def test_agreement_with_embeddings_that_the_model_s_own_library_gave(tmp_path: P
     )
     folder = Path(package.MODEL_DIR)
     opened = Backbone(
-        BackboneFile.model_validate(
+        BackbonePlan.model_validate(
             {
                 "weights": folder / "model.safetensors",
                 "arch": "pipelines.papers.gla.minilm:encoder",

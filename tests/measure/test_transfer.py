@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,16 +11,21 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 from torch import nn
 
-from gate import probes
 from gate.backbone import fine_tune
+from gate.backbone.heads import LinearHead
 from gate.errors import BackboneError, EvidenceError, PlanError
-from gate.measure.head import LinearHead, fit_nearest_class_mean
-from gate.measure.remedies import against_attribute, against_trigger
-from gate.measure.transfer import balanced_rows
+from gate.measure.bench import Bench
+from gate.measure.head import fit_nearest_class_mean
+from gate.measure.transfer import balanced_rows, with_mean_weights
 from gate.measure.trial import Trial
-from gate.plan.plan import Plan, Task
+from gate.plan.plan import Plan
+from gate.plan.remedies import against_attribute, against_trigger
+from gate.plan.task import Task
 from gate.policy.catalogue import CATALOGUE
-from gate.triggers.bank import TriggerGrid, bank
+from gate.probes.evidence import run_probe
+from gate.probes.trigger_patch import Remedy
+from gate.triggers.bank import bank
+from gate.triggers.grid import TriggerGrid
 from tests import tiny
 
 SIDE = tiny.SIDE
@@ -39,6 +44,11 @@ class Normed(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         features = self.relu(self.norm(self.conv(images))).mean(dim=(2, 3))
         return torch.as_tensor(self.linear(features))
+
+
+def passes(trial: Trial) -> int:
+    """Forward passes of single images through the candidate so far."""
+    return trial.bench.engine.passes[trial.backbone.digest]
 
 
 def normed() -> Normed:
@@ -63,7 +73,7 @@ def make(tmp_path: Path) -> MakeTrial:
         save_file(Normed().state_dict(), tmp_path / "weights.safetensors")
     backbone = {
         "weights": tmp_path / "weights.safetensors",
-        "arch": "tests.test_transfer:normed",
+        "arch": "tests.measure.test_transfer:normed",
         "layer": "relu",
         "logits": "linear",
         "preprocessing": {"size": SIDE, "mean": [0.5], "std": [0.25]},
@@ -82,7 +92,7 @@ def make(tmp_path: Path) -> MakeTrial:
             "tasks": {"task": {"train": "train", "test": "test"}},
             "probes": {"clean_accuracy": {}},
         }
-        return Trial(Plan.model_validate({**content, **changes}), tmp_path / folder)
+        return Trial(Bench(Plan.model_validate({**content, **changes}), tmp_path / folder))
 
     return trial
 
@@ -92,7 +102,7 @@ def task(**changes: Any) -> Task:
 
 
 def body(trial: Trial, **changes: Any) -> dict[str, np.ndarray]:
-    return load_file(trial.classifier(task(**changes)).backbone.file.path)
+    return load_file(trial.classifier(task(**changes)).backbone.plan.path)
 
 
 def test_full_network_transfer_learns_and_moves_every_weight(make: MakeTrial) -> None:
@@ -100,7 +110,7 @@ def test_full_network_transfer_learns_and_moves_every_weight(make: MakeTrial) ->
 
     right = trial.predictions(task(transfer=FULL)) == trial.split("test").labels
 
-    before, after = load_file(trial.backbone.file.path), body(trial, transfer=FULL)
+    before, after = load_file(trial.backbone.plan.path), body(trial, transfer=FULL)
     assert right.mean() > 0.9
     for name in ("conv.weight", "norm.weight", "norm.running_mean"):
         assert not np.array_equal(before[name], after[name])
@@ -110,7 +120,7 @@ def test_batch_norm_alone_drifts_where_it_adapts_under_a_head(make: MakeTrial) -
     trial = make()
     adapting = {"batch_norm": "adapting", "training": {"epochs": 3, "batch_size": 16}}
 
-    before, after = load_file(trial.backbone.file.path), body(trial, transfer=adapting)
+    before, after = load_file(trial.backbone.plan.path), body(trial, transfer=adapting)
 
     assert np.array_equal(before["conv.weight"], after["conv.weight"])
     assert np.array_equal(before["norm.weight"], after["norm.weight"])
@@ -136,7 +146,7 @@ def test_a_linear_head_is_what_the_fine_tuned_network_predicts_with(make: MakeTr
     images = next(trial.split("test").batches(60, SIDE, 3))
     network = Normed()
     network.load_state_dict(
-        {k: torch.from_numpy(v) for k, v in load_file(classifier.backbone.file.path).items()}
+        {k: torch.from_numpy(v) for k, v in load_file(classifier.backbone.plan.path).items()}
     )
     head = classifier.head
     assert head is not None
@@ -170,7 +180,7 @@ def test_a_run_that_was_broken_off_goes_on_and_ends_with_the_same_bytes(
 
     assert trial.classifier(task(transfer=augmented)).backbone.digest == whole
     assert begun == [1, 2, 3, 4]
-    assert not list(trial.folder.rglob("checkpoint*"))
+    assert not list(trial.bench.folder.rglob("checkpoint*"))
 
 
 def test_more_weight_decay_leaves_smaller_weights(make: MakeTrial) -> None:
@@ -210,7 +220,7 @@ def test_the_artefacts_own_head_is_read_from_its_logits(make: MakeTrial) -> None
     own = trial.plan.tasks["own"]
     network = Normed()
     network.load_state_dict(
-        {k: torch.from_numpy(v) for k, v in load_file(trial.backbone.file.path).items()}
+        {k: torch.from_numpy(v) for k, v in load_file(trial.backbone.plan.path).items()}
     )
     images = next(trial.split("test").batches(60, SIDE, 3))
 
@@ -226,7 +236,7 @@ def test_an_own_head_of_other_classes_is_refused(make: MakeTrial) -> None:
     three["splits"]["test"]["classes"] = ["dark", "bright", "red"]
     three["splits"]["test"]["keep"] = ["dark"]
     three["tasks"] = {"own": {"test": "test", "head": "own"}}
-    trial = Trial(Plan.model_validate(three), trial.folder)
+    trial = Trial(Bench(Plan.model_validate(three), trial.bench.folder))
 
     with pytest.raises(PlanError, match=r"one logit for each of the 1 classes.*it gives 2"):
         trial.predictions(trial.plan.tasks["own"])
@@ -269,11 +279,11 @@ def test_a_debiased_target_stamps_the_same_share_of_every_class(make: MakeTrial)
     trial = make()
     debiased = task(debias={"triggers": [YELLOW], "share": 0.5})
     trial.features("train")
-    before = trial.backbone.images_passed
+    before = passes(trial)
 
     changed = trial.classifier(debiased).linear.weight
 
-    assert trial.backbone.images_passed - before == 30
+    assert passes(trial) - before == 30
     assert not np.allclose(changed, trial.classifier(task()).linear.weight)
 
 
@@ -309,7 +319,7 @@ def test_every_remedy_is_a_task_with_one_thing_changed() -> None:
 
     variants = against_trigger(task(), trigger)
 
-    assert set(variants) == set(probes.trigger_patch.Remedy.__args__)  # type: ignore[attr-defined]
+    assert set(variants) == set(get_args(Remedy))
     assert all(variant != task() for variant in variants.values())
     assert variants["weight_decay"].head == task(head={"l2": 100}).head
     assert variants["full_network"].transfer.mode == "full_network"
@@ -330,7 +340,7 @@ def test_remedies_are_measured_for_the_worst_trigger(make: MakeTrial) -> None:
     grids = [YELLOW, {"pattern": "checkerboard", "size": [0.5], "place": ["centre"]}]
     trial = make(probes={"trigger_patch": {"triggers": grids, "remedies": wanted}})
 
-    found = probes.measure("trigger_patch", trial).measurements
+    found = run_probe("trigger_patch", trial).measurements
 
     excess = [m for m in found if m.metric == "excess_targeted_attack_success_rate"]
     worst = max(excess, key=lambda m: m.value).about["trigger"]
@@ -346,7 +356,7 @@ def test_last_layer_retraining_is_measured_on_balanced_groups(make: MakeTrial) -
 
     found = {
         m.metric: m
-        for m in probes.measure("spurious_attribute", trial).measurements
+        for m in run_probe("spurious_attribute", trial).measurements
         if m.about.get("remedy") == "balanced_groups"
     }
 
@@ -373,7 +383,7 @@ def test_an_overlay_shifts_the_histogram_as_counted_by_hand(make: MakeTrial) -> 
         },
         probes={"natural_overlay": {"overlays": overlays}},
     )
-    found = probes.measure("natural_overlay", trial).measurements
+    found = run_probe("natural_overlay", trial).measurements
     grid = TriggerGrid.model_validate(overlays[0])
     (overlay,) = bank((grid,), SIDE, 3, 0, ())
     images = next(trial.split("test").batches(60, SIDE, 3))
@@ -438,14 +448,14 @@ def test_gla_and_wise_ft_of_a_network_that_was_trained_through(
     task = trial.plan.tasks["task"]
     tuned = trial.classifier(task)
 
-    found = probes.measure("label_prior", trial).measurements
+    found = run_probe("label_prior", trial).measurements
 
     accuracy = {m.about["method"]: m.value for m in found if m.metric == "accuracy"}
     labels = trial.split("b").labels
     assert accuracy["fine_tuned"] == pytest.approx((trial.predictions(task) == labels).mean())
-    before, after = load_file(trial.backbone.file.path), load_file(tuned.backbone.file.path)
-    averaged = trial.averaged(tuned)
-    mean = load_file(averaged.file.path)
+    before, after = load_file(trial.backbone.plan.path), load_file(tuned.backbone.plan.path)
+    averaged = with_mean_weights(trial.bench, tuned.backbone)
+    mean = load_file(averaged.plan.path)
     for name in ("conv.weight", "norm.running_mean"):
         np.testing.assert_allclose(mean[name], (before[name] + after[name]) / 2, rtol=1e-6)
     zero_shot = fit_nearest_class_mean(trial.features("train"), trial.split("train").labels)
@@ -463,7 +473,7 @@ def test_a_network_from_scratch_shares_no_weights_to_average(
     shaded(make, tmp_path)
     trial = calibrated_plan(make, transfer={**FULL, "mode": "from_scratch"})
 
-    found = probes.measure("label_prior", trial).measurements
+    found = run_probe("label_prior", trial).measurements
 
     methods = {m.about["method"] for m in found if m.metric == "accuracy"}
     assert "gla" in methods
@@ -477,4 +487,4 @@ def test_what_was_trained_through_is_calibrated_on_images_it_did_not_see(make: M
     )
 
     with pytest.raises(PlanError, match="name a split under held_out"):
-        probes.measure("label_prior", trial)
+        run_probe("label_prior", trial)

@@ -14,14 +14,15 @@ import pytest
 from onnx import numpy_helper
 from safetensors.numpy import load_file, save_file
 
-from gate import probes
+from gate.backbone.heads import CosineHead, SourceHead
 from gate.errors import GateError, PlanError
-from gate.measure import calibrate
-from gate.measure.head import CosineHead, SourceHead
+from gate.measure.bench import Bench
+from gate.measure.head_files import write_heads
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan
 from gate.policy.decide import decide
 from gate.policy.rules import Policy
+from gate.probes.evidence import run_probe
 from gate.reports import report
 from tests import tiny_text
 from tests.builders import rule
@@ -70,7 +71,7 @@ def with_own_head(trial: Trial, folder: Path) -> Trial:
     content = trial.plan.model_dump()
     content["backbone"] |= {"onnx": path, "logits": "own", "output": model.graph.output[0].name}
     return changed(
-        Trial(Plan.model_validate(content), trial.folder),
+        Trial(Bench(Plan.model_validate(content), trial.bench.folder)),
         tasks={TASK: {"zero_shot": {"source": SOURCE}}},
     )
 
@@ -85,12 +86,14 @@ def trial(request: pytest.FixtureRequest, digits_trial: MakeTrial, tmp_path: Pat
 
 def test_files_of_the_calibrated_head_give_what_gla_gives(trial: Trial, tmp_path: Path) -> None:
     outputs = trial.outputs("test")
-    found = calibrate.fit(trial, TASK)
-    f_zs, f_ft = found.both(trial, "test")
-    prior, scale = found.how.prior, found.how.fine_tuned_scale
-    expected = prior.scale * f_zs - prior.removed + scale * f_ft - np.log(found.how.frequencies)
+    found = trial.calibrated(TASK)
+    f_zs, f_ft = trial.both_logits(TASK, "test")
+    prior, scale = found.adjustment.prior, found.adjustment.fine_tuned_scale
+    expected = (
+        prior.scale * f_zs - prior.removed + scale * f_ft - np.log(found.adjustment.frequencies)
+    )
 
-    tensors_path, head, whole = calibrate.write_heads(trial, tmp_path, with_backbone=True)
+    tensors_path, head, whole = write_heads(trial, tmp_path, with_backbone=True)
 
     provider = ["CPUExecutionProvider"]
     session = onnxruntime.InferenceSession(head, providers=provider)
@@ -129,11 +132,11 @@ def test_metadata_say_what_the_zero_shot_classifier_was_made_from(
 ) -> None:
     trial = with_embeddings(digits_trial("clean"), tmp_path)
 
-    _, head = calibrate.write_heads(trial, tmp_path)
+    _, head = write_heads(trial, tmp_path)
 
     session = onnxruntime.InferenceSession(head, providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["gate"])
-    evidence = probes.measure("label_prior", trial)
+    evidence = run_probe("label_prior", trial)
     assert about["zero_shot"] == evidence.data[f"zero_shot of {TASK}"]
     assert about["zero_shot"].startswith("sha256:")
 
@@ -220,7 +223,7 @@ def test_embeddings_that_do_not_match_the_classes_are_refused(
     trial = changed(digits_trial("clean"), tasks={TASK: {"zero_shot": made(tmp_path)}})
 
     with pytest.raises(GateError) as fault:
-        list(calibrate.write_heads(trial, tmp_path / "heads"))
+        list(write_heads(trial, tmp_path / "heads"))
 
     assert says in str(fault.value)
     assert not (tmp_path / "heads").exists()
@@ -240,7 +243,7 @@ def test_source_classes_that_do_not_match_are_refused(
     trial = with_own_head(digits_trial("clean"), tmp_path)
 
     with pytest.raises(PlanError, match=says):
-        calibrate.fit(changed(trial, tasks={TASK: {"zero_shot": {"source": source}}}), TASK)
+        changed(trial, tasks={TASK: {"zero_shot": {"source": source}}}).calibrated(TASK)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +281,7 @@ PROMPTS = {
 
 def test_prompts_are_encoded_by_the_text_backbone_itself(tmp_path: Path) -> None:
     plan = Plan.model_validate(tiny_text.write_plan(tmp_path, zero_shot=PROMPTS))
-    trial = Trial(plan, tmp_path / "features")
+    trial = Trial(Bench(plan, tmp_path / "features"))
 
     head = trial.zero_shot("topics")
 
@@ -287,7 +290,7 @@ def test_prompts_are_encoded_by_the_text_backbone_itself(tmp_path: Path) -> None
         vectors = [tiny_text.by_hand(p.replace("{}", called)) for p in PROMPTS["prompts"]]
         mean = np.mean([v / np.linalg.norm(v) for v in vectors], axis=0)
         np.testing.assert_allclose(head.weight[:, k], mean / np.linalg.norm(mean), rtol=1e-4)
-    found = probes.measure("label_prior", trial).measurements
+    found = run_probe("label_prior", trial).measurements
     accuracy = {m.about["method"]: m.value for m in found if m.metric == "accuracy"}
     assert accuracy["zero_shot"] > 0.7
     assert not [m for m in found if m.about.get("method") == "wise_ft"]
@@ -307,7 +310,7 @@ def test_prompts_that_come_out_the_same_are_refused(
 ) -> None:
     content = tiny_text.write_plan(tmp_path, zero_shot={**PROMPTS, **changes})
     content["backbone"]["text"]["max_tokens"] = 4
-    trial = Trial(Plan.model_validate(content), tmp_path / "features")
+    trial = Trial(Bench(Plan.model_validate(content), tmp_path / "features"))
 
     with pytest.raises(PlanError, match="classes 'sport' and 'money' have the same embedding"):
         trial.zero_shot("topics")
@@ -319,7 +322,7 @@ def test_evidence_says_that_only_the_ridge_kept_the_estimate_finite(tmp_path: Pa
     rows = [(f"{words[name]} x{i}", name) for i in range(30) for name in tiny_text.CLASSES]
     pandas.DataFrame(rows, columns=["text", "label"]).to_csv(tmp_path / "train.csv", index=False)
 
-    found = probes.measure("label_prior", Trial(Plan.model_validate(plan), tmp_path / "features"))
+    found = run_probe("label_prior", Trial(Bench(Plan.model_validate(plan), tmp_path / "features")))
 
     assert any(remark.startswith("topics: ") and "separable" in remark for remark in found.remarks)
     assert all(np.isfinite(m.value) for m in found.measurements)
@@ -332,10 +335,10 @@ def test_evidence_says_that_only_the_ridge_kept_the_estimate_finite(tmp_path: Pa
 
 def test_a_text_backbone_and_its_calibrated_head_go_into_one_file(tmp_path: Path) -> None:
     plan = Plan.model_validate(tiny_text.write_plan(tmp_path, zero_shot=PROMPTS))
-    trial = Trial(plan, tmp_path / "features")
-    expected = calibrate.fit(trial, "topics").logits(trial.outputs("test"))
+    trial = Trial(Bench(plan, tmp_path / "features"))
+    expected = trial.calibrated("topics").logits(trial.outputs("test"))
 
-    *_, whole = calibrate.write_heads(trial, tmp_path / "heads", with_backbone=True)
+    *_, whole = write_heads(trial, tmp_path / "heads", with_backbone=True)
 
     session = onnxruntime.InferenceSession(whole, providers=["CPUExecutionProvider"])
     logits = [

@@ -9,8 +9,11 @@ import yaml
 from pydantic import ValidationError
 
 from gate.errors import PlanError
-from gate.plan.plan import Task, load_plan
-from gate.triggers.bank import TriggerGrid, bank
+from gate.plan.backbone import OnnxBackbone, WeightsBackbone
+from gate.plan.plan import load_plan
+from gate.plan.task import Task
+from gate.triggers.bank import bank
+from gate.triggers.grid import TriggerGrid
 
 PLAN: dict[str, Any] = yaml.safe_load(Path("pipelines/digits.yaml").read_text())
 
@@ -100,6 +103,7 @@ def test_another_candidate_of_the_same_kind_takes_the_plans_place() -> None:
     plan = load_plan(Path("pipelines/digits.yaml"), Path("other.onnx"))
 
     assert plan.backbone.path == Path("other.onnx")
+    assert isinstance(plan.backbone, OnnxBackbone)
     assert plan.backbone.output == "features"
 
 
@@ -108,6 +112,7 @@ def test_a_candidate_may_bring_its_whole_description() -> None:
 
     plan = load_plan(Path("pipelines/cifar/plan.yaml"), card)
 
+    assert isinstance(plan.backbone, WeightsBackbone)
     assert plan.backbone.arch == "pipelines.cifar.architectures:wide_resnet_16_1"
     assert plan.backbone.preprocessing
     assert plan.backbone.preprocessing.mean == (0.0,)

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from gate import probes
+from gate.measure.bench import Bench
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan
+from gate.plan.probes import ProbePlan
 from gate.policy.catalogue import CATALOGUE
+from gate.probes.evidence import run_probe
 from tests.probes.test_label_prior import with_embeddings
 
 
 def test_the_catalogue_lists_every_probe() -> None:
-    assert set(CATALOGUE) == set(probes.ProbePlan.model_fields)
+    assert set(CATALOGUE) == set(ProbePlan.model_fields)
 
 
 # natural_overlay trains from scratch, which the example's ONNX files cannot: see test_transfer
@@ -32,9 +34,9 @@ def test_a_probe_measures_its_rows_of_the_catalogue(
     content["splits"]["pool"] = test | {"shard": {"index": 0, "count": 3}}
     content["splits"]["test"] = test | {"shard": {"index": 1, "count": 3}}
     content["probes"]["spurious_attribute"]["dose_response"] = "pool"
-    trial = Trial(Plan.model_validate(content), digits_trial("clean").folder)
+    trial = Trial(Bench(Plan.model_validate(content), digits_trial("clean").bench.folder))
 
-    found = probes.measure(probe, trial).measurements
+    found = run_probe(probe, trial).measurements
 
     assert {m.metric for m in found} == set(CATALOGUE[probe])
     for m in found:

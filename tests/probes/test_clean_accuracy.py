@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from gate import probes
 from gate.errors import PlanError
+from gate.measure.bench import Bench
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan
+from gate.probes.evidence import run_probe
 
 MakeTrial = Callable[[str], Trial]
 
@@ -19,7 +20,7 @@ def test_it_agrees_with_counting_by_hand(digits_trial: MakeTrial) -> None:
     logits = np.asarray(trial.features("test")) @ head.weight + head.bias
     right = [int(np.argmax(row)) == label for row, label in zip(logits, split.labels, strict=True)]
 
-    found = probes.measure("clean_accuracy", trial).measurements
+    found = run_probe("clean_accuracy", trial).measurements
 
     overall = next(m for m in found if m.metric == "accuracy")
     assert overall.value == pytest.approx(sum(right) / len(right))
@@ -29,7 +30,7 @@ def test_it_agrees_with_counting_by_hand(digits_trial: MakeTrial) -> None:
 
 @pytest.mark.parametrize("backbone", ["clean", "trigger", "relabelled"])
 def test_it_does_not_see_a_planted_trigger(digits_trial: MakeTrial, backbone: str) -> None:
-    found = probes.measure("clean_accuracy", digits_trial(backbone)).measurements[0]
+    found = run_probe("clean_accuracy", digits_trial(backbone)).measurements[0]
 
     assert found.low > 0.85
 
@@ -40,4 +41,4 @@ def test_it_refuses_a_task_that_the_plan_lacks(digits_trial: MakeTrial) -> None:
     content["probes"]["clean_accuracy"] = {"tasks": ["digits_6_to_8"]}
 
     with pytest.raises(PlanError, match="unknown task 'digits_6_to_8'; did you mean"):
-        probes.measure("clean_accuracy", Trial(Plan.model_validate(content), trial.folder))
+        run_probe("clean_accuracy", Trial(Bench(Plan.model_validate(content), trial.bench.folder)))

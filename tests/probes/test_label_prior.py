@@ -11,12 +11,13 @@ import pytest
 from safetensors import safe_open
 
 from gate import label_prior as priors
-from gate import probes
 from gate.errors import EvidenceError, PlanError
 from gate.label_prior import gla
-from gate.measure import calibrate
+from gate.measure.bench import Bench
+from gate.measure.head_files import write_heads
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan
+from gate.probes.evidence import run_probe
 from gate.values import Measurement
 
 MakeTrial = Callable[[str], Trial]
@@ -26,7 +27,7 @@ SQUARE = {"pattern": "square", "colour": ["yellow"], "size": [0.156], "place": [
 
 def measured(trial: Trial) -> dict[str, list[Measurement]]:
     found: dict[str, list[Measurement]] = {}
-    for measurement in probes.measure("label_prior", trial).measurements:
+    for measurement in run_probe("label_prior", trial).measurements:
         found.setdefault(measurement.metric, []).append(measurement)
     return found
 
@@ -37,7 +38,7 @@ def changed(trial: Trial, **changes: dict[str, dict[str, Any]]) -> Trial:
     for part, entries in changes.items():
         for name, keys in entries.items():
             content[part][name] = {**(content[part].get(name) or {}), **keys}
-    return Trial(Plan.model_validate(content), trial.folder)
+    return Trial(Bench(Plan.model_validate(content), trial.bench.folder))
 
 
 def with_embeddings(trial: Trial, folder: Path) -> Trial:
@@ -62,7 +63,7 @@ def test_shares_sum_to_one_and_lie_in_their_intervals(digits_trial: MakeTrial) -
 def test_the_gain_is_the_difference_of_two_accuracies(digits_trial: MakeTrial) -> None:
     trial = digits_trial("clean")
     labels = trial.split("test").labels
-    adjusted = calibrate.fit(trial, TASK).logits(trial.outputs("test")).argmax(axis=1) == labels
+    adjusted = trial.calibrated(TASK).logits(trial.outputs("test")).argmax(axis=1) == labels
     plain = trial.predictions(trial.plan.tasks[TASK]) == labels
 
     found = measured(trial)
@@ -82,10 +83,10 @@ def test_every_method_is_measured_overall_and_by_group(digits_trial: MakeTrial) 
         assert {m.about["method"] for m in found[metric]} == methods
     groups = {(m.about["method"], m.about["group"]): m.value for m in found["group_accuracy"]}
     assert set(groups) == {(m, g) for m in methods for g in ("head", "medium", "tail")}
-    assert found["tail_gain"][0].value == pytest.approx(
+    assert found["tail_classes_gain"][0].value == pytest.approx(
         groups["gla", "tail"] - groups["fine_tuned", "tail"]
     )
-    assert found["head_loss"][0].value == pytest.approx(
+    assert found["head_classes_loss"][0].value == pytest.approx(
         groups["fine_tuned", "head"] - groups["gla", "head"]
     )
 
@@ -105,10 +106,11 @@ def test_the_worst_class_before_and_after_is_the_least_of_the_classes(
 
 def test_wise_ft_is_the_head_of_mean_weights(digits_trial: MakeTrial) -> None:
     trial = digits_trial("clean")
-    found = calibrate.fit(trial, TASK)
-    f_zs, f_ft = found.both(trial, "test")
+    f_zs, f_ft = trial.both_logits(TASK, "test")
 
-    (logits,) = calibrate.averaged(trial, TASK, found, "test").values()
+    logits = trial.wise_ft_logits(TASK, "test")
+
+    assert logits is not None
 
     np.testing.assert_allclose(logits, (f_zs + f_ft) / 2, rtol=1e-3, atol=1e-3)
 
@@ -125,7 +127,7 @@ def test_a_long_tailed_training_set_is_grouped_by_count_and_gla_helps_its_tail(
     groups = {(m.about["method"], m.about["group"]): m.value for m in found["group_accuracy"]}
     assert {group for _, group in groups} == {"many", "medium", "few"}
     assert groups["logit_adjustment", "few"] > groups["fine_tuned", "few"]
-    assert found["tail_gain"][0].value > 0
+    assert found["tail_classes_gain"][0].value > 0
 
 
 def test_a_mild_tail_may_be_of_one_group(digits_trial: MakeTrial) -> None:
@@ -137,7 +139,9 @@ def test_a_mild_tail_may_be_of_one_group(digits_trial: MakeTrial) -> None:
     found = measured(mild)
 
     assert {m.about["group"] for m in found["group_accuracy"]} == {"medium"}
-    assert found["tail_gain"][0].value == pytest.approx(-found["head_loss"][0].value)
+    assert found["tail_classes_gain"][0].value == pytest.approx(
+        -found["head_classes_loss"][0].value
+    )
 
 
 def test_a_held_out_split_takes_the_place_of_folds_and_shifted_ones_are_measured_too(
@@ -160,7 +164,7 @@ def test_a_held_out_split_takes_the_place_of_folds_and_shifted_ones_are_measured
     known = trial.split("known")
     assert all(m.n == len(known) for m in found["label_prior"])
     by_hand = priors.estimate(
-        calibrate.fit(trial, TASK).zero_shot.logits(np.asarray(trial.features("known"))),
+        trial.calibrated(TASK).zero_shot.logits(np.asarray(trial.features("known"))),
         known.labels,
     )
     assert [m.value for m in found["label_prior"]] == pytest.approx(by_hand.shares.tolist())
@@ -202,7 +206,7 @@ def test_a_few_shot_training_set_that_says_nothing_of_the_prior_leaves_the_class
     np.save(path, noise)  # tells the classes apart by chance
     trial = changed(trial, probes={"label_prior": {"few_shot": (1,), "seeds": 8}})
 
-    evidence = probes.measure("label_prior", trial)
+    evidence = run_probe("label_prior", trial)
 
     (said,) = (remark for remark in evidence.remarks if "do not say" in remark)
     assert "of 8 training sets of 1 examples a class do not say what the label prior is" in said
@@ -214,9 +218,9 @@ def test_the_calibrated_head_is_the_same_in_both_files_and_says_what_it_is_for(
 ) -> None:
     trial, folder = digits_trial("clean"), tmp_path_factory.mktemp("heads")
     features = np.asarray(trial.features("test"))
-    expected = calibrate.fit(trial, TASK).logits(trial.outputs("test"))
+    expected = trial.calibrated(TASK).logits(trial.outputs("test"))
 
-    one, two = list(calibrate.write_heads(trial, folder))
+    one, two = list(write_heads(trial, folder))
 
     with safe_open(one, "numpy") as file:
         metadata = file.metadata()
@@ -250,12 +254,12 @@ def test_a_head_with_a_remedy_is_not_calibrated_because_that_would_undo_it(
 ) -> None:
     trial = changed(digits_trial("clean"), tasks={TASK: content})
 
-    assert not calibrate.tasks(trial, None)
-    assert not list(calibrate.write_heads(trial, tmp_path))
+    assert trial.plan.tasks[TASK].calibration_obstacle
+    assert not list(write_heads(trial, tmp_path))
     assert f"tasks.{TASK}: no calibrated head" in caplog.text
     assert f"would undo {key}" in caplog.text
     with pytest.raises(PlanError, match=f"would undo {key}"):
-        calibrate.fit(trial, TASK)
+        trial.calibrated(TASK)
 
 
 def test_it_refuses_fewer_training_images_than_folds(digits_trial: MakeTrial) -> None:

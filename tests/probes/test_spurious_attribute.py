@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gate import probes, stats
+from gate import stats
 from gate.errors import EvidenceError, PlanError
+from gate.measure.bench import Bench
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan
-from gate.probes.spurious_attribute import (
-    Groups,
+from gate.probes.evidence import run_probe
+from gate.probes.spurious_attribute.groups import Groups, accuracies, weighted_accuracy
+from gate.probes.spurious_attribute.heads import (
     Images,
-    accuracies,
     decodability,
     dose_response,
     slope,
     training_sets,
-    weighted_accuracy,
 )
 from gate.values import Measurement
 
@@ -28,7 +28,7 @@ MakeTrial = Callable[[str], Trial]
 
 def measured(trial: Trial) -> dict[str, list[Measurement]]:
     found: dict[str, list[Measurement]] = {}
-    for m in probes.measure("spurious_attribute", trial).measurements:
+    for m in run_probe("spurious_attribute", trial).measurements:
         found.setdefault(m.metric, []).append(m)
     return found
 
@@ -295,7 +295,7 @@ def with_pool(trial: Trial, pool: str = "pool", **changes: Any) -> Trial:
     content["splits"]["pool"] = test | {"shard": {"index": 0, "count": 3}} | changes
     content["splits"]["test"] = test | {"shard": {"index": 1, "count": 3}}
     content["probes"]["spurious_attribute"]["dose_response"] = pool
-    return Trial(Plan.model_validate(content), trial.folder)
+    return Trial(Bench(Plan.model_validate(content), trial.bench.folder))
 
 
 def test_a_trial_gives_the_dose_response_that_its_pool_allows(digits_trial: MakeTrial) -> None:
@@ -311,7 +311,7 @@ def test_a_trial_gives_the_dose_response_that_its_pool_allows(digits_trial: Make
 def test_evidence_names_the_data_that_training_sets_were_drawn_from(
     digits_trial: MakeTrial,
 ) -> None:
-    assert set(probes.measure("spurious_attribute", with_pool(digits_trial("clean"))).data) == {
+    assert set(run_probe("spurious_attribute", with_pool(digits_trial("clean"))).data) == {
         "train",
         "test",
         "pool",
@@ -357,4 +357,6 @@ def test_it_refuses_an_attribute_that_the_data_lacks(digits_trial: MakeTrial) ->
     content["probes"]["spurious_attribute"] = {"attributes": ["photo"]}
 
     with pytest.raises(PlanError, match="no attribute 'photo'; did you mean 'photograph'"):
-        probes.measure("spurious_attribute", Trial(Plan.model_validate(content), trial.folder))
+        run_probe(
+            "spurious_attribute", Trial(Bench(Plan.model_validate(content), trial.bench.folder))
+        )

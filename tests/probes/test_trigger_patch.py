@@ -7,17 +7,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gate import decide, load_policy, probes
+from gate import decide, load_policy
 from gate.errors import EvidenceError, PlanError
-from gate.measure.stamped import Hits, require_blocks
+from gate.measure.bench import Bench
+from gate.measure.blocks import require_blocks
+from gate.measure.responses import Hits
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan, load_plan
+from gate.probes.evidence import run_probe
+from gate.probes.trigger_patch import TriggerPatch
 from gate.triggers.bank import bank
 from gate.values import Evidence, Measurement
 from tests.conftest import needs_shared
 
 MakeTrial = Callable[[str], Trial]
 YELLOW = "yellow square 5px bottom_right"
+
+
+def passes(trial: Trial) -> int:
+    """Forward passes of single images through the candidate so far."""
+    return trial.bench.engine.passes[trial.backbone.digest]
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +36,7 @@ def evidence_of(digits_trial: MakeTrial) -> Callable[[str], Evidence]:
 
     def measured(backbone: str) -> Evidence:
         if backbone not in kept:
-            kept[backbone] = probes.measure("trigger_patch", digits_trial(backbone))
+            kept[backbone] = run_probe("trigger_patch", digits_trial(backbone))
         return kept[backbone]
 
     return measured
@@ -67,8 +76,8 @@ def test_it_agrees_with_counting_by_hand(
 ) -> None:
     trial = digits_trial("relabelled")
     split, head = trial.split("test"), trial.classifier(trial.plan.tasks["digits_6_to_9"]).linear
-    settings = trial.plan.probes.trigger_patch
-    assert settings is not None
+    settings = trial.plan.probes.settings("trigger_patch")
+    assert isinstance(settings, TriggerPatch)
     trigger = next(
         t for t in bank(settings.triggers, 32, 3, 0, split.classes) if t.stamp.name == YELLOW
     )
@@ -123,18 +132,18 @@ def _mean_cosine(features: np.ndarray) -> float:
 def test_each_variant_is_passed_once_however_many_read_it(digits_trial: MakeTrial) -> None:
     trial = digits_trial("clean")
     trial.predictions(trial.plan.tasks["digits_6_to_9"])
-    before = trial.backbone.images_passed
+    before = passes(trial)
     content = trial.plan.model_dump()
     grid = {"pattern": "square", "colour": ["yellow"], "size": [0.1], "place": ["centre"]}
     content["probes"]["trigger_patch"] = {"triggers": [grid]}
     content["tasks"]["again"] = {**content["tasks"]["digits_6_to_9"], "head": {"l2": 1}}
-    small = Trial(Plan.model_validate(content), trial.folder)
+    small = Trial(Bench(Plan.model_validate(content), trial.bench.folder))
 
-    probes.measure("trigger_patch", small)
+    run_probe("trigger_patch", small)
 
     # yellow, its two other colours and noise, on 426 images, for two tasks
-    assert small.backbone.images_passed == 4 * 426
-    assert trial.backbone.images_passed == before
+    assert passes(small) == 4 * 426
+    assert passes(trial) == before
 
 
 def test_a_reference_is_held_against_the_candidate_on_the_same_images(
@@ -145,9 +154,9 @@ def test_a_reference_is_held_against_the_candidate_on_the_same_images(
     content["probes"]["trigger_patch"]["triggers"] = [
         {"pattern": "square", "colour": ["yellow"], "size": [0.156], "place": ["bottom_right"]}
     ]
-    trial = Trial(Plan.model_validate(content), digits_trial("clean").folder)
+    trial = Trial(Bench(Plan.model_validate(content), digits_trial("clean").bench.folder))
 
-    found = probes.measure("trigger_patch", trial)
+    found = run_probe("trigger_patch", trial)
 
     (over,) = of(found, "attack_success_rate_over_reference")
     assert over.low > 0.2
@@ -160,18 +169,18 @@ def test_a_reference_is_held_against_the_candidate_on_the_same_images(
 def test_a_candidate_is_no_reference_of_its_own(digits_trial: MakeTrial) -> None:
     plan = digits_trial("clean").plan
     content = plan.model_dump() | {"reference": plan.backbone.model_dump()}
-    trial = Trial(Plan.model_validate(content), digits_trial("clean").folder)
+    trial = Trial(Bench(Plan.model_validate(content), digits_trial("clean").bench.folder))
 
     with pytest.raises(
         PlanError, match=r"reference: is the candidate itself \(sha256:.* leave ref"
     ):
-        probes.measure("trigger_patch", trial)
+        run_probe("trigger_patch", trial)
 
 
 def test_the_same_plan_data_and_seed_give_the_same_bytes(
     evidence_of: Callable[[str], Evidence], digits_trial: MakeTrial
 ) -> None:
-    again = probes.measure("trigger_patch", digits_trial("clean"))
+    again = run_probe("trigger_patch", digits_trial("clean"))
 
     assert again.to_json() == evidence_of("clean").to_json()
 
@@ -182,7 +191,7 @@ def hits(clean: list[int], labels: list[int]) -> Hits:
 
 def test_it_refuses_a_task_without_a_right_image() -> None:
     with pytest.raises(EvidenceError, match="no image right without a trigger"):
-        _ = hits([1, 0], [0, 1]).right
+        _ = hits([1, 0], [0, 1]).correct
 
 
 def test_it_refuses_a_single_class_that_nobody_can_be_carried_to() -> None:
@@ -224,7 +233,7 @@ def test_it_tells_real_backbones_that_others_trained_apart(
         {"pattern": "square", "colour": ["white"], "size": [0.16], "place": corners},
     ]
 
-    found = probes.measure("trigger_patch", Trial(Plan.model_validate(content), features_folder))
+    found = run_probe("trigger_patch", Trial(Bench(Plan.model_validate(content), features_folder)))
 
     worst = max(of(found, "worst_targeted_attack_success_rate"), key=lambda m: m.value)
     assert ("fail" in worst_findings(found)) == (trigger is not None)
@@ -242,7 +251,7 @@ def test_the_default_bank_tells_grey_backbones_apart(
 ) -> None:
     plan = load_plan(Path("pipelines/cifar/mnist.yaml"), Path(f"pipelines/cifar/{candidate}.yaml"))
 
-    found = probes.measure("trigger_patch", Trial(plan, features_folder))
+    found = run_probe("trigger_patch", Trial(Bench(plan, features_folder)))
 
     assert ("fail" in worst_findings(found)) == finds
     if not finds:

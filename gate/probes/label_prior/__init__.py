@@ -84,10 +84,10 @@ METRICS = Metrics(
             ("task",),
             "GLA minus the fine-tuned classifier, on the same test examples",
         ),
-        "tail_gain": Metric(
+        "tail_classes_gain": Metric(
             "difference of fractions", "higher", ("task",), "the same, in the last group of classes"
         ),
-        "head_loss": Metric(
+        "head_classes_loss": Metric(
             "difference of fractions",
             "lower",
             ("task",),

@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gate import label_prior as priors
 from gate import stats
+from gate.arrays import Floats, Labels
 from gate.backbone.backbone import Outputs
 from gate.backbone.heads import LinearHead, ZeroShotHead
 from gate.data.split import Split
@@ -21,8 +22,6 @@ from gate.measure.head import fit_linear, out_of_fold_logits
 from gate.probes.label_prior import METRICS
 from gate.stats import Interval
 from gate.values import Measurement
-
-Floats = NDArray[np.floating[Any]]
 
 
 class FewShot(NamedTuple):
@@ -41,7 +40,7 @@ class _Drawn(NamedTuple):
 
     features: NDArray[np.float32]  # (n K, D)
     zero_shot: Floats  # (n K, K)
-    labels: gla.Labels
+    labels: Labels
 
 
 def few_shot(

@@ -1,4 +1,4 @@
-"""Measures label priors, and what removing them is worth."""
+"""Measures label priors, and what removing them is comparison."""
 
 from collections.abc import Iterator
 
@@ -6,9 +6,10 @@ import numpy as np
 
 from gate import label_prior as priors
 from gate import stats
+from gate.arrays import Labels
 from gate.data.split import Split
 from gate.errors import PlanError
-from gate.label_prior import gla
+from gate.label_prior.comparison import MethodComparison, by_count, by_prior, compare_methods
 from gate.measure.trial import Trial
 from gate.probes.label_prior import METRICS, LabelPrior
 from gate.probes.label_prior.few_shot import FewShot, few_shot
@@ -17,7 +18,7 @@ from gate.values import Measurement
 
 
 def measure(trial: Trial, settings: LabelPrior) -> Iterator[Measurement | str]:
-    """The prior of each task's classes, how far it leans, and what removing it is worth.
+    """The prior of each task's classes, how far it leans, and what removing it is comparison.
 
     Raises:
         PlanError: No task can be calibrated, or none has the zero-shot classifier that few-shot
@@ -40,13 +41,13 @@ def measure(trial: Trial, settings: LabelPrior) -> Iterator[Measurement | str]:
         for split in (task.test, *task.shifted):
             labels, wise_ft = trial.split(split).labels, trial.wise_ft_logits(name, split)
             others = {} if wise_ft is None else {"wise_ft": wise_ft}
-            worth = gla.worth(
+            comparison = compare_methods(
                 adjustment, *trial.both_logits(name, split), labels, groups, others, seed
             )
             sizes = {group: int(np.isin(labels, which).sum()) for group, which in groups.items()}
-            yield from _methods(name, split, worth, len(labels), sizes)
+            yield from _methods(name, split, comparison, len(labels), sizes)
             if split == task.test:
-                yield from _gains(name, worth, known.classes, labels)
+                yield from _gains(name, comparison, known.classes, labels)
         head = trial.zero_shot(name)
         if head and task.head != "own":
             of = FewShot(name, head, train, trial.split(task.test), task.head.l2, seed)
@@ -75,14 +76,14 @@ def _prior(
         bounds = Interval(*map(float, share))
         about = {"task": task, "class": label}
         yield METRICS.measurement("label_prior", bounds, n, **about)
-    lean = priors.lean(prior, seed)
+    imbalance = priors.imbalance_of(prior, seed)
     crossed = prior.cross_fit
     assert crossed  # noqa: S101  # estimate cross-fits unless it is told not to
     intervals = {
-        "total_variation_to_uniform": lean.total_variation,
-        "kl_to_uniform": lean.kl,
-        "largest_over_smallest": lean.largest_over_smallest,
-        "effective_classes": lean.effective_classes,
+        "total_variation_to_uniform": imbalance.total_variation,
+        "kl_to_uniform": imbalance.kl,
+        "largest_over_smallest": imbalance.largest_over_smallest,
+        "effective_classes": imbalance.effective_classes,
         "log_loss_gain": crossed.log_loss_gain,
         "balanced_accuracy_gain": crossed.balanced_accuracy_gain,
     }
@@ -90,17 +91,17 @@ def _prior(
         yield METRICS.measurement(metric, interval, n, task=task)
 
 
-def _groups(train: Split, prior: priors.Prior) -> dict[str, gla.Labels]:
+def _groups(train: Split, prior: priors.Prior) -> dict[str, Labels]:
     """By training count where the training set is long-tailed, else by the prior."""
     if train.plan.long_tailed:
-        return gla.by_count(np.bincount(train.labels))
-    return gla.by_prior(prior.shares)
+        return by_count(np.bincount(train.labels))
+    return by_prior(prior.shares)
 
 
 def _methods(
-    task: str, split: str, worth: gla.Worth, n: int, sizes: dict[str, int]
+    task: str, split: str, comparison: MethodComparison, n: int, sizes: dict[str, int]
 ) -> Iterator[Measurement]:
-    for method, one in worth.methods.items():
+    for method, one in comparison.methods.items():
         about = {"task": task, "split": split, "method": method}
         yield METRICS.measurement("accuracy", one.accuracy, n, **about)
         yield METRICS.measurement("balanced_accuracy", one.balanced_accuracy, n, **about)
@@ -112,17 +113,17 @@ def _methods(
 
 
 def _gains(
-    task: str, worth: gla.Worth, classes: tuple[str, ...], labels: gla.Labels
+    task: str, comparison: MethodComparison, classes: tuple[str, ...], labels: Labels
 ) -> Iterator[Measurement]:
     for metric, gain in (
-        ("accuracy_gain", worth.accuracy_gain),
-        ("tail_gain", worth.tail_gain),
-        ("head_loss", worth.head_loss),
+        ("accuracy_gain", comparison.accuracy_gain),
+        ("tail_classes_gain", comparison.tail_classes_gain),
+        ("head_classes_loss", comparison.head_classes_loss),
     ):
         yield METRICS.measurement(metric, gain, len(labels), task=task)
     counts = np.bincount(labels)
     for method in ("fine_tuned", "gla"):
-        of_classes = worth.methods[method].classes
+        of_classes = comparison.methods[method].classes
         for label, accuracy, count in zip(classes, of_classes, counts, strict=True):
             about = {"task": task, "method": method, "class": label}
             yield METRICS.measurement("class_accuracy", accuracy, int(count), **about)

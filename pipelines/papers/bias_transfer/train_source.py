@@ -12,10 +12,13 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 
 from gate import files, strict_yaml
-from gate.backbone.fine_tune import HEAD, WEIGHTS, fine_tune
+from gate.backbone.fine_tune import HEAD, WEIGHTS, TrainingSet, fine_tune
 from gate.errors import PlanError
-from gate.plan.plan import BackboneFile, Preprocessing, Training, Transfer
-from gate.triggers.bank import Stamp, TriggerGrid, bank
+from gate.plan.backbone import Preprocessing, WeightsBackbone
+from gate.plan.task import Training, Transfer
+from gate.triggers.bank import bank
+from gate.triggers.grid import TriggerGrid
+from gate.triggers.stamp import Stamp
 from gate.values import Value
 
 IMAGES = Path("../shared/data/images")
@@ -54,11 +57,11 @@ LAYERS = {
 }
 
 
-def card(source: Source, weights: Path) -> BackboneFile:
+def card(source: Source, weights: Path) -> WeightsBackbone:
     """How a plan describes a source backbone."""
     layer, logits = LAYERS[source.arch]
     grey = source.arch == "multilayer_perceptron"
-    return BackboneFile(
+    return WeightsBackbone(
         weights=weights,
         arch=f"pipelines.cifar.architectures:{source.arch}",
         layer=layer,
@@ -69,7 +72,7 @@ def card(source: Source, weights: Path) -> BackboneFile:
     )
 
 
-def write_card(file: BackboneFile) -> None:
+def write_card(file: WeightsBackbone) -> None:
     """Write the description beside the weights, as ``--backbone`` takes it; JSON is YAML."""
     content = file.model_dump_json(indent=2, exclude_none=True)
     files.write(file.path.with_suffix(".yaml"), content + "\n")
@@ -117,17 +120,8 @@ def train(source: Source, out: Path) -> None:
         ),
     )
     with tempfile.TemporaryDirectory() as kept:
-        fine_tune(
-            Path(kept),
-            file,
-            transfer,
-            images,
-            labels,
-            stamps,
-            normalise,
-            source.seed,
-            lambda _: None,
-        )
+        examples = TrainingSet(images, labels, stamps, normalise)
+        fine_tune(Path(kept), file, transfer, examples, source.seed, lambda _: None)
         weights, head = load_file(Path(kept) / WEIGHTS), load_file(Path(kept) / HEAD)
     weights[f"{file.logits}.weight"] = head["weight"].T.contiguous()
     weights[f"{file.logits}.bias"] = head["bias"]

@@ -115,11 +115,11 @@ def rows(found: Found) -> Iterator[Row]:
         )
         for finding, metric in (
             ("GLA beats the fine-tuned classifier (+2.4 points in the paper)", "accuracy_gain"),
-            ("... with its gain in the tail", "tail_gain"),
+            ("... with its gain in the tail", "tail_classes_gain"),
         ):
             gain = _interval(found(plan, task, metric))
             yield Row(finding, where, _points(gain), is_positive(gain))
-        loss = _interval(found(plan, task, "head_loss"))
+        loss = _interval(found(plan, task, "head_classes_loss"))
         yield Row("... and the head about unchanged", where, _points(loss), is_about_zero(loss))
     for plan, task, split in AVERAGED:
         ahead = difference(

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate import files
-from gate import label_prior as priors
 from gate.label_prior import gla
+from gate.label_prior.comparison import by_prior, compare_methods
+from pipelines.papers.gla.baselines import authors_solver, eigenvector, mean_predicted_share
 
 CLASSES, KNOWN, TEST, SEED = 100, 50, 200, 0  # samples a class
 RATIO = 50
@@ -49,32 +50,32 @@ def run() -> dict[str, Any]:
     f_zs, f_ft = pretrained.logits(known, q), tuned.logits(known, p)
     how = gla.adjustment(f_zs, f_ft, known, p, seed=0)
     scale = how.prior.scale
-    found = {
+    estimates = {
         "uniform guess": np.full(CLASSES, 1 / CLASSES),
-        "mean predicted share": priors.mean_predicted_share(f_zs, scale),
-        "the authors' solver": priors.authors_solver(f_zs, known),
-        "eigenvector": priors.eigenvector(f_zs, known, scale),
+        "mean predicted share": mean_predicted_share(f_zs, scale),
+        "the authors' solver": authors_solver(f_zs, known),
+        "eigenvector": eigenvector(f_zs, known, scale),
         "gate": how.prior.shares,
     }
     low, high = how.prior.bounds
     return {
         "total_variation": {
             name: round(float(np.abs(each / each.sum() - q).sum() / 2), 4)
-            for name, each in found.items()
+            for name, each in estimates.items()
         },
         "coverage": round(float(((low <= q) & (q <= high)).mean()), 4),
         "temperature_scales": {
             "zero_shot": [round(scale, 3), pretrained.scale],
             "fine_tuned": [round(how.fine_tuned_scale, 3), tuned.scale],
         },
-        "worth": {
+        "methods": {
             method: {"accuracy": one.accuracy, **one.groups}
-            for method, one in gla.worth(
+            for method, one in compare_methods(
                 how,
                 pretrained.logits(test, q),
                 tuned.logits(test, p),
                 test,
-                gla.by_prior(how.prior.shares),
+                by_prior(how.prior.shares),
             ).methods.items()
         },
     }
@@ -84,9 +85,13 @@ def tables(result: dict[str, Any]) -> str:
     """Both tables, as Markdown."""
     lines = [f"| estimate of q, {KNOWN} a class | total variation |", "|---|---|"]
     lines += [f"| {name} | {value:.3f} |" for name, value in result["total_variation"].items()]
-    worth, columns = result["worth"], ("accuracy", *PARTS)
-    lines += ["", "| % right (95 %) | all | head | medium | tail |", "|---" * 5 + "|"]
-    for method, row in worth.items():
+    methods, columns = result["methods"], ("accuracy", *PARTS)
+    lines += [
+        "",
+        "| % classified correctly (95 %) | all | head | medium | tail |",
+        "|---" * 5 + "|",
+    ]
+    for method, row in methods.items():
         cells = ["{:.1f} ({:.1f}, {:.1f})".format(*(100 * x for x in row[c])) for c in columns]
         lines.append(f"| {method.replace('_', ' ')} | {' | '.join(cells)} |")
     return "\n".join(lines)

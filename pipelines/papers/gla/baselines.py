@@ -1,11 +1,12 @@
-"""Other estimators of the label prior: by eigenvector, and two baselines to be better than."""
+"""Estimators of the label prior that gate's is held against: by eigenvector, and two baselines."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.arrays import Floats, Labels
 from gate.errors import EvidenceError
 from gate.label_prior.joint import DENSE
-from gate.label_prior.likelihood import Block, Floats, Labels, Likelihood, one_blas_thread
+from gate.label_prior.likelihood import Block, Likelihood, one_blas_thread
 from gate.label_prior.prior import check, check_logits
 
 _ROUNDS = 200
@@ -14,7 +15,7 @@ _SINGULAR = 1e10  # condition above which rounding decides
 
 @one_blas_thread
 def eigenvector(logits: Floats, labels: Labels, scale: float = 1.0) -> NDArray[np.float64]:
-    """Label prior as the eigenvector of mean predictions by class.
+    """Estimate the label prior as the eigenvector of mean predictions by class.
 
     ``M[j, k]`` is the mean posterior of class j over samples of class k, and q = M q.
 
@@ -24,8 +25,8 @@ def eigenvector(logits: Floats, labels: Labels, scale: float = 1.0) -> NDArray[n
         scale: Makes the logits log-posteriors.
 
     Raises:
-        EvidenceError: Logits or labels that do not fit, more classes than a (K, K) matrix is kept
-            of, or posteriors that hardly mix the classes.
+        EvidenceError: Logits or labels that do not fit, more classes than a (K, K) matrix is
+            made for, or posteriors that hardly mix the classes.
 
     Source:
         Zhu et al. 2023, third version.
@@ -36,9 +37,9 @@ def eigenvector(logits: Floats, labels: Labels, scale: float = 1.0) -> NDArray[n
 
 @one_blas_thread
 def label_free(logits: Floats, scale: float = 1.0) -> NDArray[np.float64]:
-    """Label prior by the eigenvector, without labels, of a sample in which classes are balanced.
+    """Estimate the prior by the eigenvector, without labels, of a sample with balanced classes.
 
-    Posteriors less the prior found so far stand for labels; repeated until the shares stay. Hard
+    Posteriors less the latest estimate stand for labels; repeated until the shares stay. Hard
     labels with a confidence gap, as the paper has them, were tried: the rarest class is soon
     predicted no more.
 
@@ -72,7 +73,7 @@ def label_free(logits: Floats, scale: float = 1.0) -> NDArray[np.float64]:
 
 
 def mean_predicted_share(logits: Floats, scale: float = 1.0) -> NDArray[np.float64]:
-    """Mean posterior of each class ``(K,)``: a baseline, whom right predictions pull to the sample.
+    """Mean posterior of each class ``(K,)``: a baseline, which hits pull to the sample.
 
     It needs no labels; a sample in which classes are balanced makes it too even.
 
@@ -91,7 +92,7 @@ def mean_predicted_share(logits: Floats, scale: float = 1.0) -> NDArray[np.float
 
 @one_blas_thread
 def authors_solver(logits: Floats, labels: Labels, steps: int = 1000) -> NDArray[np.float64]:
-    """The paper's own estimate, re-made from its description: a baseline.
+    """Estimate the prior as the paper does, re-made from its description: a baseline.
 
     The temperature is the one at which mean confidence matches accuracy; then full-batch gradient
     descent on q at rate ``1e-5 * shots / 50``, with a Lagrangian for its sum (its multiplier's
@@ -121,7 +122,7 @@ def authors_solver(logits: Floats, labels: Labels, steps: int = 1000) -> NDArray
 
 
 def confidence_matching_scale(f: Floats, labels: Labels) -> float:
-    """Where mean confidence is accuracy; the largest of each row of f is 0."""
+    """The scale at which mean confidence is accuracy; the largest of each row of f is 0."""
     hits = int((f.argmax(axis=1) == labels).sum())
     low, high = 1e-3, 1e3
     for _ in range(30):  # halving the logarithm's range

@@ -1,4 +1,4 @@
-"""Logits, labels, shares, embeddings as files: .npy, .npz, .safetensors, .csv, .parquet.
+"""Read and write logits, labels, shares and embeddings: .npy, .npz, .safetensors, .csv, .parquet.
 
 A file holds one array; where it holds several, one of them has the name that is looked for.
 ``.npy`` is mapped, not read, so that any length will do; nothing is unpickled. The only file that
@@ -14,38 +14,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate import files
+from gate.arrays import Floats, Labels, first_not_finite
 from gate.errors import DataError
 
 KINDS = (".npy", ".npz", ".safetensors", ".csv", ".parquet")
-_ROWS = 4096
 _END = np.float64(2**63)  # of int64; as a float of its own, since float16 has none so large
 
 Array = NDArray[Any]
 
 
-def read_logits(path: Path) -> NDArray[np.floating[Any]]:
+def read_logits(path: Path) -> Floats:
     """Logits ``(N, K)``, K >= 2, as they stand: a row a sample, a column a class.
 
     Raises:
         DataError: The file cannot be read, or holds no finite matrix of numbers.
     """
-    found = _read(path, "logits")
-    if found.ndim != 2 or found.shape[1] < 2 or not len(found):
+    logits = _read(path, "logits")
+    if logits.ndim != 2 or logits.shape[1] < 2 or not len(logits):
         raise DataError(
-            f"{path}: shape {found.shape}; logits are (N, K), a row a sample and a column each of "
+            f"{path}: shape {logits.shape}; logits are (N, K), a row a sample and a column each of "
             "at least 2 classes"
         )
-    if not np.issubdtype(found.dtype, np.floating):
-        found = _as_numbers(path, found).astype(np.float64)
-    if not found.dtype.isnative:
-        found = found.astype(found.dtype.newbyteorder("="))
-    for start in range(0, len(found), _ROWS):
-        if not (finite := np.isfinite(found[start : start + _ROWS]).all(axis=1)).all():
-            raise DataError(
-                f"{path}: the logits in row {start + finite.argmin()} are not finite; check the "
-                "classifier"
-            )
-    return found
+    if not np.issubdtype(logits.dtype, np.floating):
+        logits = _as_numbers(path, logits).astype(np.float64)
+    if not logits.dtype.isnative:
+        logits = logits.astype(logits.dtype.newbyteorder("="))
+    if wrong := first_not_finite(logits):
+        raise DataError(
+            f"{path}: the logits in row {wrong[0]} are not finite; check the classifier"
+        )
+    return logits
 
 
 def read_embeddings(path: Path) -> tuple[NDArray[np.float32], tuple[str, ...] | None]:
@@ -58,43 +56,45 @@ def read_embeddings(path: Path) -> tuple[NDArray[np.float32], tuple[str, ...] | 
             not one name a row.
     """
     with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
-        found = _as_numbers(path, _read(path, "embeddings")).astype(np.float32)
-    if found.ndim != 2 or not found.size:
-        raise DataError(f"{path}: shape {found.shape}; class embeddings are (K, D), a row a class")
-    if not (finite := np.isfinite(found).all(axis=1)).all():
+        embeddings = _as_numbers(path, _read(path, "embeddings")).astype(np.float32)
+    if embeddings.ndim != 2 or not embeddings.size:
         raise DataError(
-            f"{path}: row {finite.argmin()} of the class embeddings is not finite as float32; "
+            f"{path}: shape {embeddings.shape}; class embeddings are (K, D), a row a class"
+        )
+    if wrong := first_not_finite(embeddings):
+        raise DataError(
+            f"{path}: row {wrong[0]} of the class embeddings is not finite as float32; "
             "check what made it"
         )
     if path.suffix != ".npz":
-        return found, None
-    with np.load(path, allow_pickle=False) as held:
-        named = "classes" in held.files
+        return embeddings, None
+    with np.load(path, allow_pickle=False) as archive:
+        named = "classes" in archive.files
     if not named:
-        return found, None
+        return embeddings, None
     classes = _read(path, "classes")
-    if classes.shape != (len(found),):
+    if classes.shape != (len(embeddings),):
         raise DataError(
-            f"{path}: classes of shape {classes.shape} for {len(found)} rows of embeddings; give "
-            "one name a row"
+            f"{path}: classes of shape {classes.shape} for {len(embeddings)} rows of embeddings; "
+            "give one name a row"
         )
-    return found, tuple(map(str, classes))
+    return embeddings, tuple(map(str, classes))
 
 
-def read_labels(path: Path, name: str = "labels") -> NDArray[np.int64]:
+def read_labels(path: Path, name: str = "labels") -> Labels:
     """Whole numbers ``(N,)``: labels in 0 .. K-1, or cluster ids.
 
     Raises:
         DataError: The file cannot be read, or holds something else.
     """
-    found = _as_numbers(path, _vector(path, name))
-    whole = (found == np.floor(found)) & (np.abs(found) < _END)  # so written that NaN fails
+    labels = _as_numbers(path, _vector(path, name))
+    whole = (labels == np.floor(labels)) & (np.abs(labels) < _END)  # so written that NaN fails
     if (wrong := np.flatnonzero(~whole)).size:
         raise DataError(
-            f"{path}: {found[wrong[0]]} in row {wrong[0]} is no label; labels are whole numbers "
+            f"{path}: {labels[wrong[0]]} in row {wrong[0]} is no label; labels are whole numbers "
             "in 0 .. K-1, in the order of the logits' columns"
         )
-    return found.astype(np.int64)
+    return labels.astype(np.int64)
 
 
 def read_shares(path: Path) -> NDArray[np.float64]:
@@ -158,20 +158,20 @@ def _table(arrays: dict[str, Array]) -> Any:
 
 
 def _vector(path: Path, name: str) -> Array:
-    found = _read(path, name)
-    if found.ndim == 2 and 1 in found.shape:
-        found = found.ravel()
-    if found.ndim != 1 or not len(found):
+    array = _read(path, name)
+    if array.ndim == 2 and 1 in array.shape:
+        array = array.ravel()
+    if array.ndim != 1 or not len(array):
         raise DataError(
-            f"{path}: shape {found.shape}; {name} are one row of numbers, or a column {name!r}"
+            f"{path}: shape {array.shape}; {name} are one row of numbers, or a column {name!r}"
         )
-    return found
+    return array
 
 
-def _as_numbers(path: Path, found: Array) -> Array:
-    if found.dtype.kind not in "iufb":
-        raise DataError(f"{path}: holds {found.dtype} and not numbers; convert it")
-    return found
+def _as_numbers(path: Path, array: Array) -> Array:
+    if array.dtype.kind not in "iufb":
+        raise DataError(f"{path}: holds {array.dtype} and not numbers; convert it")
+    return array
 
 
 def _read(path: Path, name: str) -> Array:
@@ -200,15 +200,15 @@ def _npy(path: Path, _: str) -> Array:
 
 
 def _npz(path: Path, name: str) -> Array:
-    with np.load(path, allow_pickle=False) as held:
-        return np.asarray(held[_choose(path, list(held.files), name)])
+    with np.load(path, allow_pickle=False) as archive:
+        return np.asarray(archive[_choose(path, list(archive.files), name)])
 
 
 def _safetensors(path: Path, name: str) -> Array:
     from safetensors import safe_open
 
-    with safe_open(str(path), framework="numpy") as held:
-        return np.asarray(held.get_tensor(_choose(path, list(held.keys()), name)))
+    with safe_open(str(path), framework="numpy") as tensors:
+        return np.asarray(tensors.get_tensor(_choose(path, list(tensors.keys()), name)))
 
 
 def _csv(path: Path, name: str) -> Array:
@@ -238,7 +238,19 @@ def _parquet(path: Path, name: str) -> Array:
 
 def _columns(path: Path, table: Any, name: str) -> Array:
     """The column of that name; else those of that name and 0 .. K-1; else all, as a matrix."""
-    names = table.column_names
+    chosen = _chosen(path, table.column_names, name)
+    columns = [table.column(each) for each in chosen]
+    for each, column in zip(chosen, columns, strict=True):
+        if column.null_count:
+            raise DataError(f"{path}: column {each!r} has {column.null_count} empty cells")
+    arrays = [column.to_numpy() for column in columns]
+    if len(arrays) == 1 and arrays[0].dtype == object:  # a list a row
+        return np.stack(arrays[0])
+    return arrays[0] if len(arrays) == 1 else np.column_stack(arrays)
+
+
+def _chosen(path: Path, names: list[str], name: str) -> list[str]:
+    """Names of the columns to read; a name that is a number tells of an index or a row of data."""
     numbered = [each for each in names if re.fullmatch(re.escape(name) + r"_[0-9]+", each)]
     wanted = [f"{name}_{k}" for k in range(len(numbered))]
     if name not in names and set(numbered) != set(wanted):
@@ -254,14 +266,7 @@ def _columns(path: Path, table: Any, name: str) -> Array:
             f"{path}: a column is named {odd[0]!r}: an index, or a row that is no header; leave it "
             f"out, or name what is to be read {name}, or {name}_0, {name}_1, .."
         )
-    columns = [table.column(each) for each in chosen]
-    for each, column in zip(chosen, columns, strict=True):
-        if column.null_count:
-            raise DataError(f"{path}: column {each!r} has {column.null_count} empty cells")
-    arrays = [column.to_numpy() for column in columns]
-    if len(arrays) == 1 and arrays[0].dtype == object:  # a list a row
-        return np.stack(arrays[0])
-    return arrays[0] if len(arrays) == 1 else np.column_stack(arrays)
+    return chosen
 
 
 def _choose(path: Path, names: list[str], name: str) -> str:

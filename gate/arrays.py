@@ -1,0 +1,54 @@
+"""Types of arrays, and what several files do with their rows."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Labels = NDArray[np.int64]
+
+ROWS = 4096  # of an array of any length that are read at once
+
+
+class Standardised(NamedTuple):
+    """Features with mean 0 and standard deviation 1, and what made them so."""
+
+    values: NDArray[np.float32]  # (N, D)
+    mean: NDArray[np.float32]  # (D,)
+    scale: NDArray[np.float32]  # (D,)
+
+
+def standardised(features: NDArray[np.float32]) -> Standardised:
+    """Features ``(N, D)`` less their means, divided by their standard deviations.
+
+    >>> standardised(np.array([[1.0, 5.0], [3.0, 5.0]])).values.tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    scale = np.where(scale > 0, scale, 1)  # a feature that never changes says nothing
+    return Standardised((features - mean) / scale, mean, scale)
+
+
+def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows ``(N, D)`` divided by their Euclidean length; a row of zeros stays.
+
+    >>> unit_rows(np.array([[0.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.0, 1.0], [0.0, 0.0]]
+    """
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(length, np.finfo(np.float32).tiny), np.float32)
+
+
+def first_not_finite(matrix: NDArray[Any]) -> tuple[int, int] | None:
+    """Row and column of the first number that is not finite, of a matrix of any length.
+
+    >>> first_not_finite(np.array([[0.0, 1.0], [2.0, np.nan]]))
+    (1, 1)
+    """
+    for start in range(0, len(matrix), ROWS):
+        finite = np.isfinite(matrix[start : start + ROWS])
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            return start + int(row), int(column)
+    return None
