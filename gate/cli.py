@@ -18,7 +18,8 @@ from gate.values import Decision, Evidence, Verdict
 
 if TYPE_CHECKING:
     from gate.measure.trial import Trial
-    from gate.policy.rules import Policy, Waiver
+    from gate.policy.rules import Policy
+    from gate.policy.waivers import Waiver
     from gate.trust.admission import Admitted
 
 app = typer.Typer(
@@ -127,7 +128,7 @@ def run(
     report.html and run-info.json.
     """
     silenced = _silenced(exit_zero_on)
-    from gate.policy.rules import load_policy
+    from gate.policy.load import load_policy
     from gate.run import run_all
 
     for name in ("verdict.json", "report.md", "report.html"):
@@ -349,7 +350,7 @@ def decide(
     """Hold the policy against the evidence; the exit code is the verdict's."""
     silenced = _silenced(exit_zero_on)
     from gate import decide as judge
-    from gate.policy.rules import load_policy
+    from gate.policy.load import load_policy
 
     _make_way(out, policy, evidence, waivers)
     rules, found = load_policy(policy), _evidence(evidence)
@@ -445,7 +446,7 @@ def admit(
     The verdict is decided again from its evidence, and the admission carries all of it.
     """
     from gate.files import hashed, read
-    from gate.policy.rules import load_policy
+    from gate.policy.load import load_policy
     from gate.trust import admission
 
     evidence = evidence or verdict.parent / "evidence"
@@ -564,7 +565,7 @@ def policy_lint(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Policy files.")],
 ) -> int:
     """Check that policies are well-formed, and name only what probes measure."""
-    from gate.policy.rules import load_policy
+    from gate.policy.load import load_policy
 
     faults = []
     for path in files:
@@ -599,7 +600,7 @@ def policy_show(
 ) -> int:
     """Print a policy as YAML; what is left at its default is left out."""
     from gate import strict_yaml
-    from gate.policy.rules import load_as_written, load_policy
+    from gate.policy.load import load_as_written, load_policy
 
     policy = load_policy(file)  # even as written, nothing faulty is shown
     if resolved:
@@ -638,7 +639,7 @@ def policy_diff(
 ) -> int:
     """Say in words what gets looser or stricter, what gets looser first. Exits 0 all the same."""
     from gate.policy.diff import differences
-    from gate.policy.rules import load_policy
+    from gate.policy.load import load_policy
 
     found = differences(load_policy(old), load_policy(new))
     for change in found:
@@ -664,7 +665,7 @@ def policy_backtest(
     Exits 0 whatever changes.
     """
     from gate.policy.diff import backtest
-    from gate.policy.rules import load_policy
+    from gate.policy.load import load_policy
 
     policy = load_policy(file)
     moved = backtest(evidence, load_policy(against) if against else policy, policy, _day(as_of))
@@ -687,8 +688,9 @@ def waiver_check(
     as_of: AsOf = None,
 ) -> int:
     """Check that each waiver is still needed, and lasts no longer than the policy allows."""
-    from gate.policy.rules import load_policy, load_waivers
-    from gate.policy.waivers import require_matched
+    from gate.policy.load import load_policy
+    from gate.policy.unmatched import require_matched
+    from gate.policy.waivers import load_waivers
 
     loaded = load_waivers(waivers)
     require_matched(
@@ -742,7 +744,7 @@ def _verdict(path: Path) -> Verdict:
 
 
 def _waivers(path: Path | None, none: bool) -> "Sequence[Waiver]":
-    from gate.policy.rules import load_waivers
+    from gate.policy.waivers import load_waivers
 
     return load_waivers(path) if path and not none else ()
 
@@ -755,7 +757,7 @@ def _checked(
     max_age: int | None,
 ) -> "Admitted":
     from gate.files import hashed, read
-    from gate.policy.rules import load_policy
+    from gate.policy.load import load_policy
     from gate.trust import admission as admissions
 
     return admissions.check(
@@ -773,7 +775,7 @@ def _warn_of_unmatched(
 ) -> None:
     if not waivers:
         return  # to tell it, all is decided twice more
-    from gate.policy.waivers import unmatched
+    from gate.policy.unmatched import unmatched
 
     for name, why in unmatched(policy, evidence, today, waivers).items():
         _say(f"warning: waiver {name} matches nothing: {why}")

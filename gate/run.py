@@ -15,7 +15,8 @@ from gate.measure.calibrate import write_heads
 from gate.measure.trial import Trial
 from gate.plan.plan import load_plan
 from gate.policy.decide import decide
-from gate.policy.rules import Policy, Waiver
+from gate.policy.rules import Policy
+from gate.policy.waivers import Waiver
 from gate.reports import report
 from gate.values import Verdict
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gate import Evidence, Measurement, Verdict, decide
-from gate.policy.rules import Waiver
+from gate.policy.waivers import Waiver
 from gate.values import Bound, Finding, Value, decision, digest_of
 from tests.builders import BACKBONE, evidence, measurement, policy, rule
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from gate import Evidence, Measurement, Verdict, decide
 from gate.errors import EvidenceError, PolicyError
-from gate.policy.rules import Rule, Waiver
+from gate.policy.rules import Rule
+from gate.policy.waivers import Waiver
 from gate.values import digest_of
 from tests.builders import BACKBONE, OTHER_BACKBONE, evidence, measurement, policy, rule
 

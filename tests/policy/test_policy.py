@@ -9,7 +9,9 @@ from pydantic import ValidationError
 from gate import load_policy
 from gate.errors import PolicyError
 from gate.policy.catalogue import CATALOGUE
-from gate.policy.rules import Waiver, Waivers, changes, load_waivers, matches
+from gate.policy.changes import changes
+from gate.policy.rules import matches
+from gate.policy.waivers import Waiver, Waivers, load_waivers
 from gate.values import digest_of
 from tests.builders import BACKBONE, measurement, policy, rule
 from tests.conftest import Gate
@@ -391,11 +393,10 @@ def test_a_rule_over_the_reference_reads_the_paired_difference() -> None:
     absolute = rule(**given, at_most_over_reference=0.1, at_least=None)
     relative = rule(**given, at_most_over_reference=0.1, at_least=None, relative=True)
 
-    assert absolute.read == ("attack_success_rate_over_reference",)
-    assert relative.read == (
-        "attack_success_rate_over_reference",
-        "reference_attack_success_rate",
-    )
+    assert absolute.measured_metric == "attack_success_rate_over_reference"
+    assert absolute.denominator is None
+    assert relative.measured_metric == "attack_success_rate_over_reference"
+    assert relative.denominator == "reference_attack_success_rate"
     assert absolute.id == relative.id == "trigger_patch.attack_success_rate_over_reference"
     assert absolute.bound.number == 0.1
 
@@ -403,7 +404,11 @@ def test_a_rule_over_the_reference_reads_the_paired_difference() -> None:
 def test_a_share_of_the_reference_is_offered_only_where_both_are_measured() -> None:
     skew = {"probe": "trigger_patch", "metric": "prediction_skew", "at_least": None}
 
-    assert rule(**skew, at_most_over_reference=0.1).read == ("prediction_skew_over_reference",)
+    absolute = rule(**skew, at_most_over_reference=0.1)
+    assert (absolute.measured_metric, absolute.denominator) == (
+        "prediction_skew_over_reference",
+        None,
+    )
     with pytest.raises(ValidationError, match="share of it; these are: attack_success_rate "):
         rule(**skew, at_most_over_reference=0.1, relative=True)
 
@@ -694,10 +699,10 @@ def test_a_policy_sets_the_longest_a_waiver_may_last() -> None:
     ).waivers
     bounded = policy(waivers={"longest_days": 40})
 
-    bounded.require_short(waiver, date(2026, 11, 21))
-    policy().require_short(waiver, date(2020, 1, 1))
+    waiver.require_short(bounded, date(2026, 11, 21))
+    waiver.require_short(policy(), date(2020, 1, 1))
     with pytest.raises(PolicyError, match=r"W lasts until 2026-12-31, 41 days .* longer than 40;"):
-        bounded.require_short(waiver, date(2026, 11, 20))
+        waiver.require_short(bounded, date(2026, 11, 20))
 
 
 def test_only_one_function_knows_when_a_waiver_ends() -> None:
@@ -715,7 +720,7 @@ def test_only_one_function_knows_when_a_waiver_ends() -> None:
     ]
 
     assert len(comparing) == 1
-    assert comparing[0].startswith("gate/policy.py")
+    assert comparing[0].startswith("gate/policy/waivers.py")
 
 
 def test_a_waiver_lasts_through_its_last_day() -> None:

@@ -6,7 +6,8 @@ from datetime import date
 import pytest
 
 from gate import Evidence, Measurement, Verdict, decide
-from gate.policy.rules import Rule, Waiver
+from gate.policy.rules import Rule
+from gate.policy.waivers import Waiver
 from gate.reports.report import LIMITS, html, markdown, reason, text
 from gate.stats import Interval
 from gate.values import Unit

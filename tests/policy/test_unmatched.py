@@ -9,8 +9,8 @@ import pytest
 from gate import files
 from gate.errors import ExitCode, PolicyError
 from gate.policy.decide import decide
-from gate.policy.rules import Waiver
-from gate.policy.waivers import require_matched, unmatched
+from gate.policy.unmatched import require_matched, unmatched
+from gate.policy.waivers import Waiver
 from tests.builders import BACKBONE, OTHER_BACKBONE, evidence, measurement, policy, rule
 from tests.conftest import Gate
 
