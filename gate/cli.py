@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gate import __version__
 from gate.errors import AdmissionError, EvidenceError, ExitCode, GateError, PlanError, PolicyError
+from gate.reports import Format, reason, render
 from gate.values import Decision, Evidence, Verdict
 
 if TYPE_CHECKING:
@@ -45,15 +46,6 @@ _CODE: dict[Decision, ExitCode] = {
     "reject": ExitCode.REJECT,
     "inconclusive": ExitCode.INCONCLUSIVE,
 }
-
-
-class Format(StrEnum):
-    """How a result is printed; the exit code is the same for all."""
-
-    TEXT = "text"
-    JSON = "json"
-    MARKDOWN = "markdown"
-    HTML = "html"
 
 
 class Silenced(StrEnum):
@@ -381,7 +373,8 @@ def report(
     if out:
         _make_way(out, verdict, evidence)
     judged = _verdict(verdict)
-    shown = _rendered(judged, output_format, _evidence(evidence) if evidence else (), out is None)
+    colour = out is None and _terminal_shows_colours()
+    shown = render(output_format, judged, _evidence(evidence) if evidence else (), colour=colour)
     if out:
         _write(out, shown)
     else:
@@ -822,30 +815,19 @@ def _silenced(exit_zero_on: str) -> set[str]:
 
 
 def _conclude(verdict: Verdict, output_format: Format, silenced: set[str]) -> int:
-    sys.stdout.write(_rendered(verdict, output_format, (), colours=True))
+    sys.stdout.write(render(output_format, verdict, colour=_terminal_shows_colours()))
     code = _say_why(verdict)
     return ExitCode.ACCEPT if verdict.decision in silenced else code
 
 
 def _say_why(verdict: Verdict) -> int:
-    from gate.reports.report import reason
-
     if verdict.decision != "accept":
         _say(reason(verdict))
     return _CODE[verdict.decision]
 
 
-def _rendered(verdict: Verdict, output_format: Format, evidence: Any, colours: bool = False) -> str:
-    from gate.reports import report as reports
-
-    if output_format is Format.JSON:
-        return verdict.to_json()
-    if output_format is Format.MARKDOWN:
-        return reports.markdown(verdict, evidence)
-    if output_format is Format.HTML:
-        return reports.html(verdict, evidence)
-    terminal = colours and sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    return reports.text(verdict, evidence, colour=terminal)
+def _terminal_shows_colours() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 def _say(message: str) -> None:

@@ -17,7 +17,7 @@ from gate.plan.plan import load_plan
 from gate.policy.decide import decide
 from gate.policy.rules import Policy
 from gate.policy.waivers import Waiver
-from gate.reports import report
+from gate.reports import Format, render
 from gate.values import Verdict
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def run_all(
     with _timed(seconds, "calibrate"):
         list(write_heads(trial, out / "heads"))
     verdict = decide(policy, evidence, today, waivers)
-    files.write(out / "report.md", report.markdown(verdict, evidence))
-    files.write(out / "report.html", report.html(verdict, evidence))
+    files.write(out / "report.md", render(Format.MARKDOWN, verdict, evidence))
+    files.write(out / "report.html", render(Format.HTML, verdict, evidence))
     passed = {"backbone": trial.backbone.images_passed}
     if trial.reference:
         passed["reference"] = trial.reference.images_passed

@@ -22,6 +22,7 @@ class Metric(NamedTuple):
     labels: tuple[str, ...]
     meaning: str
     bounded: bool = True  # whether its value keeps to the range of its unit
+    after_remedy_of: tuple[str, ...] = ()  # metrics of which it says what a remedy leaves
 
 
 _trigger = ("task", "trigger")
@@ -130,6 +131,13 @@ CATALOGUE: dict[str, dict[str, Metric]] = {
             "lower",
             (*_target, "remedy"),
             "what a remedy leaves of the task's worst trigger",
+            after_remedy_of=(
+                "attack_success_rate",
+                "targeted_attack_success_rate",
+                "excess_targeted_attack_success_rate",
+                "worst_excess_attack_success_rate",
+                "worst_excess_targeted_attack_success_rate",
+            ),
         ),
     },
     "spurious_attribute": {
@@ -170,7 +178,11 @@ CATALOGUE: dict[str, dict[str, Metric]] = {
             "change of conflicting accuracy from correlation 0 to 1; negative takes the shortcut",
         ),
         "worst_group_accuracy_after_remedy": Metric(
-            "fraction", "higher", ("task", "attribute", "remedy"), "what a remedy makes of it"
+            "fraction",
+            "higher",
+            ("task", "attribute", "remedy"),
+            "what a remedy makes of it",
+            after_remedy_of=("group_accuracy", "worst_group_accuracy"),
         ),
         "accuracy_after_remedy": Metric(
             "fraction", "higher", ("task", "attribute", "remedy"), "accuracy that a remedy leaves"
