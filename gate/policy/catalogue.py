@@ -290,19 +290,9 @@ CATALOGUE: dict[str, dict[str, Metric]] = {
 }
 
 
-def of_reference(metric: str) -> str:
-    """The name of a metric where it is measured on the reference backbone."""
-    return f"reference_{metric}"
-
-
-def over_reference(metric: str) -> str:
-    """The name of a metric's paired difference, candidate minus reference, on the same images."""
-    return f"{metric}_over_reference"
-
-
 def needs_reference(metric: str) -> bool:
     """Whether a metric is measured on the reference backbone, too."""
-    return metric.startswith(of_reference("")) or metric.endswith(over_reference(""))
+    return metric.startswith("reference_") or metric.endswith("_over_reference")
 
 
 def require_known(probe: str, measurement: Measurement) -> None:

@@ -9,16 +9,7 @@ from gate.errors import EvidenceError, PolicyError
 from gate.policy.catalogue import needs_reference, require_known
 from gate.policy.rules import Policy, Rule
 from gate.policy.waivers import Waiver
-from gate.values import (
-    Digest,
-    Evidence,
-    Finding,
-    Measurement,
-    Verdict,
-    decision,
-    digest_of,
-    last_day,
-)
+from gate.values import Evidence, Finding, Measurement, Verdict, decision, digest_of, last_day
 
 _NOTHING = 1e-12  # a rate that no number of examples tells from 0
 _ORDER = {"fail": 0, "missing": 1, "inconclusive": 2, "waived": 3, "pass": 4}
@@ -72,8 +63,8 @@ def decide(
     )
 
 
-def _only_backbone(evidence: Sequence[Evidence]) -> Digest:
-    """The backbone that all evidence is of, one value a probe."""
+def _only_backbone(evidence: Sequence[Evidence]) -> str:
+    """The digest of the backbone that all evidence is of, one value a probe."""
     backbones = sorted({item.backbone for item in evidence})
     if len(backbones) != 1:
         several = f"evidence of {len(backbones)} backbones" if backbones else "no evidence"

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from gate.policy.catalogue import CATALOGUE, RANGES, of_reference, over_reference
+from gate.policy.catalogue import CATALOGUE, RANGES
 from gate.strict_yaml import nearest
 from gate.values import (
     About,
@@ -136,9 +136,9 @@ class Rule(Value):
         if self.at_most_over_reference is None:
             return self
         metrics = CATALOGUE[self.probe].keys()
-        paired = [name for name in metrics if over_reference(name) in metrics]
+        paired = [name for name in metrics if f"{name}_over_reference" in metrics]
         if self.relative:
-            paired = [name for name in paired if of_reference(name) in metrics]
+            paired = [name for name in paired if f"reference_{name}" in metrics]
         if self.metric not in paired:
             raise ValueError(
                 f"{self.metric} of {self.probe} is not measured against a reference"
@@ -148,7 +148,7 @@ class Rule(Value):
         return self
 
     @model_validator(mode="after")
-    def _bounded_where_it_is_bad(self) -> Self:
+    def _bounds_its_bad_side(self) -> Self:
         unit, better = CATALOGUE[self.probe][self.measured_metric][:2]
         if (self.at_least is None) != (better == "lower"):
             wanted = "at_most" if better == "lower" else "at_least"
@@ -173,12 +173,12 @@ class Rule(Value):
     def measured_metric(self) -> str:
         """The metric that is held against the bound: of a pair of backbones, its difference."""
         paired = self.at_most_over_reference is not None
-        return over_reference(self.metric) if paired else self.metric
+        return f"{self.metric}_over_reference" if paired else self.metric
 
     @property
     def denominator(self) -> str | None:
         """The metric that a relative bound is a share of: the reference's own."""
-        return of_reference(self.metric) if self.relative else None
+        return f"reference_{self.metric}" if self.relative else None
 
     @property
     def bound(self) -> Bound:

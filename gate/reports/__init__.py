@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from importlib import import_module
 
-from gate.reports.findings import about, tally
+from gate.reports.findings import in_brackets, tally
 from gate.values import Evidence, Verdict
 
 
@@ -47,5 +47,5 @@ def reason(verdict: Verdict) -> str:
     rejects = verdict.decision == "reject"
     carrying = [f for f in verdict.findings if f.blocks and (f.outcome == "fail") == rejects]
     if carrying:
-        line += f"; {carrying[0].rule}: {carrying[0].says}{about(carrying[0].measurement)}"
+        line += f"; {carrying[0].rule}: {carrying[0].says}{in_brackets(carrying[0].measurement)}"
     return line

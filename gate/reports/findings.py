@@ -43,7 +43,7 @@ def rows(verdict: Verdict) -> Iterator[Row]:
         shown = findings[: 1 if outcome == "pass" else _SHOWN_PER_RULE]
         for finding in shown:
             title = rule if finding.severity == "block" else f"{rule} (only warns)"
-            says = finding.says + about(finding.measurement)
+            says = finding.says + in_brackets(finding.measurement)
             yield Row(outcome, title, says, finding.why)
         if more := len(findings) - len(shown):
             yield Row(None, f"and {more} more {outcome}")
@@ -85,8 +85,9 @@ def _remedy(after: Measurement, bound: Bound, measured: Sequence[Measurement]) -
     return Row(
         bound.outcome(after),
         after.about["remedy"].replace("_", " "),
-        f"{after.metric} {after.value:.3f} [{after.low:.3f}, {after.high:.3f}], wanted {bound}, at "
-        f"accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}]{about(after)}",
+        f"{after.metric} {after.value:.3f} [{after.low:.3f}, {after.high:.3f}], wanted {bound}, "
+        f"at accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}]"
+        f"{in_brackets(after)}",
     )
 
 
@@ -97,7 +98,7 @@ def tally(verdict: Verdict) -> str:
     return f"{len(outcomes)} findings: {', '.join(counts)}"
 
 
-def about(measurement: Measurement | None) -> str:
+def in_brackets(measurement: Measurement | None) -> str:
     """The labels of a measurement in brackets; nothing where there are none."""
     return f" ({labels(measurement.about)})" if measurement and measurement.about else ""
 
