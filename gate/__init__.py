@@ -7,7 +7,8 @@
 """
 
 from gate.policy.decide import decide
-from gate.policy.rules import Policy, load_policy
+from gate.policy.load import load_policy
+from gate.policy.rules import Policy
 from gate.values import Evidence, Measurement, Verdict
 
 __version__ = "0.1.0"

@@ -8,17 +8,19 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gate import __version__
 from gate.errors import AdmissionError, EvidenceError, ExitCode, GateError, PlanError, PolicyError
+from gate.reports import Format, reason, render
 from gate.values import Decision, Evidence, Verdict
 
 if TYPE_CHECKING:
     from gate.measure.trial import Trial
-    from gate.policy.rules import Policy, Waiver
+    from gate.policy.rules import Policy
+    from gate.policy.waivers import Waiver
     from gate.trust.admission import Admitted
 
 app = typer.Typer(
@@ -44,15 +46,6 @@ _CODE: dict[Decision, ExitCode] = {
     "reject": ExitCode.REJECT,
     "inconclusive": ExitCode.INCONCLUSIVE,
 }
-
-
-class Format(StrEnum):
-    """How a result is printed; the exit code is the same for all."""
-
-    TEXT = "text"
-    JSON = "json"
-    MARKDOWN = "markdown"
-    HTML = "html"
 
 
 class Silenced(StrEnum):
@@ -127,7 +120,7 @@ def run(
     report.html and run-info.json.
     """
     silenced = _silenced(exit_zero_on)
-    from gate.policy.rules import load_policy
+    from gate.policy.load import load_policy
     from gate.run import run_all
 
     for name in ("verdict.json", "report.md", "report.html"):
@@ -350,7 +343,7 @@ def decide(
     """Hold the policy against the evidence; the exit code is the verdict's."""
     silenced = _silenced(exit_zero_on)
     from gate import decide as judge
-    from gate.policy.rules import load_policy
+    from gate.policy.load import load_policy
 
     _make_way(out, policy, evidence, waivers)
     rules, found = load_policy(policy), _evidence(evidence)
@@ -381,7 +374,8 @@ def report(
     if out:
         _make_way(out, verdict, evidence)
     judged = _verdict(verdict)
-    shown = _rendered(judged, output_format, _evidence(evidence) if evidence else (), out is None)
+    colour = out is None and _terminal_shows_colours()
+    shown = render(output_format, judged, _evidence(evidence) if evidence else (), colour=colour)
     if out:
         _write(out, shown)
     else:
@@ -446,7 +440,7 @@ def admit(
     The verdict is decided again from its evidence, and the admission carries all of it.
     """
     from gate.files import hashed, read
-    from gate.policy.rules import load_policy
+    from gate.policy.load import load_policy
     from gate.trust import admission
 
     evidence = evidence or verdict.parent / "evidence"
@@ -565,7 +559,7 @@ def policy_lint(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Policy files.")],
 ) -> int:
     """Check that policies are well-formed, and name only what probes measure."""
-    from gate.policy.rules import load_policy
+    from gate.policy.load import load_policy
 
     faults = []
     for path in files:
@@ -600,7 +594,7 @@ def policy_show(
 ) -> int:
     """Print a policy as YAML; what is left at its default is left out."""
     from gate import strict_yaml
-    from gate.policy.rules import load_as_written, load_policy
+    from gate.policy.load import load_as_written, load_policy
 
     policy = load_policy(file)  # even as written, nothing faulty is shown
     if resolved:
@@ -639,7 +633,7 @@ def policy_diff(
 ) -> int:
     """Say in words what gets looser or stricter, what gets looser first. Exits 0 all the same."""
     from gate.policy.diff import differences
-    from gate.policy.rules import load_policy
+    from gate.policy.load import load_policy
 
     found = differences(load_policy(old), load_policy(new))
     for change in found:
@@ -665,7 +659,7 @@ def policy_backtest(
     Exits 0 whatever changes.
     """
     from gate.policy.diff import backtest
-    from gate.policy.rules import load_policy
+    from gate.policy.load import load_policy
 
     policy = load_policy(file)
     moved = backtest(evidence, load_policy(against) if against else policy, policy, _day(as_of))
@@ -688,8 +682,9 @@ def waiver_check(
     as_of: AsOf = None,
 ) -> int:
     """Check that each waiver is still needed, and lasts no longer than the policy allows."""
-    from gate.policy.rules import load_policy, load_waivers
-    from gate.policy.waivers import require_matched
+    from gate.policy.load import load_policy
+    from gate.policy.unmatched import require_matched
+    from gate.policy.waivers import load_waivers
 
     loaded = load_waivers(waivers)
     require_matched(
@@ -746,7 +741,7 @@ def _verdict(path: Path) -> Verdict:
 
 
 def _waivers(path: Path | None, none: bool) -> "Sequence[Waiver]":
-    from gate.policy.rules import load_waivers
+    from gate.policy.waivers import load_waivers
 
     return load_waivers(path) if path and not none else ()
 
@@ -759,7 +754,7 @@ def _checked(
     max_age: int | None,
 ) -> "Admitted":
     from gate.files import hashed, read
-    from gate.policy.rules import load_policy
+    from gate.policy.load import load_policy
     from gate.trust import admission as admissions
 
     return admissions.check(
@@ -777,7 +772,7 @@ def _warn_of_unmatched(
 ) -> None:
     if not waivers:
         return  # to tell it, all is decided twice more
-    from gate.policy.waivers import unmatched
+    from gate.policy.unmatched import unmatched
 
     for name, why in unmatched(policy, evidence, today, waivers).items():
         _say(f"warning: waiver {name} matches nothing: {why}")
@@ -824,30 +819,19 @@ def _silenced(exit_zero_on: str) -> set[str]:
 
 
 def _conclude(verdict: Verdict, output_format: Format, silenced: set[str]) -> int:
-    sys.stdout.write(_rendered(verdict, output_format, (), colours=True))
+    sys.stdout.write(render(output_format, verdict, colour=_terminal_shows_colours()))
     code = _say_why(verdict)
     return ExitCode.ACCEPT if verdict.decision in silenced else code
 
 
 def _say_why(verdict: Verdict) -> int:
-    from gate.reports.report import reason
-
     if verdict.decision != "accept":
         _say(reason(verdict))
     return _CODE[verdict.decision]
 
 
-def _rendered(verdict: Verdict, output_format: Format, evidence: Any, colours: bool = False) -> str:
-    from gate.reports import report as reports
-
-    if output_format is Format.JSON:
-        return verdict.to_json()
-    if output_format is Format.MARKDOWN:
-        return reports.markdown(verdict, evidence)
-    if output_format is Format.HTML:
-        return reports.html(verdict, evidence)
-    terminal = colours and sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    return reports.text(verdict, evidence, colour=terminal)
+def _terminal_shows_colours() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 def _say(message: str) -> None:

@@ -15,10 +15,11 @@ from gate.measure.head_files import write_heads
 from gate.measure.trial import Trial
 from gate.plan.plan import load_plan
 from gate.policy.decide import decide
-from gate.policy.rules import Policy, Waiver
+from gate.policy.rules import Policy
+from gate.policy.waivers import Waiver
 from gate.probes.evidence import run_probe
 from gate.progress import progress_bars
-from gate.reports import report
+from gate.reports import Format, render
 from gate.values import Evidence, Verdict
 
 
@@ -66,8 +67,8 @@ def run_all(
     with _timed(seconds, "calibrate"):
         list(write_heads(trial, out / "heads"))
     verdict = decide(policy, evidence, today, waivers)
-    files.write(out / "report.md", report.markdown(verdict, evidence))
-    files.write(out / "report.html", report.html(verdict, evidence))
+    files.write(out / "report.md", render(Format.MARKDOWN, verdict, evidence))
+    files.write(out / "report.html", render(Format.HTML, verdict, evidence))
     information = {"forward_passes": _passes(bench), "seconds": seconds}
     files.write(out / "run-info.json", json.dumps(information, indent=2) + "\n")
     files.write(out / "verdict.json", verdict.to_json())

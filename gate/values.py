@@ -1,7 +1,7 @@
 """The values that pass along the flow: Measurement, Evidence, Finding, Verdict.
 
-All are frozen and finite. What follows from something else is checked when the value is made, so
-an edited verdict file does not load.
+All are frozen, their dictionaries too, and finite. What follows from something else is checked when
+the value is made, so an edited verdict file does not load.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from gate import stats
+from gate.frozen import FrozenDict, Item, Key, frozen
 
 
 class Value(BaseModel):
@@ -61,8 +62,9 @@ def _finite(settings: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 Day = Annotated[date, BeforeValidator(_as_written)]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-Labels = Annotated[dict[str, str], AfterValidator(lambda about: dict(sorted(about.items())))]
-Settings = Annotated[dict[str, JsonValue], AfterValidator(_finite)]
+Frozen = Annotated[dict[Key, Item], AfterValidator(FrozenDict), Field(validate_default=True)]
+About = Annotated[Frozen[str, str], AfterValidator(lambda about: FrozenDict(sorted(about.items())))]
+Settings = Annotated[dict[str, JsonValue], AfterValidator(_finite), AfterValidator(frozen)]
 Unit = Literal[
     "fraction", "difference of fractions", "relative difference", "nats", "ratio", "classes"
 ]
@@ -80,7 +82,7 @@ class Measurement(Value):
     """
 
     metric: str
-    about: Labels = {}
+    about: About = {}
     value: float
     low: float
     high: float
@@ -125,9 +127,9 @@ class Evidence(Value):
     settings: Settings
     backbone: Digest
     reference: Digest | None = None
-    data: dict[str, Digest] = Field(min_length=1)
+    data: Frozen[str, Digest] = Field(min_length=1)
     seed: int
-    versions: dict[str, str]
+    versions: Frozen[str, str]
     measurements: tuple[Measurement, ...] = Field(min_length=1)
     remarks: tuple[str, ...] = ()
 
@@ -250,7 +252,7 @@ class Verdict(Value):
     decision: Decision
     backbone: Digest
     policy: PolicyIdentity
-    evidence: dict[str, Digest] = Field(min_length=1)
+    evidence: Frozen[str, Digest] = Field(min_length=1)
     findings: tuple[Finding, ...] = Field(min_length=1)
     valid_until: date | None = None
 

@@ -1,5 +1,7 @@
 """Small values for tests."""
 
+from pathlib import Path
+
 from gate.policy.catalogue import CATALOGUE
 from gate.policy.rules import Policy, Rule
 from gate.values import Evidence, Measurement
@@ -48,23 +50,29 @@ def evidence(
     )
 
 
-def _as_measured(probe: str, given: Measurement) -> Measurement:
-    metric = CATALOGUE[probe][given.metric]
-    labels = dict.fromkeys(metric.labels, "any") | given.about
-    return Measurement.model_validate({**given.model_dump(), "unit": metric.unit, "about": labels})
+def _as_measured(probe: str, bare: Measurement) -> Measurement:
+    metric = CATALOGUE[probe][bare.metric]
+    labels = dict.fromkeys(metric.labels, "any") | bare.about
+    return Measurement.model_validate({**bare.model_dump(), "unit": metric.unit, "about": labels})
 
 
 def rule(**changes: object) -> Rule:
-    given = {
+    fields = {
         "probe": "clean_accuracy",
         "metric": "accuracy",
         **({} if "at_most" in changes else {"at_least": 0.8}),
         **changes,
     }
-    return Rule.model_validate({"why": "because", **given})
+    return Rule.model_validate({"why": "because", **fields})
 
 
 def policy(*rules: Rule, **changes: object) -> Policy:
     return Policy.model_validate(
         {"name": "test", "version": 1, "rules": rules or (rule(),), **changes}
     )
+
+
+def written(folder: Path, content: str) -> Path:
+    path = folder / "policy.yaml"
+    path.write_text(content)
+    return path

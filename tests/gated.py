@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from gate import decide, files
 from gate.errors import AdmissionError
-from gate.policy.rules import Waiver, load_policy
+from gate.policy.load import load_policy
+from gate.policy.waivers import Waiver
 from gate.trust.admission import Admitted, Grounds, admit, check
 from tests.builders import evidence, measurement, policy
 from tests.conftest import ROOT

@@ -11,7 +11,7 @@ import pytest
 
 from gate import Verdict, files
 from gate.errors import AdmissionError, ExitCode
-from gate.policy.rules import load_policy
+from gate.policy.load import load_policy
 from tests.builders import evidence, measurement
 from tests.conftest import Gate
 
@@ -116,7 +116,7 @@ def test_a_bug_exits_3_and_never_1(gate: Gate, monkeypatch: pytest.MonkeyPatch) 
     def broken(*_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("gate.policy.rules.load_policy", broken)
+    monkeypatch.setattr("gate.policy.load.load_policy", broken)
 
     code, _, err = gate("policy", "lint", "policies/digits.yaml")
 

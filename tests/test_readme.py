@@ -13,7 +13,7 @@ from gate.errors import ExitCode
 from gate.plan.plan import Plan
 from gate.plan.task import Task
 from gate.policy.catalogue import CATALOGUE
-from gate.policy.rules import load_policy
+from gate.policy.load import load_policy
 from tests.conftest import Gate
 
 README = Path("README.md").read_text()

@@ -1,7 +1,9 @@
 """Values are frozen and finite, and an edited verdict does not load."""
 
+import copy
 import json
 import math
+import pickle
 from datetime import date
 
 import pytest
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gate import Evidence, Measurement, Verdict, decide
-from gate.policy.rules import Waiver
+from gate.frozen import FrozenDict
+from gate.policy.waivers import Waiver
 from gate.values import Bound, Finding, Value, decision, digest_of
 from tests.builders import BACKBONE, evidence, measurement, policy, rule
 
@@ -166,6 +169,16 @@ def _waived() -> Verdict:
     return decide(policy(), [bad], date(2026, 1, 1), [waiver])
 
 
+def _settled() -> Evidence:
+    """Evidence whose settings are some levels deep."""
+    settings = {"bank": {"sizes": [2, 3.5], "shapes": ["dot", None]}, "images": 100}
+    return Evidence.model_validate({**evidence().model_dump(by_alias=True), "settings": settings})
+
+
+def _dictionaries(value: Value) -> list[object]:
+    return [part for _, part in value if isinstance(part, dict)]
+
+
 def test_a_waived_verdict_survives_a_round_trip_with_its_last_day() -> None:
     verdict = _waived()
 
@@ -227,6 +240,73 @@ def test_values_are_frozen(value: Value) -> None:
 
     with pytest.raises(ValidationError, match="frozen"):
         setattr(value, name, None)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        measurement().about,
+        rule().where,
+        evidence().data,
+        evidence().versions,
+        _settled().settings,
+        _settled().settings["bank"],
+        _waived().evidence,
+    ],
+)
+def test_a_dictionary_in_a_value_cannot_be_changed(part: dict[str, object]) -> None:
+    before = dict(part)
+
+    with pytest.raises(TypeError, match="part of a frozen value; make a new value instead"):
+        part["task"] = "another"
+    with pytest.raises(TypeError, match="part of a frozen value"):
+        part.clear()
+    with pytest.raises(TypeError, match="part of a frozen value"):
+        part.update(task="another")
+
+    assert part == before
+
+
+def test_a_list_in_settings_cannot_be_changed() -> None:
+    sizes = _settled().settings["bank"]["sizes"]  # type: ignore[index,call-overload]  # it is there
+
+    with pytest.raises(TypeError, match="FrozenList is part of a frozen value"):
+        sizes.append(9)  # type: ignore[union-attr]  # a list
+
+
+def test_what_a_value_was_made_of_may_change_and_the_value_does_not() -> None:
+    about, settings = {"task": "digits"}, {"bank": {"sizes": [2]}}
+    made = Measurement.model_validate({**measurement().model_dump(), "about": about})
+    settled = Evidence.model_validate({**evidence().model_dump(), "settings": settings})
+
+    about["task"] = "letters"
+    settings["bank"]["sizes"].append(3)
+
+    assert made.about == {"task": "digits"}
+    assert settled.settings == {"bank": {"sizes": [2]}}
+
+
+@pytest.mark.parametrize("value", [measurement(), _settled(), policy(), _waived()])
+def test_a_value_is_pickled_and_copied_as_it_is_and_stays_frozen(value: Value) -> None:
+    for again in (pickle.loads(pickle.dumps(value)), copy.deepcopy(value)):  # noqa: S301  # our own
+        assert again == value
+        assert again.to_json() == value.to_json()
+        assert digest_of(again) == digest_of(value)
+        for one, other in zip(_dictionaries(again), _dictionaries(value), strict=True):
+            assert type(one) is type(other) is FrozenDict
+
+
+def test_a_value_is_written_with_the_bytes_of_its_dictionaries() -> None:
+    """As they were before they were frozen: digests in admissions that are out still hold."""
+    assert digest_of(measurement(task="b", a="a")) == (
+        "sha256:dcc5579244d8398eb5906593ecf23522d0a21498ca2fe197f4534bccfcbb7608"
+    )
+    assert digest_of(_settled()) == (
+        "sha256:68a267818cf22e85cc99799a254c6dec096449d0eb3d3974442ab0c7ca52eb2a"
+    )
+    assert digest_of(policy(rule(where={"task": "*"}))) == (
+        "sha256:cff8ebaae2152ec64bd12210fe82498c67d1daeceed86091252f6cec05708e46"
+    )
 
 
 def test_an_unknown_key_is_refused_in_a_verdict() -> None:

@@ -13,11 +13,13 @@ from gate import strict_yaml
 from gate.errors import GateError, PolicyError
 from gate.policy.catalogue import require_known
 from gate.policy.decide import decide
-from gate.policy.rules import Policy, Sentence, Waiver, load_policy
+from gate.policy.load import load_policy
+from gate.policy.rules import Policy, Sentence
+from gate.policy.waivers import Waiver
 from gate.strict_json import read_evidence
 from gate.values import Day, Decision, Digest, Evidence, Measurement, Outcome, Value, Verdict, worst
 
-BACKBONE = "sha256:" + "0" * 64  # what measurements given in a case are of
+BACKBONE = "sha256:" + "0" * 64  # what the measurements of a case are of
 REFERENCE = "sha256:" + "f" * 64  # and what they are held against
 
 
@@ -108,7 +110,7 @@ def run_tests(path: Path) -> Tested:
     for case_path in paths:
         case = strict_yaml.load(case_path, Case, PolicyError)
         try:
-            verdict = decide(policy, given(case, case_path.parent), case.as_of, case.waivers)
+            verdict = decide(policy, evidence_of(case, case_path.parent), case.as_of, case.waivers)
         except GateError as fault:
             results.append(Result(case_path, case.about, [f"could not decide: {fault}"]))
             continue
@@ -120,7 +122,7 @@ def run_tests(path: Path) -> Tested:
     return Tested(results, seen)
 
 
-def given(case: Case, folder: Path) -> Sequence[Evidence]:
+def evidence_of(case: Case, folder: Path) -> Sequence[Evidence]:
     """The evidence of a case: its files, or its measurements as if probes had made them."""
     if case.evidence is not None:
         return read_evidence(folder / case.evidence)
@@ -140,16 +142,16 @@ def given(case: Case, folder: Path) -> Sequence[Evidence]:
 
 
 def _faults(case: Case, policy: Policy, verdict: Verdict) -> Iterator[str]:
-    found = worst(verdict.findings)
+    shown = worst(verdict.findings)
     if verdict.decision != case.decision:
-        not_passed = [f"{rule} {outcome}" for rule, outcome in found.items() if outcome != "pass"]
+        not_passed = [f"{rule} {outcome}" for rule, outcome in shown.items() if outcome != "pass"]
         yield (
             f"expected {case.decision}, found {verdict.decision}"
             f"{': ' if not_passed else ''}{', '.join(not_passed)}"
         )
     for rule, outcome in case.outcomes.items():
-        if rule not in found:
-            yield f"policy {policy.name} has no rule {rule!r}; {strict_yaml.nearest(rule, found)}"
-        elif found[rule] != outcome:
+        if rule not in shown:
+            yield f"policy {policy.name} has no rule {rule!r}; {strict_yaml.nearest(rule, shown)}"
+        elif shown[rule] != outcome:
             says = next(finding.says for finding in verdict.findings if finding.rule == rule)
-            yield f"{rule}: expected {outcome}, found {found[rule]}: {says}"
+            yield f"{rule}: expected {outcome}, found {shown[rule]}: {says}"

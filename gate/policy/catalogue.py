@@ -18,8 +18,8 @@ _ROUNDING = 1e-9  # by which a sum of shares may leave its range
 CATALOGUE: dict[str, Metrics] = {name: probe.metrics for name, probe in PROBES.items()}
 
 
-def of_reference(metric: str) -> bool:
-    """Whether it is measured on the reference backbone, too."""
+def needs_reference(metric: str) -> bool:
+    """Whether a metric is measured on the reference backbone, too."""
     return metric.startswith("reference_") or metric.endswith("_over_reference")
 
 

@@ -6,9 +6,13 @@ from datetime import date
 
 from gate import stats
 from gate.errors import EvidenceError, PolicyError
-from gate.policy.catalogue import of_reference, require_known
-from gate.policy.rules import Policy, Rule, Waiver, matches
+from gate.policy.catalogue import needs_reference, require_known
+from gate.policy.rules import Policy, Rule
+from gate.policy.waivers import Waiver
 from gate.values import Evidence, Finding, Measurement, Verdict, decision, digest_of, last_day
+
+_NOTHING = 1e-12  # a rate that no number of examples tells from 0
+_ORDER = {"fail": 0, "missing": 1, "inconclusive": 2, "waived": 3, "pass": 4}
 
 
 def decide(
@@ -37,24 +41,12 @@ def decide(
             f"policy {policy.name} extends {policy.extends}, which it was not put together with; "
             "read it with load_policy"
         )
-    backbones = sorted({item.backbone for item in evidence})
-    if len(backbones) != 1:
-        found = "no evidence" if not backbones else f"evidence of {len(backbones)} backbones"
-        raise EvidenceError(
-            f"decide: {found} ({', '.join(backbones)}), and a verdict is on exactly one; "
-            "give the evidence of one candidate"
-        )
-    probes = [item.probe for item in evidence]
-    for twice in sorted({name for name in probes if probes.count(name) > 1}):
-        raise EvidenceError(
-            f"decide: evidence of probe {twice} stands twice; give one file a probe"
-        )
-
+    backbone = _only_backbone(evidence)
     for item in evidence:
         _require_sound(item)
-    valid = [w for w in waivers if w.backbone == backbones[0] and w.holds_on(today)]
+    valid = [w for w in waivers if w.backbone == backbone and w.holds_on(today)]
     for waiver in valid:
-        policy.require_short(waiver, today)
+        waiver.require_short(policy, today)
     by_probe = {item.probe: item for item in evidence}
     findings = [
         finding
@@ -63,12 +55,29 @@ def decide(
     ]
     return Verdict(
         decision=decision(findings),
-        backbone=backbones[0],
+        backbone=backbone,
         policy=policy.identity,
         evidence={name: digest_of(by_probe[name]) for name in sorted(by_probe)},
         findings=tuple(findings),
         valid_until=last_day(findings),
     )
+
+
+def _only_backbone(evidence: Sequence[Evidence]) -> str:
+    """The digest of the backbone that all evidence is of, one value a probe."""
+    backbones = sorted({item.backbone for item in evidence})
+    if len(backbones) != 1:
+        several = f"evidence of {len(backbones)} backbones" if backbones else "no evidence"
+        raise EvidenceError(
+            f"decide: {several} ({', '.join(backbones)}), and a verdict is on exactly one; "
+            "give the evidence of one candidate"
+        )
+    probes = [item.probe for item in evidence]
+    for twice in sorted({name for name in probes if probes.count(name) > 1}):
+        raise EvidenceError(
+            f"decide: evidence of probe {twice} stands twice; give one file a probe"
+        )
+    return backbones[0]
 
 
 def _require_sound(evidence: Evidence) -> None:
@@ -80,7 +89,7 @@ def _require_sound(evidence: Evidence) -> None:
         raise EvidenceError(
             f"decide: evidence of probe {evidence.probe}: {fault}; run the probe again"
         ) from fault
-    compared = next((m.metric for m in evidence.measurements if of_reference(m.metric)), None)
+    compared = next((m.metric for m in evidence.measurements if needs_reference(m.metric)), None)
     if compared and evidence.reference is None:
         raise EvidenceError(
             f"decide: evidence of probe {evidence.probe} holds {compared} and names no reference "
@@ -94,17 +103,6 @@ def _require_sound(evidence: Evidence) -> None:
         )
 
 
-_NOTHING = 1e-12  # a rate that no number of examples tells from 0
-_ORDER = {"fail": 0, "missing": 1, "inconclusive": 2, "waived": 3, "pass": 4}
-
-
-def covers(waiver: Waiver, finding: Finding) -> bool:
-    """Whether a waiver is about this finding: its rule, something measured, and labels that fit."""
-    if finding.measurement is None:
-        return False  # a known number may be let through, not one that nobody knows
-    return waiver.rule == finding.rule and matches(finding.measurement.about, waiver.where)
-
-
 def _findings(rule: Rule, evidence: Evidence | None, waivers: Sequence[Waiver]) -> list[Finding]:
     measurements = evidence.measurements if evidence else ()
     held: list[Measurement | None] = [m for m in measurements if rule.applies_to(m)]
@@ -115,7 +113,7 @@ def _findings(rule: Rule, evidence: Evidence | None, waivers: Sequence[Waiver]) 
         findings,
         key=lambda finding: (
             _ORDER[finding.outcome],
-            -_severity(rule, finding),
+            -_how_far_wrong(rule, finding),
             sorted(finding.measurement.about.items()) if finding.measurement else [],
         ),
     )
@@ -129,7 +127,8 @@ def _relative(
     Its interval spans the quotients of all ends, so it holds wherever both intervals do.
     """
     reference = next(
-        (m for m in measurements if m.metric == rule.read[1] and m.about == difference.about), None
+        (m for m in measurements if m.metric == rule.denominator and m.about == difference.about),
+        None,
     )
     if reference is None or reference.low < _NOTHING:
         return None
@@ -153,10 +152,10 @@ def _relative(
 
 
 def _finding(rule: Rule, measurement: Measurement | None, waivers: Sequence[Waiver]) -> Finding:
-    found = Finding(
+    bare = Finding(
         rule=rule.id,
         probe=rule.probe,
-        metric=rule.read[0],
+        metric=rule.measured_metric,
         severity=rule.severity,
         bound=rule.bound,
         measurement=measurement,
@@ -165,17 +164,16 @@ def _finding(rule: Rule, measurement: Measurement | None, waivers: Sequence[Waiv
         says=_says(rule, measurement),
         why=rule.why,
     )
-    covering = [w for w in waivers if covers(w, found)]
-    if found.outcome == "pass" or not covering:
-        return found
+    covering = [w for w in waivers if w.covers(bare)]
+    if bare.outcome == "pass" or not covering:
+        return bare
     waiver = max(covering, key=lambda w: (w.expires, w.id))  # whatever their order in the file
     says = (
-        f"{found.says}; waived by {waiver.id} until {waiver.expires} "
+        f"{bare.says}; waived by {waiver.id} until {waiver.expires} "
         f"({waiver.owner}: {waiver.reason})"
     )
-    given = {name: getattr(found, name) for name in Finding.model_fields}
     waived = {"outcome": "waived", "waiver": waiver.id, "waived_until": waiver.expires}
-    return Finding(**{**given, **waived, "says": says})
+    return Finding(**{**dict(bare), **waived, "says": says})
 
 
 def _says(rule: Rule, m: Measurement | None) -> str:
@@ -184,27 +182,27 @@ def _says(rule: Rule, m: Measurement | None) -> str:
         place = f" for {where}" if where else ""
         if rule.relative:
             return (
-                f"{rule.read[0]} has nothing to be a share of{place}: {rule.read[1]} was not "
-                "measured or may be 0; give the plan a reference, or drop relative"
+                f"{rule.measured_metric} has nothing to be a share of{place}: {rule.denominator} "
+                "was not measured or may be 0; give the plan a reference, or drop relative"
             )
         return (
-            f"{rule.read[0]} was not measured{place}; "
+            f"{rule.measured_metric} was not measured{place}; "
             f"add probes.{rule.probe} to the plan, or drop the rule"
         )
-    found = f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}], n = {m.n}, wanted {rule.bound}"
+    says = f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}], n = {m.n}, wanted {rule.bound}"
     if rule.bound.outcome(m) != "inconclusive":
-        return found
+        return says
     if rule.bound.wants_more_than(m.n):
-        return f"{found}; the rule wants {rule.min_n:,} examples or more"
+        return f"{says}; the rule wants {rule.min_n:,} examples or more"
     more = stats.examples_to_settle(m.n, m.value, m.low, m.high, rule.bound.number)
-    return found + (
+    return says + (
         f"; about {more:,} more examples would settle it"
         if more is not None
         else "; the estimate sits on the bound, so more examples may not settle it"
     )
 
 
-def _severity(rule: Rule, finding: Finding) -> float:
+def _how_far_wrong(rule: Rule, finding: Finding) -> float:
     """How far the measurement lies towards the wrong side."""
     if finding.measurement is None:
         return 0.0

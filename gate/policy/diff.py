@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gate.errors import EvidenceError
+from gate.policy.changes import Change, Kind, compared
 from gate.policy.decide import decide
-from gate.policy.rules import Change, Kind, Policy, compared
+from gate.policy.rules import Policy
 from gate.strict_json import read_evidence
 from gate.values import Decision, Evidence, worst
 
@@ -38,8 +39,8 @@ def differences(old: Policy, new: Policy) -> list[Change]:
     return sorted(found, key=lambda change: _ORDER.index(change.kind))
 
 
-class Moved(NamedTuple):
-    """A candidate of the past under two policies."""
+class Backtested(NamedTuple):
+    """A candidate of the past, decided on under two policies."""
 
     folder: Path
     before: Decision
@@ -56,7 +57,7 @@ class Moved(NamedTuple):
         return self.before != self.after
 
 
-def backtest(pattern: str, old: Policy, new: Policy, today: date) -> list[Moved]:
+def backtest(pattern: str, old: Policy, new: Policy, today: date) -> list[Backtested]:
     """Decide on every candidate of the past under both policies, without waivers.
 
     Args:
@@ -75,15 +76,15 @@ def backtest(pattern: str, old: Policy, new: Policy, today: date) -> list[Moved]
             f"{pattern}: no folder of evidence; give a pattern in quotes, "
             "such as --evidence 'out/*/evidence'"
         )
-    return [_moved(folder, read_evidence(folder), old, new, today) for folder in folders]
+    return [_backtested(folder, read_evidence(folder), old, new, today) for folder in folders]
 
 
-def _moved(
+def _backtested(
     folder: Path, evidence: Sequence[Evidence], old: Policy, new: Policy, today: date
-) -> Moved:
+) -> Backtested:
     before, after = (decide(policy, evidence, today) for policy in (old, new))
     was, now = worst(before.findings), worst(after.findings)
-    return Moved(
+    return Backtested(
         folder,
         before.decision,
         after.decision,

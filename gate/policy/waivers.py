@@ -1,85 +1,77 @@
-"""Waivers that match nothing: they are forgotten, mistyped, doubled or no longer needed."""
+"""Waivers: dated, named exceptions, and the files that they stand in."""
 
-from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
+from pydantic import Field, field_validator
+
+from gate import strict_yaml
 from gate.errors import PolicyError
-from gate.policy.decide import covers, decide
-from gate.policy.rules import Policy, Waiver
-from gate.strict_yaml import nearest
-from gate.values import Evidence
+from gate.policy.rules import Policy, Sentence, matches
+from gate.values import About, Day, Digest, Finding, Value
 
 
-def unmatched(
-    policy: Policy, evidence: Sequence[Evidence], today: date, waivers: Sequence[Waiver]
-) -> dict[str, str]:
-    """Which waivers let nothing through that would block without them, by id, and why not.
+class Waiver(Value):
+    """A dated, named exception for one rule and one backbone.
+
+    >>> from datetime import date
+    >>> waiver = Waiver(id="W-1", rule="r", backbone="sha256:" + "0" * 64, reason="known",
+    ...                 owner="ml-team", expires=date(2026, 12, 31))
+    >>> waiver.holds_on(date(2026, 12, 31)), waiver.holds_on(date(2027, 1, 1))
+    (True, False)
+    """
+
+    id: str = Field(min_length=1)
+    rule: str = Field(min_length=1)
+    where: About = Field(default={})
+    backbone: Digest
+    reason: Sentence
+    owner: Sentence
+    expires: Day = Field(description="The last day on which it holds.")
+
+    def holds_on(self, day: date) -> bool:
+        """The one place that knows when a waiver ends: it lasts through its last day."""
+        return day <= self.expires
+
+    def covers(self, finding: Finding) -> bool:
+        """Whether it is about a finding: of its rule, measured, and with labels that fit."""
+        if finding.measurement is None:
+            return False  # a known number may be let through, not one that nobody knows
+        return self.rule == finding.rule and matches(finding.measurement.about, self.where)
+
+    def require_short(self, policy: Policy, today: date) -> None:
+        """Refuse a waiver that lasts longer than a policy lets any last.
+
+        Raises:
+            PolicyError: Its last day lies further away than ``waivers.longest_days``.
+        """
+        days = (self.expires - today).days
+        if policy.waivers and days > policy.waivers.longest_days:
+            raise PolicyError(
+                f"waiver {self.id} lasts until {self.expires}, {days} days from {today}, and "
+                f"policy {policy.name} lets none last longer than {policy.waivers.longest_days}; "
+                "shorten it, and renew it when it ends"
+            )
+
+
+class Waivers(Value):
+    """A waiver file."""
+
+    waivers: tuple[Waiver, ...]
+
+    @field_validator("waivers")
+    @classmethod
+    def _each_once(cls, waivers: tuple[Waiver, ...]) -> tuple[Waiver, ...]:
+        ids = [waiver.id for waiver in waivers]
+        for twice in sorted({name for name in ids if ids.count(name) > 1}):
+            raise ValueError(f"two waivers are called {twice!r}")
+        return waivers
+
+
+def load_waivers(path: str | Path) -> tuple[Waiver, ...]:
+    """Read a waiver file.
 
     Raises:
-        EvidenceError: As for :func:`gate.policy.decide.decide`.
-        PolicyError: As for :func:`gate.policy.decide.decide`.
+        PolicyError: As for a policy.
     """
-    bare, waived = decide(policy, evidence, today), decide(policy, evidence, today, waivers)
-    rules = {rule.id for rule in policy.rules}
-    unmeasured = {finding.rule for finding in bare.findings if finding.measurement is None}
-    against = [finding for finding in bare.findings if finding.blocks]
-    if not against and bare.decision != "accept":  # nothing stands against it, and nothing for it
-        against = [finding for finding in bare.findings if finding.severity == "block"]
-    places = [(finding.rule, finding.measurement) for finding in against]
-    used = [f for f in waived.findings if f.waiver and (f.rule, f.measurement) in places]
-    idle = {}
-    for waiver in waivers:
-        covered = [finding for finding in bare.findings if covers(waiver, finding)]
-        if waiver.rule not in rules:
-            hint = nearest(waiver.rule, rules)
-            idle[waiver.id] = f"policy {policy.name} has no rule {waiver.rule!r}; {hint}"
-        elif not waiver.holds_on(today):
-            idle[waiver.id] = f"it ended on {waiver.expires}, and the day is {today}; remove it"
-        elif waiver.backbone != bare.backbone:
-            idle[waiver.id] = f"it is for {waiver.backbone}, and the evidence is on {bare.backbone}"
-        elif waiver.rule in unmeasured:
-            idle[waiver.id] = (
-                f"what {waiver.rule} bounds was not measured, and a waiver lets through only what "
-                "was; measure it"
-            )
-        elif not covered:
-            labels = ", ".join(f"{name} {glob}" for name, glob in waiver.where.items())
-            idle[waiver.id] = f"no finding of {waiver.rule} has the labels {labels}"
-        elif not any(finding in against for finding in covered):
-            idle[waiver.id] = (
-                f"nothing that it covers of {waiver.rule} blocks without it; remove it"
-            )
-        elif all(finding.waiver != waiver.id for finding in used):
-            others = sorted({str(finding.waiver) for finding in used if covers(waiver, finding)})
-            idle[waiver.id] = (
-                f"all that it covers is let through by {', '.join(others)}, and no less long; "
-                "remove it"
-            )
-    return idle
-
-
-def require_matched(
-    policy: Policy,
-    candidates: Sequence[Sequence[Evidence]],
-    today: date,
-    waivers: Sequence[Waiver],
-) -> None:
-    """Refuse waivers that no candidate needs, and those that last too long.
-
-    Raises:
-        PolicyError: One line for each of them.
-        EvidenceError: As for :func:`gate.policy.decide.decide`.
-    """
-    faults, short = {}, []
-    for waiver in waivers:
-        try:
-            policy.require_short(waiver, today)
-            short.append(waiver)
-        except PolicyError as fault:
-            faults[waiver.id] = str(fault)
-    idle = [unmatched(policy, evidence, today, short) for evidence in candidates]
-    for waiver in short:
-        if all(waiver.id in one for one in idle):
-            faults[waiver.id] = f"waiver {waiver.id} matches nothing: {idle[0][waiver.id]}"
-    if faults:
-        raise PolicyError("\n".join(faults[waiver.id] for waiver in waivers if waiver.id in faults))
+    return strict_yaml.load(Path(path), Waivers, PolicyError).waivers

@@ -1,1 +1,51 @@
-"""Verdict and evidence for people and for machines."""
+"""Verdict and evidence for people and for machines, one file a format.
+
+A format is a file of this folder with ``render(verdict, evidence) -> str``, and its line in
+:class:`Format`. A file may also have ``coloured``, the same for a terminal that shows colours.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from importlib import import_module
+
+from gate.reports.findings import in_brackets, tally
+from gate.values import Evidence, Verdict
+
+
+class Format(StrEnum):
+    """How a verdict is shown: the names of the files that render it."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+def render(
+    shown_as: Format, verdict: Verdict, evidence: Sequence[Evidence] = (), *, colour: bool = False
+) -> str:
+    """The verdict in a format; the file that renders it is loaded only now.
+
+    Args:
+        shown_as: The format.
+        verdict: What is shown.
+        evidence: What it was decided on, of which a format shows what it has room for.
+        colour: Whether it goes to a terminal that shows colours; most formats have none.
+    """
+    module = import_module(f"gate.reports.{shown_as}")
+    rendering = getattr(module, "coloured", module.render) if colour else module.render
+    text: str = rendering(verdict, evidence)
+    return text
+
+
+def reason(verdict: Verdict) -> str:
+    """One line: the decision, and the finding that carries it.
+
+    The first failed finding of a rejection, the first unsettled one of an inconclusive verdict.
+    """
+    line = f"{verdict.decision}: {tally(verdict)}"
+    rejects = verdict.decision == "reject"
+    carrying = [f for f in verdict.findings if f.blocks and (f.outcome == "fail") == rejects]
+    if carrying:
+        line += f"; {carrying[0].rule}: {carrying[0].says}{in_brackets(carrying[0].measurement)}"
+    return line

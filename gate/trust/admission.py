@@ -19,7 +19,8 @@ from gate import __version__
 from gate.errors import AdmissionError, EvidenceError, PolicyError
 from gate.files import digest_of_files
 from gate.policy.decide import decide
-from gate.policy.rules import Policy, Waiver
+from gate.policy.rules import Policy
+from gate.policy.waivers import Waiver
 from gate.values import Day, Evidence, Value, Verdict, digest_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gate import Verdict
 from gate.errors import EvidenceError
-from gate.reports.report import text
+from gate.reports import Format, render
 from gate.strict_json import read_json
 
 _OUT = Path("out/digits")
@@ -36,7 +36,7 @@ def main() -> None:
         folder = _OUT / candidate
         verdict = read_json(folder / "verdict.json", Verdict, EvidenceError)
         admitted = (folder / "admission.json").exists()
-        print(f"=== {candidate}: {folder / 'report.md'}\n{text(verdict)}")
+        print(f"=== {candidate}: {folder / 'report.md'}\n{render(Format.TEXT, verdict)}")
         if not as_documented(candidate, verdict, admitted=admitted):
             unlike.append(candidate)
     if unlike:

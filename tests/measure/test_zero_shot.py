@@ -23,7 +23,7 @@ from gate.plan.plan import Plan
 from gate.policy.decide import decide
 from gate.policy.rules import Policy
 from gate.probes.evidence import run_probe
-from gate.reports import report
+from gate.reports import markdown
 from tests import tiny_text
 from tests.builders import rule
 from tests.probes.test_label_prior import TASK, changed, with_embeddings
@@ -326,7 +326,7 @@ def test_evidence_says_that_only_the_ridge_kept_the_estimate_finite(tmp_path: Pa
 
     assert any(remark.startswith("topics: ") and "separable" in remark for remark in found.remarks)
     assert all(np.isfinite(m.value) for m in found.measurements)
-    shown = report.markdown(
+    shown = markdown.render(
         decide(Policy(name="p", version=1, rules=[rule()]), [found], TODAY), [found]
     )
     assert "&gt; " not in shown

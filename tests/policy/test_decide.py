@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from gate import Evidence, Measurement, Verdict, decide
 from gate.errors import EvidenceError, PolicyError
-from gate.policy.rules import Rule, Waiver
+from gate.policy.rules import Rule
+from gate.policy.waivers import Waiver
 from gate.values import digest_of
 from tests.builders import BACKBONE, OTHER_BACKBONE, evidence, measurement, policy, rule
 
@@ -388,7 +389,7 @@ def test_two_rules_on_one_metric_are_waived_one_by_one() -> None:
     assert verdict.decision == "reject"
 
 
-# the waived warning never blocked, so nothing leans on its waiver: gate/decide.py, `used`
+# the waived warning never blocked, so nothing leans on its waiver: gate/values.py, last_day
 def test_a_waiver_of_a_warning_does_not_limit_the_verdict() -> None:
     judged = policy(rule(), rule(at_least=0.99, severity="warn", name="warns"))
 

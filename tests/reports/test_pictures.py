@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from gate import Evidence, Measurement, Verdict, cli, decide, files
 from gate.errors import EvidenceError
+from gate.reports import html, markdown, text
+from gate.reports.findings import LIMITS
 from gate.reports.pictures import pictures
-from gate.reports.report import LIMITS, html, markdown, text
 from tests.builders import evidence, policy, rule
 from tests.conftest import ROOT
 
@@ -491,7 +492,7 @@ def judged(*found: Evidence) -> Verdict:
 
 def test_the_page_shows_the_pictures_below_the_findings_and_needs_nothing_else() -> None:
     found = [whole()]
-    page = html(judged(*found), found)
+    page = html.render(judged(*found), found)
 
     assert page.index(LIMITS[:40]) < page.index("<svg")
     assert page.count("<svg") == page.count("</svg>") == 3
@@ -508,7 +509,7 @@ def test_the_page_shows_the_pictures_below_the_findings_and_needs_nothing_else()
 def test_no_two_pictures_of_a_page_share_an_id() -> None:
     found = [of_label_prior(*(whole(task).measurements for task in ("birds", "cars")))]
 
-    page = html(judged(*found), found)
+    page = html.render(judged(*found), found)
 
     ids = re.findall(r" id=\"([^\"]*)\"", page)
     assert len(ids) == len(set(ids)) > 6
@@ -520,9 +521,9 @@ def test_no_two_pictures_of_a_page_share_an_id() -> None:
 def test_text_markdown_and_a_page_without_a_label_prior_show_no_picture() -> None:
     verdict, plain = judged(whole()), evidence()
 
-    assert "<svg" not in text(verdict, [whole()])
-    assert "<svg" not in markdown(verdict, [whole()])
-    assert "<svg" not in html(decide(policy(), [plain], DAY), [plain])
+    assert "<svg" not in text.render(verdict, [whole()])
+    assert "<svg" not in markdown.render(verdict, [whole()])
+    assert "<svg" not in html.render(decide(policy(), [plain], DAY), [plain])
 
 
 Gate = Callable[..., tuple[int, str, str]]

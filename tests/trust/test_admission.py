@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from gate import decide
 from gate.errors import AdmissionError
 from gate.files import digest_of_files
-from gate.policy.rules import Policy, Waiver
+from gate.policy.rules import Policy
+from gate.policy.waivers import Waiver
 from gate.trust.admission import Admitted, Grounds, admit, check
 from gate.values import Evidence, Finding, Verdict, digest_of, last_day
 from tests.builders import BACKBONE, OTHER_BACKBONE, evidence, measurement, policy, rule

@@ -16,7 +16,8 @@ import pytest
 from gate.errors import AdmissionError, EvidenceError, ExitCode
 from gate.files import digest_of_files, hashed
 from gate.policy.decide import decide
-from gate.policy.rules import load_policy, load_waivers
+from gate.policy.load import load_policy
+from gate.policy.waivers import load_waivers
 from gate.strict_json import read_json
 from gate.trust.admission import Grounds, admit
 from gate.values import Evidence

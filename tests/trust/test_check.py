@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from gate import decide, files, strict_json
 from gate.errors import AdmissionError, EvidenceError, ExitCode, PolicyError
-from gate.policy.rules import Waiver, load_policy, load_waivers
+from gate.policy.load import load_policy
+from gate.policy.waivers import Waiver, load_waivers
 from gate.trust.admission import Grounds, admit, check
 from gate.values import Evidence, Verdict
 from tests.builders import evidence, measurement

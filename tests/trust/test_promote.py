@@ -11,7 +11,7 @@ import pytest
 
 from gate.errors import AdmissionError, PromotionError
 from gate.files import hashed
-from gate.policy.rules import load_policy
+from gate.policy.load import load_policy
 from gate.trust import promote
 from gate.trust.admission import check
 from tests.gated import BAD, GOOD, PUBLIC, Gated, admitted

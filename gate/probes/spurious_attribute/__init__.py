@@ -76,7 +76,11 @@ METRICS = Metrics(
             "change of conflicting accuracy from correlation 0 to 1; negative takes the shortcut",
         ),
         "worst_group_accuracy_after_remedy": Metric(
-            "fraction", "higher", ("task", "attribute", "remedy"), "what a remedy makes of it"
+            "fraction",
+            "higher",
+            ("task", "attribute", "remedy"),
+            "what a remedy makes of it",
+            after_remedy_of=("group_accuracy", "worst_group_accuracy"),
         ),
         "accuracy_after_remedy": Metric(
             "fraction", "higher", ("task", "attribute", "remedy"), "accuracy that a remedy leaves"

@@ -1,17 +1,14 @@
-"""Policy files: what is refused, and how it is said."""
+"""Policy files: what is refused, how it is said, and what may extend what."""
 
-from datetime import date
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from gate import load_policy
 from gate.errors import PolicyError
 from gate.policy.catalogue import CATALOGUE
-from gate.policy.rules import Waiver, Waivers, changes, load_waivers, matches
 from gate.values import digest_of
-from tests.builders import BACKBONE, measurement, policy, rule
+from tests.builders import written
 from tests.conftest import Gate
 
 GOOD = """\
@@ -24,22 +21,6 @@ rules:
     at_least: 0.8
     why: because
 """
-
-WAIVERS = f"""\
-waivers:
-  - id: W-1
-    rule: clean_accuracy.accuracy
-    backbone: {BACKBONE}
-    reason: known
-    owner: ml-team
-    expires: 2026-12-31
-"""
-
-
-def written(folder: Path, content: str) -> Path:
-    path = folder / "policy.yaml"
-    path.write_text(content)
-    return path
 
 
 @pytest.mark.parametrize("path", sorted(Path("policies").glob("*.yaml")), ids=str)
@@ -149,18 +130,6 @@ def test_only_what_is_at_fault_is_told(tmp_path: Path) -> None:
     assert len(str(fault.value).splitlines()) == 1
 
 
-def test_two_rules_need_two_names() -> None:
-    with pytest.raises(ValidationError, match=r"called 'clean_accuracy\.accuracy'"):
-        policy(rule(), rule(at_least=0.7))
-
-    assert len(policy(rule(), rule(at_least=0.7, name="other")).rules) == 2
-
-
-def test_a_policy_that_only_warns_is_refused() -> None:
-    with pytest.raises(ValidationError, match="no rule blocks"):
-        policy(rule(severity="warn"))
-
-
 def test_comments_and_layout_do_not_change_the_digest(tmp_path: Path) -> None:
     plain = digest_of(load_policy(written(tmp_path, GOOD)))
     other = GOOD.replace("at_least: 0.8", "at_least: 0.80  # four of five")
@@ -192,16 +161,6 @@ def test_every_word_that_counts_changes_the_digest(tmp_path: Path, old: str, new
     assert changed.digest != plain.digest
 
 
-@pytest.mark.parametrize(("probe", "metric"), [(p, m) for p in CATALOGUE for m in CATALOGUE[p]])
-def test_every_metric_of_the_catalogue_can_be_bounded_one_way(probe: str, metric: str) -> None:
-    better = CATALOGUE[probe][metric].better
-    good, bad = ("at_most", "at_least") if better == "lower" else ("at_least", "at_most")
-
-    assert rule(probe=probe, metric=metric, **{good: 0.5}).bound.number == 0.5
-    with pytest.raises(ValidationError, match="would refuse good backbones"):
-        rule(probe=probe, metric=metric, **{bad: 0.5})
-
-
 def test_a_policy_is_unsigned_only_where_it_says_so(tmp_path: Path) -> None:
     assert not load_policy(written(tmp_path, GOOD)).allow_unsigned
     assert load_policy(written(tmp_path, GOOD + "allow_unsigned: true\n")).allow_unsigned
@@ -229,19 +188,6 @@ def test_a_name_like_no_other_is_answered_with_the_known_ones(tmp_path: Path) ->
         load_policy(path)
 
 
-def test_a_rule_is_called_by_its_name_or_by_what_it_bounds() -> None:
-    assert rule(name="mine").id == "mine"
-    assert rule().id == "clean_accuracy.accuracy"
-
-
-def test_a_rule_bounds_its_metric_under_its_labels_only() -> None:
-    bounded = rule(where={"task": "digits*"})
-
-    assert bounded.applies_to(measurement(task="digits 2"))
-    assert not bounded.applies_to(measurement(task="letters"))
-    assert not bounded.applies_to(measurement(metric="class_accuracy", task="digits"))
-
-
 def test_a_policy_that_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_bytes(b"name: \xff")
@@ -256,38 +202,6 @@ def test_a_policy_that_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
 def test_yaml_that_is_broken_or_unsafe_is_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(PolicyError, match="not valid YAML"):
         load_policy(written(tmp_path, content))
-
-
-# PyYAML builds a day by datetime.date, whose ValueError is no YAMLError: gate/strict_yaml.py, load
-def test_a_day_that_is_in_no_calendar_is_a_faulty_waiver_file(tmp_path: Path) -> None:
-    path = written(tmp_path, WAIVERS.replace("2026-12-31", "2026-02-30"))
-
-    with pytest.raises(PolicyError, match=r"policy\.yaml.*day"):
-        load_waivers(path)
-
-
-@pytest.mark.parametrize("day", ["1798675200", "'1798675200'", "2026.5", "yes"])
-def test_seconds_since_1970_are_no_day(tmp_path: Path, day: str) -> None:
-    path = written(tmp_path, WAIVERS.replace("2026-12-31", day))
-
-    with pytest.raises(PolicyError, match=r"policy\.yaml:7:14: .*write the day as 2026-12-31, not"):
-        load_waivers(path)
-    quoted = load_waivers(written(tmp_path, WAIVERS.replace("2026-12-31", "'2026-12-31'")))
-    assert quoted[0].expires == date(2026, 12, 31)
-
-
-def test_a_difference_may_be_bounded_below_nothing() -> None:
-    assert rule(probe="label_prior", metric="accuracy_gain", at_least=-1).bound.number == -1
-    with pytest.raises(ValidationError, match="a difference of fractions, from -1 to 1; write 5 %"):
-        rule(probe="label_prior", metric="accuracy_gain", at_least=-5)
-
-
-def test_a_share_of_the_reference_may_be_more_than_all_of_it() -> None:
-    given = {"probe": "trigger_patch", "metric": "attack_success_rate", "at_least": None}
-
-    assert rule(**given, at_most_over_reference=2, relative=True).bound.number == 2
-    with pytest.raises(ValidationError, match=r"from -1 to 1; write 5 % as 0\.05"):
-        rule(**given, at_most_over_reference=2)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +244,7 @@ def test_a_policy_nested_without_end_is_refused(tmp_path: Path) -> None:
         load_policy(written(tmp_path, "name: " + "[" * 5000))
 
 
-# numbers of rules are strict, the others are not: gate/policy.py, Policy.version, allow_unsigned
+# numbers of rules are strict, the others are not: gate/policy/rules.py, Policy
 @pytest.mark.parametrize("line", ["version: yes", "version: '1'", "version: 1.0"])
 def test_a_version_is_a_whole_number_and_nothing_like_one(tmp_path: Path, line: str) -> None:
     with pytest.raises(PolicyError, match="version: "):
@@ -343,38 +257,10 @@ def test_only_true_allows_unsigned_admissions(tmp_path: Path, word: str) -> None
         load_policy(written(tmp_path, GOOD + f"allow_unsigned: {word}\n"))
 
 
-# min_length counts blanks: gate/policy.py, Rule.why and Waiver.reason
+# min_length counts blanks: gate/policy/rules.py, Sentence
 def test_a_blank_is_no_reason_for_a_rule(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"rules\.0\.why"):
         load_policy(written(tmp_path, GOOD.replace("because", "'  '")))
-
-
-def test_a_glob_matches_only_labels_that_are_there() -> None:
-    about = {"task": "digits", "trigger": "yellow square 5px top_left"}
-
-    assert matches(about, {"trigger": "yellow *"})
-    assert not matches(about, {"trigger": "white *"})
-    assert not matches(about, {"group": "*"})
-    assert not matches(about, {"trigger": "yellow *", "task": "letters"})
-    assert not matches(about, {"task": "Digits"})
-    assert matches(about, {})
-
-
-def test_a_waiver_file_is_as_strict_as_a_policy(tmp_path: Path) -> None:
-    content = WAIVERS
-    (waiver,) = load_waivers(written(tmp_path, content))
-    assert waiver.expires == date(2026, 12, 31)
-
-    with pytest.raises(PolicyError, match="did you mean 'expires'"):
-        load_waivers(written(tmp_path, content.replace("expires", "expire")))
-    with pytest.raises(PolicyError, match=r"waivers\.0\.owner"):
-        load_waivers(written(tmp_path, content.replace("    owner: ml-team\n", "")))
-    with pytest.raises(ValidationError, match="two waivers are called 'W-1'"):
-        Waivers(waivers=(waiver, waiver))
-    with pytest.raises(PolicyError, match=r"waivers\.0\.backbone: .*pattern"):
-        load_waivers(written(tmp_path, content.replace("sha256:ab", "sha256:")))
-    with pytest.raises(PolicyError, match=r"waivers\.0\.reason: .*at least 1 character"):
-        load_waivers(written(tmp_path, content.replace("known", "''")))
 
 
 def test_ten_aliases_of_ten_aliases_are_refused_before_they_grow(tmp_path: Path) -> None:
@@ -385,30 +271,6 @@ def test_ten_aliases_of_ten_aliases_are_refused_before_they_grow(tmp_path: Path)
     with pytest.raises(PolicyError, match=r"policy\.yaml:2:8: .*aliases"):
         load_policy(written(tmp_path, bomb))
 
-
-def test_a_rule_over_the_reference_reads_the_paired_difference() -> None:
-    given = {"probe": "trigger_patch", "metric": "attack_success_rate"}
-    absolute = rule(**given, at_most_over_reference=0.1, at_least=None)
-    relative = rule(**given, at_most_over_reference=0.1, at_least=None, relative=True)
-
-    assert absolute.read == ("attack_success_rate_over_reference",)
-    assert relative.read == (
-        "attack_success_rate_over_reference",
-        "reference_attack_success_rate",
-    )
-    assert absolute.id == relative.id == "trigger_patch.attack_success_rate_over_reference"
-    assert absolute.bound.number == 0.1
-
-
-def test_a_share_of_the_reference_is_offered_only_where_both_are_measured() -> None:
-    skew = {"probe": "trigger_patch", "metric": "prediction_skew", "at_least": None}
-
-    assert rule(**skew, at_most_over_reference=0.1).read == ("prediction_skew_over_reference",)
-    with pytest.raises(ValidationError, match="share of it; these are: attack_success_rate "):
-        rule(**skew, at_most_over_reference=0.1, relative=True)
-
-
-# --- extends --------------------------------------------------------------------------------------
 
 TIGHTER = """\
 extends: policy.yaml
@@ -630,98 +492,3 @@ def test_a_policy_loosened_until_nothing_blocks_is_refused(tmp_path: Path) -> No
 
     with pytest.raises(PolicyError, match=r"team\.yaml: together with test: no rule blocks"):
         load_policy(extending(tmp_path, TIGHTER.replace("0.9", "0.8").replace("why:", warns)))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "kind"),
-    [
-        ({"at_least": 0.8}, {"at_least": 0.8}, []),
-        ({"at_least": 0.8}, {"at_least": 0.81}, ["stricter"]),
-        ({"at_least": 0.8}, {"at_least": 0.79}, ["looser"]),
-        ({"severity": "warn"}, {}, ["stricter"]),
-        ({"on_inconclusive": "warn"}, {}, ["stricter"]),
-        ({"decide_on": "point"}, {}, ["stricter"]),
-        ({"decide_on": "point", "on_inconclusive": "warn"}, {"decide_on": "point"}, ["stricter"]),
-        # the point of an open interval may pass, and be all that an acceptance rests on; or fail
-        ({"decide_on": "point"}, {"on_inconclusive": "warn"}, ["unclear"]),
-        ({"on_inconclusive": "warn"}, {"decide_on": "point"}, ["unclear"]),
-        (
-            {"on_inconclusive": "warn"},
-            {"on_inconclusive": "warn", "decide_on": "point"},
-            ["unclear"],
-        ),
-        ({"decide_on": "point", "on_inconclusive": "warn"}, {}, ["stricter"]),
-        ({}, {"decide_on": "point", "on_inconclusive": "warn"}, ["looser"]),
-        ({}, {"min_n": 5}, ["stricter"]),
-        ({"min_n": 6}, {"min_n": 5}, ["looser"]),
-        ({}, {"where": {"task": "*"}}, ["unclear"]),
-        ({}, {"why": "because of that"}, ["reworded"]),
-        ({}, {"at_least": 0.7, "severity": "warn"}, ["looser", "looser"]),
-    ],
-)
-def test_a_change_of_a_rule_is_looser_stricter_or_neither(
-    old: dict[str, object], new: dict[str, object], kind: list[str]
-) -> None:
-    assert [change.kind for change in changes(rule(**old), rule(**new))] == kind
-
-
-@pytest.mark.parametrize(("bound", "kind"), [(0.1, "stricter"), (0.3, "looser")])
-def test_a_lower_at_most_is_stricter(bound: float, kind: str) -> None:
-    given = {"probe": "trigger_patch", "metric": "attack_success_rate"}
-
-    (change,) = changes(rule(**given, at_most=0.2), rule(**given, at_most=bound))
-
-    assert (change.kind, change.says) == (kind, f"at most 0.2 -> at most {bound}")
-
-
-# --- waivers --------------------------------------------------------------------------------------
-
-
-def test_a_policy_sets_the_longest_a_waiver_may_last() -> None:
-    (waiver,) = Waivers.model_validate(
-        {
-            "waivers": [
-                {
-                    "id": "W",
-                    "rule": "r",
-                    "backbone": BACKBONE,
-                    "reason": "x",
-                    "owner": "y",
-                    "expires": "2026-12-31",
-                }
-            ]
-        }
-    ).waivers
-    bounded = policy(waivers={"longest_days": 40})
-
-    bounded.require_short(waiver, date(2026, 11, 21))
-    policy().require_short(waiver, date(2020, 1, 1))
-    with pytest.raises(PolicyError, match=r"W lasts until 2026-12-31, 41 days .* longer than 40;"):
-        bounded.require_short(waiver, date(2026, 11, 20))
-
-
-def test_only_one_function_knows_when_a_waiver_ends() -> None:
-    """It is ``Waiver.holds_on``; every path calls it."""
-    import ast
-
-    comparing = [
-        f"{path}:{node.lineno}"
-        for path in sorted(Path("gate").rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Compare)
-        and any(
-            isinstance(part, ast.Attribute) and part.attr == "expires" for part in ast.walk(node)
-        )
-    ]
-
-    assert len(comparing) == 1
-    assert comparing[0].startswith("gate/policy.py")
-
-
-def test_a_waiver_lasts_through_its_last_day() -> None:
-    waiver = Waiver(
-        id="W", rule="r", backbone=BACKBONE, reason="x", owner="y", expires=date(2026, 12, 31)
-    )
-
-    assert waiver.holds_on(date(2026, 12, 31))
-    assert not waiver.holds_on(date(2027, 1, 1))

@@ -1,0 +1,117 @@
+"""A verdict in rows of words, which formats for people lay out in their own ways."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from gate.policy.catalogue import CATALOGUE
+from gate.values import Bound, Evidence, Finding, Measurement, Outcome, Verdict
+
+LIMITS = (
+    "A pass says that the triggers, attributes and tasks of the plan showed nothing. "
+    "It does not see an unknown, input-dependent or in-distribution trigger."
+)
+_MARK: dict[Outcome | None, str] = {
+    "fail": "FAIL",
+    "missing": "MISS",
+    "inconclusive": "????",
+    "waived": "WAIV",
+    "pass": "pass",
+    None: "",
+}
+_SHOWN_PER_RULE = 3
+
+
+class Row(NamedTuple):
+    """A line of a report; one without an outcome counts what is not shown."""
+
+    outcome: Outcome | None
+    title: str
+    says: str = ""
+    why: str = ""
+
+    @property
+    def mark(self) -> str:
+        """The outcome in four letters, or nothing."""
+        return _MARK[self.outcome]
+
+
+def rows(verdict: Verdict) -> Iterator[Row]:
+    """At most a few findings of each rule and outcome; they come worst first."""
+    for (rule, outcome), group in groupby(verdict.findings, lambda f: (f.rule, f.outcome)):
+        findings = list(group)
+        shown = findings[: 1 if outcome == "pass" else _SHOWN_PER_RULE]
+        for finding in shown:
+            title = rule if finding.severity == "block" else f"{rule} (only warns)"
+            says = finding.says + in_brackets(finding.measurement)
+            yield Row(outcome, title, says, finding.why)
+        if more := len(findings) - len(shown):
+            yield Row(None, f"and {more} more {outcome}")
+
+
+def remedies(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Row]:
+    """What each remedy leaves of what did not pass, held against the same bound."""
+    measured = {item.probe: item.measurements for item in evidence}
+    shown: set[tuple[str, str, str]] = set()
+    for finding in verdict.findings:
+        if not finding.blocks:
+            continue
+        for m in measured.get(finding.probe, ()):
+            key = (finding.rule, m.metric, labels(m.about))
+            if key not in shown and _speaks_to(m, finding):
+                shown.add(key)
+                yield _remedy(m, finding.bound, measured[finding.probe])
+
+
+def _speaks_to(after: Measurement, finding: Finding) -> bool:
+    """Whether a measurement says what a remedy leaves of a finding, on the same task."""
+    metric = CATALOGUE.get(finding.probe, {}).get(after.metric)
+    if metric is None or finding.metric not in metric.after_remedy_of:
+        return False
+    return finding.measurement is not None and all(
+        finding.measurement.about.get(name) == after.about[name]
+        for name in ("task", "attribute")
+        if name in after.about
+    )
+
+
+def _remedy(after: Measurement, bound: Bound, measured: Sequence[Measurement]) -> Row:
+    """A remedy's row: what it leaves, whether that holds the bound, and the accuracy it costs."""
+    accuracy = next(
+        m
+        for m in measured
+        if m.metric == "accuracy_after_remedy" and m.about.items() <= after.about.items()
+    )
+    return Row(
+        bound.outcome(after),
+        after.about["remedy"].replace("_", " "),
+        f"{after.metric} {after.value:.3f} [{after.low:.3f}, {after.high:.3f}], wanted {bound}, "
+        f"at accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}]"
+        f"{in_brackets(after)}",
+    )
+
+
+def tally(verdict: Verdict) -> str:
+    """How many findings there are, and of which outcomes."""
+    outcomes = [finding.outcome for finding in verdict.findings]
+    counts = (f"{outcomes.count(name)} {name}" for name in _MARK if name and name in outcomes)
+    return f"{len(outcomes)} findings: {', '.join(counts)}"
+
+
+def in_brackets(measurement: Measurement | None) -> str:
+    """The labels of a measurement in brackets; nothing where there are none."""
+    return f" ({labels(measurement.about)})" if measurement and measurement.about else ""
+
+
+def labels(named: Mapping[str, str]) -> str:
+    """Labels in words.
+
+    >>> labels({"task": "digits", "trigger": "yellow dot"})
+    'task digits, trigger yellow dot'
+    """
+    return ", ".join(f"{name} {value}" for name, value in named.items())
+
+
+def short(digest: str) -> str:
+    """A digest's first twelve digits, which are enough to tell two apart by eye."""
+    return digest[:19]

@@ -1,0 +1,18 @@
+"""The terminal's report as one page that needs nothing else, and below it all pictures."""
+
+from collections.abc import Sequence
+
+from gate.reports.pictures import pictures
+from gate.reports.text import printed
+from gate.values import Evidence, Verdict
+
+_WIDTH = 130  # letters
+
+
+def render(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
+    """The page, in HTML with pictures in SVG."""
+    page = printed(verdict, evidence, _WIDTH).export_html(inline_styles=True)
+    before, end, after = page.rpartition("</body>")
+    # in a page, SVG stands without its XML declaration
+    shown = (svg[svg.index(b"<svg") :].decode() for svg in pictures(evidence).values())
+    return "".join([before, *(f"<p>{svg}</p>\n" for svg in shown), end, after])

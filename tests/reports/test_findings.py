@@ -1,0 +1,94 @@
+"""What is shown of a verdict, whatever the format."""
+
+from collections.abc import Callable
+from datetime import date
+
+import pytest
+
+from gate import Evidence, Measurement, Verdict, decide
+from gate.policy.catalogue import CATALOGUE
+from gate.policy.rules import Rule
+from gate.reports import html, markdown, text
+from gate.reports.findings import remedies
+from gate.stats import Interval
+from gate.values import Unit
+from tests.builders import evidence, measurement, policy, rule
+
+
+@pytest.mark.parametrize("many", [3, 4])
+def test_the_worst_three_failures_of_a_rule_are_shown_and_the_rest_counted(many: int) -> None:
+    bad = evidence(*(measurement(0.1, 0.2, 0.3 + i / 100, task=f"t{i}") for i in range(many)))
+
+    shown = text.render(decide(policy(), [bad], date(2026, 1, 1)))
+
+    assert [f"(task t{i})" in shown for i in range(many)] == [True, True, True, False][:many]
+    assert ("and 1 more fail" in shown) == (many == 4)
+
+
+@pytest.mark.parametrize("render", [text.render, markdown.render])
+def test_a_rejection_says_which_remedy_works_and_at_what_accuracy(
+    render: Callable[[Verdict, list[Evidence]], str],
+) -> None:
+    def measured(metric: str, value: float, **about: str) -> Measurement:
+        interval = Interval(value, value - 0.05, value + 0.05)
+        unit: Unit = "fraction" if "excess" not in metric else "difference of fractions"
+        return Measurement.of(metric, interval, 100, unit, task="birds", trigger="dot", **about)
+
+    excess, after = "excess_targeted_attack_success_rate", "_after_remedy"
+    found = evidence(
+        measured(excess, 0.9, target="owl"),
+        measured(excess + after, 0.1, target="owl", remedy="full_network"),
+        measured("accuracy" + after, 0.8, remedy="full_network"),
+        measured(excess + after, 0.7, target="owl", remedy="weight_decay"),
+        measured("accuracy" + after, 0.75, remedy="weight_decay"),
+        probe="trigger_patch",
+    )
+    labels = dict.fromkeys(("task", "trigger", "target"), "*")
+    asked = Rule(probe="trigger_patch", metric=excess, where=labels, at_most=0.2, why="because")
+    judged = decide(policy(asked), [found], date(2026, 1, 1))
+
+    shown = " ".join(render(judged, [found]).replace("|", " ").split())
+
+    assert f"pass full network {excess}{after} 0.100 [0.050, 0.150], wanted at most 0.2" in shown
+    assert "at accuracy 0.800 [0.750, 0.850]" in shown
+    assert f"FAIL weight decay {excess}{after} 0.700 [0.650, 0.750]" in shown
+    assert "full network" in html.render(judged, [found])
+
+
+@pytest.mark.parametrize("metric", ["conflicting_accuracy", "group_gap"])
+def test_a_remedy_is_shown_beside_what_it_speaks_to_and_nothing_else(metric: str) -> None:
+    found = evidence(
+        measurement(0.1, 0.2, 0.3, metric="worst_group_accuracy"),
+        measurement(0.8, 0.85, 0.9, metric=metric),
+        measurement(0.4, 0.5, 0.6, metric="worst_group_accuracy_after_remedy"),
+        measurement(0.7, 0.8, 0.9, metric="accuracy_after_remedy"),
+        probe="spurious_attribute",
+    )
+    worst = rule(probe="spurious_attribute", metric="worst_group_accuracy", at_least=0.45)
+    bound = {"at_most": 0.1} if metric == "group_gap" else {"at_least": 0.99}
+    other = rule(probe="spurious_attribute", metric=metric, **bound)
+
+    def shown(asked: Rule) -> list[tuple[str, str]]:
+        verdict = decide(policy(asked), [found], date(2026, 1, 1))
+        return [(row.mark, row.says) for row in remedies(verdict, [found])]
+
+    assert shown(other) == []
+    ((mark, says),) = shown(worst)
+    assert mark == "????"
+    assert says.startswith("worst_group_accuracy_after_remedy 0.500 [0.400, 0.600], wanted at ")
+
+
+def test_what_speaks_of_a_remedy_names_metrics_of_its_own_probe_and_names_the_remedy() -> None:
+    for metrics in CATALOGUE.values():
+        for metric in metrics.values():
+            assert metrics.keys() >= {*metric.after_remedy_of}
+            assert not metric.after_remedy_of or "remedy" in metric.labels
+
+
+def test_evidence_that_is_not_in_the_catalogue_has_no_remedies() -> None:
+    verdict = decide(policy(rule(at_least=0.99)), [evidence()], date(2026, 1, 1))
+    unknown = Evidence.model_validate(
+        {**evidence().model_dump(by_alias=True), "measurements": [measurement(metric="other")]}
+    )
+
+    assert list(remedies(verdict, [unknown])) == []
