@@ -17,7 +17,7 @@ from gate.plan.plan import load_plan
 from gate.policy.decide import decide
 from gate.policy.rules import Policy, Waiver
 from gate.reports import report
-from gate.values import Verdict
+from gate.values import Evidence, Verdict
 
 if TYPE_CHECKING:
     from gate.data.expectations import Validation
@@ -32,8 +32,8 @@ def run_all(
     waivers: Sequence[Waiver],
     today: date,
     show_progress: bool,
-) -> Verdict:
-    """Validate, embed, probe, calibrate, decide and report.
+) -> tuple[Verdict, list[Evidence]]:
+    """Validate, embed, probe, calibrate, decide and report; the verdict, and all that it is on.
 
     Args:
         plan: The plan's file.
@@ -70,7 +70,7 @@ def run_all(
     information = {"images_passed": passed, "seconds": seconds}
     files.write(out / "run-info.json", json.dumps(information, indent=2) + "\n")
     files.write(out / "verdict.json", verdict.to_json())
-    return verdict
+    return verdict, evidence
 
 
 def require_valid(plan: Path, validation: "Validation") -> None:
