@@ -129,6 +129,7 @@ MAY_IMPORT = {
     },
     "run": None,  # puts all together
     "cli": None,
+    "commands": None,
     "__main__": None,
     "__init__": {"decide", "policy", "values"},
 }

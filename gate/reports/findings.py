@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from gate.policy.catalogue import CATALOGUE
+from gate.probes.probe import Metrics
 from gate.values import Bound, Evidence, Finding, Measurement, Outcome, Verdict
 
 LIMITS = (
@@ -65,8 +66,8 @@ def remedies(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Row]:
 
 def _speaks_to(after: Measurement, finding: Finding) -> bool:
     """Whether a measurement says what a remedy leaves of a finding, on the same task."""
-    metric = CATALOGUE.get(finding.probe, {}).get(after.metric)
-    if metric is None or finding.metric not in metric.after_remedy_of:
+    metrics = CATALOGUE.get(finding.probe, Metrics())
+    if after.metric not in metrics or finding.metric not in metrics[after.metric].after_remedy_of:
         return False
     return finding.measurement is not None and all(
         finding.measurement.about.get(name) == after.about[name]

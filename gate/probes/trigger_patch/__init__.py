@@ -141,7 +141,8 @@ METRICS = Metrics(
         "excess_targeted_attack_success_rate_after_remedy": Metric(
             "difference of fractions",
             "lower",
-            (*_target, "remedy"
+            (*_target, "remedy"),
+            "what a remedy leaves of the task's worst trigger",
             after_remedy_of=(
                 "attack_success_rate",
                 "targeted_attack_success_rate",
@@ -149,8 +150,6 @@ METRICS = Metrics(
                 "worst_excess_attack_success_rate",
                 "worst_excess_targeted_attack_success_rate",
             ),
-        ),
-            "what a remedy leaves of the task's worst trigger",
         ),
     }
 )

@@ -1,0 +1,114 @@
+"""The options that several commands have, and groups of options as one parameter."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import date, datetime
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gate.errors import ExitCode
+from gate.policy.waivers import Waiver, load_waivers
+from gate.reports import Format
+
+Command = Callable[..., ExitCode]
+_SILENCEABLE = {"reject", "inconclusive"}
+
+
+PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="What is measured, on which data.")]
+PolicyFile = Annotated[Path, typer.Option(metavar="FILE", help="What is acceptable.")]
+VerdictFile = Annotated[Path, typer.Argument(metavar="VERDICT", help="A verdict file.")]
+Candidate = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Another candidate in the plan's place.")
+]
+Features = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where features are kept and found again.")
+]
+WaiverFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Dated exceptions to rules.")]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="Judge waivers on this day, not today."),
+]
+Shown = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
+OutFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Write it here, not to stdout.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """How `run` and `decide` come to a decision, and show it.
+
+    Raises:
+        BadParameter: What is to be silenced is no decision that may be.
+    """
+
+    waivers: WaiverFile = None
+    no_waivers: Annotated[
+        bool, typer.Option("--no-waivers", help="Decide as if there were none.")
+    ] = False
+    as_of: AsOf = None
+    exit_zero_on: Annotated[
+        str,
+        typer.Option(
+            metavar="reject,inconclusive",
+            help="Exit 0 on these decisions too, for pipelines that read the verdict file.",
+        ),
+    ] = ""
+    output_format: Shown = Format.TEXT
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(self.silenced - _SILENCEABLE):
+            raise typer.BadParameter(
+                f"--exit-zero-on {unknown[0]!r}: only reject and inconclusive can be silenced"
+            )
+
+    @property
+    def silenced(self) -> set[str]:
+        """The decisions on which the command exits 0 too."""
+        return {name.strip() for name in self.exit_zero_on.split(",") if name.strip()}
+
+    @property
+    def today(self) -> date:
+        """The day on which waivers are judged."""
+        return day(self.as_of)
+
+    def load_waivers(self) -> Sequence[Waiver]:
+        """The exceptions to rules that hold for this call.
+
+        Raises:
+            PolicyError: The file cannot be read, or is not waivers.
+        """
+        return load_waivers(self.waivers) if self.waivers and not self.no_waivers else ()
+
+
+def day(as_of: datetime | None) -> date:
+    """The day that was asked for, else today where the command runs."""
+    return as_of.date() if as_of else date.today()  # a waiver ends where people live
+
+
+def flattened(command: Command) -> Command:
+    """The command as typer reads it: each group of options in it stands as the group's fields.
+
+    A group is a dataclass whose fields are annotated as parameters of commands are. In the help
+    and on the command line its fields take its place, in their order.
+    """
+    flat: list[Parameter] = []
+    groups = {}
+    for each in signature(command).parameters.values():
+        if isinstance(each.annotation, type) and is_dataclass(each.annotation):
+            groups[each.name] = each.annotation
+            flat += signature(each.annotation).parameters.values()
+        else:
+            flat.append(each.replace(kind=Parameter.KEYWORD_ONLY))
+
+    @wraps(command)
+    def called(**arguments: Any) -> ExitCode:
+        for name, group in groups.items():
+            values = {field.name: arguments.pop(field.name) for field in fields(group)}
+            arguments[name] = group(**values)
+        return command(**arguments)
+
+    vars(called)["__signature__"] = Signature(flat)
+    return called

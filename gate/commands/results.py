@@ -1,0 +1,92 @@
+"""What commands do with results: make way for them, print or write them, say what they mean."""
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import typer
+
+from gate import files
+from gate.commands.options import Judging
+from gate.errors import ExitCode, GateError
+from gate.policy.rules import Policy
+from gate.policy.unmatched import unmatched
+from gate.policy.waivers import Waiver
+from gate.reports import reason, render
+from gate.values import Decision, Evidence, Verdict
+
+_CODE: dict[Decision, ExitCode] = {
+    "accept": ExitCode.ACCEPT,
+    "reject": ExitCode.REJECT,
+    "inconclusive": ExitCode.INCONCLUSIVE,
+}
+
+
+def say(message: str) -> None:
+    """Tell people something that is no result."""
+    print(f"gate: {message}", file=sys.stderr)
+
+
+def make_way(out: Path, *inputs: Path | None) -> None:
+    """Remove an older result: whatever comes, it does not outlive this call. Inputs do.
+
+    Raises:
+        BadParameter: The result would be written over an input, or is no file.
+        GateError: The older result cannot be removed.
+    """
+    place = Path(os.path.realpath(out.parent), out.name)
+    try:
+        for path in (path for path in inputs if path and path.exists()):
+            if place.is_relative_to(os.path.realpath(path)) or (
+                out.exists() and out.samefile(path)
+            ):
+                raise typer.BadParameter(
+                    f"{out} is, or lies in, {path}, which is read; write it somewhere else"
+                )
+        if out.exists() and not out.is_file():
+            raise typer.BadParameter(f"{out} is a folder or a device; name a file to write")
+        out.unlink(missing_ok=True)
+    except OSError as fault:
+        raise GateError(
+            f"{out}: cannot be removed: {fault.strerror}; an older result would outlive this call; "
+            "remove it, or choose another place"
+        ) from fault
+
+
+def hand_over(content: str, out: Path | None) -> None:
+    """Write a result to a file, or to stdout where there is none."""
+    if out:
+        files.write(out, content)
+    else:
+        sys.stdout.write(content)
+
+
+def conclude(verdict: Verdict, judging: Judging) -> ExitCode:
+    """Print a verdict and say why it blocks; its exit code, where that is not silenced."""
+    sys.stdout.write(render(judging.output_format, verdict, (), colour=colours()))
+    code = say_why(verdict)
+    return ExitCode.ACCEPT if verdict.decision in judging.silenced else code
+
+
+def say_why(verdict: Verdict) -> ExitCode:
+    """Say why a verdict blocks, if it does; its exit code."""
+    if verdict.decision != "accept":
+        say(reason(verdict))
+    return _CODE[verdict.decision]
+
+
+def warn_of_unmatched(
+    policy: Policy, evidence: Sequence[Evidence], today: date, waivers: Sequence[Waiver]
+) -> None:
+    """Warn of each waiver that lets nothing through."""
+    if not waivers:
+        return  # to tell it, all is decided twice more
+    for name, why in unmatched(policy, evidence, today, waivers).items():
+        say(f"warning: waiver {name} matches nothing: {why}")
+
+
+def colours() -> bool:
+    """Whether stdout shows colours to somebody."""
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
