@@ -19,7 +19,7 @@ from gate.values import Decision, Evidence, Verdict
 if TYPE_CHECKING:
     from gate.measure.trial import Trial
     from gate.policy.rules import Policy, Waiver
-    from gate.trust.admission import Admitted
+    from gate.trust.check import Admitted
 
 app = typer.Typer(
     name="gate",
@@ -446,21 +446,22 @@ def admit(
     """
     from gate.files import hashed, read
     from gate.policy.rules import load_policy
-    from gate.trust import admission
+    from gate.trust.admit import admit as issue
+    from gate.trust.statement import Grounds
 
     evidence = evidence or verdict.parent / "evidence"
     _make_way(out, verdict, artefact, policy, evidence, waivers, key)
     judged = _verdict(verdict)
     if judged.decision != "accept":
         return _say_why(judged)
-    grounds = admission.Grounds(
+    grounds = Grounds(
         load_policy(policy),
         _evidence(evidence),
         _waivers(waivers, none=False),
     )
     files = hashed(artefact, AdmissionError)
     pem = read(key, AdmissionError) if key else None
-    _write(out, admission.admit(judged, grounds, artefact.name, files, _day(None), pem))
+    _write(out, issue(judged, grounds, artefact.name, files, _day(None), pem))
     _warn_of_unmatched(grounds.policy, grounds.evidence, _day(None), grounds.waivers)
     print(f"{artefact}: admitted by {out}, {'signed' if key else 'unsigned'}")
     return ExitCode.ACCEPT
@@ -501,10 +502,10 @@ def promote_gto(
     What is checked is what that commit holds, in git or in DVC, and not the file in the workspace
     alone.
     """
-    from gate.trust import promote
+    from gate.trust import gto
 
     admitted = _checked(artefact, admission, policy, public_key, max_age)
-    for line in promote.with_gto(artefact, admitted, name, stage, dry_run):
+    for line in gto.promote(artefact, admitted, name, stage, dry_run):
         print(line)
     return ExitCode.ACCEPT
 
@@ -525,10 +526,10 @@ def promote_mlflow(
 
     The version is downloaded first, and must hold the artefact, byte for byte, and nothing else.
     """
-    from gate.trust import promote
+    from gate.trust import mlflow
 
     admitted = _checked(artefact, admission, policy, public_key, max_age)
-    for line in promote.with_mlflow(admitted, name, version, alias, dry_run):
+    for line in mlflow.promote(admitted, name, version, alias, dry_run):
         print(line)
     return ExitCode.ACCEPT
 
@@ -756,9 +757,9 @@ def _checked(
 ) -> "Admitted":
     from gate.files import hashed, read
     from gate.policy.rules import load_policy
-    from gate.trust import admission as admissions
+    from gate.trust.check import check as check_admission
 
-    return admissions.check(
+    return check_admission(
         read(admission, AdmissionError),
         hashed(artefact, AdmissionError),
         _day(None),

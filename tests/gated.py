@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 from gate import decide, files
 from gate.errors import AdmissionError
 from gate.policy.rules import Waiver, load_policy
-from gate.trust.admission import Admitted, Grounds, admit, check
+from gate.trust.admit import admit
+from gate.trust.check import Admitted, check
+from gate.trust.statement import Grounds
 from tests.builders import evidence, measurement, policy
 from tests.conftest import ROOT
 
