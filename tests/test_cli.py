@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gate import Verdict, files
+from gate import Verdict, __version__, files
 from gate.errors import AdmissionError, ExitCode
 from gate.policy.rules import load_policy
 from tests.builders import evidence, measurement
@@ -193,9 +193,7 @@ def test_what_is_not_accepted_leaves_no_admission_not_even_an_old_one(
 
 
 def test_the_version_is_the_packages(gate: Gate) -> None:
-    from importlib.metadata import version
-
-    assert gate("--version")[1] == f"gate {version('gate')}\n"
+    assert gate("--version")[1] == f"gate {__version__}\n"
 
 
 def test_waivers_can_be_left_out(

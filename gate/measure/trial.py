@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gate import __version__
 from gate.backbone import Backbone, Outputs
 from gate.data.split import Split, open_split
 from gate.errors import PlanError
@@ -176,7 +177,7 @@ class Trial:
             data=dict(sorted({**splits, **others}.items())),
             seed=self.plan.seed,
             versions={
-                "gate": version("gate"),
+                "gate": __version__,
                 "numpy": np.__version__,
                 "scikit-learn": version("scikit-learn"),
                 "scipy": version("scipy"),
