@@ -20,7 +20,9 @@ from gate import decide, files
 from gate.errors import AdmissionError
 from gate.policy.load import load_policy
 from gate.policy.waivers import Waiver
-from gate.trust.admission import Admitted, Grounds, admit, check
+from gate.trust.admit import admit
+from gate.trust.check import Admitted, check
+from gate.trust.statement import Grounds
 from tests.builders import evidence, measurement, policy
 from tests.conftest import ROOT
 

@@ -9,7 +9,7 @@ from inspect import getsource, signature
 import pytest
 import typer
 
-from gate import cli
+from gate import __version__, cli
 from gate.commands.options import Command
 from gate.errors import ExitCode
 from tests.conftest import Gate
@@ -63,9 +63,7 @@ def test_a_closed_pipe_is_no_rejection() -> None:
 
 
 def test_the_version_is_the_packages(gate: Gate) -> None:
-    from importlib.metadata import version
-
-    assert gate("--version")[1] == f"gate {version('gate')}\n"
+    assert gate("--version")[1] == f"gate {__version__}\n"
 
 
 COMMANDS = {

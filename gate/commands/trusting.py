@@ -14,10 +14,11 @@ from gate.errors import AdmissionError, EvidenceError, ExitCode
 from gate.policy.load import load_policy
 from gate.policy.waivers import load_waivers
 from gate.strict_json import read_evidence, read_json
-from gate.trust import promote
-from gate.trust.admission import Admitted, Grounds
-from gate.trust.admission import admit as issue
-from gate.trust.admission import check as verify
+from gate.trust import gto, mlflow
+from gate.trust.admit import admit as issue
+from gate.trust.check import Admitted
+from gate.trust.check import check as verify
+from gate.trust.statement import Grounds
 from gate.values import Verdict
 
 Artefact = Annotated[Path, typer.Argument(metavar="ARTEFACT", help="What is to be deployed.")]
@@ -119,7 +120,7 @@ def promote_gto(
     What is checked is what that commit holds, in git or in DVC, and not the file in the workspace
     alone.
     """
-    for line in promote.with_gto(artefact, demands.check(artefact), name, stage, dry_run):
+    for line in gto.promote(artefact, demands.check(artefact), name, stage, dry_run):
         print(line)
     return ExitCode.ACCEPT
 
@@ -136,6 +137,6 @@ def promote_mlflow(
 
     The version is downloaded first, and must hold the artefact, byte for byte, and nothing else.
     """
-    for line in promote.with_mlflow(demands.check(artefact), name, version, alias, dry_run):
+    for line in mlflow.promote(demands.check(artefact), name, version, alias, dry_run):
         print(line)
     return ExitCode.ACCEPT

@@ -1,309 +1,117 @@
-"""`gate check` from the command line: whatever is in doubt is not 0, and is said in a line."""
+"""The steps of a check in their order, and the attack that each of them stops."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable
-from datetime import date, timedelta
-from pathlib import Path
+import json
+from datetime import date
+from typing import Any
 
 import pytest
-from hypothesis import given
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gate import decide, files, strict_json
-from gate.errors import AdmissionError, EvidenceError, ExitCode, PolicyError
-from gate.policy.load import load_policy
-from gate.policy.waivers import Waiver, load_waivers
-from gate.trust.admission import Grounds, admit, check
-from gate.values import Evidence, Verdict
-from tests.builders import evidence, measurement
-from tests.conftest import Gate
-from tests.gated import PEM, POLICY, PUBLIC, issue
-
-Edit = Callable[[Path], None]
-
-
-def command(folder: Path, artefact: str = "model.bin") -> list[str]:
-    return [
-        "check", str(folder / artefact), "--admission", str(folder / "admission.json"),
-        "--policy", str(folder / "policy.yaml"), "--public-key", str(folder / "public.pem"),
-        "--max-age", "30",
-    ]  # fmt: skip
-
-
-def absent(name: str) -> Edit:
-    return lambda folder: (folder / name).unlink()
-
-
-def linked(name: str, target: str) -> Edit:
-    def edit(folder: Path) -> None:
-        (folder / name).unlink()
-        (folder / name).symlink_to(target)
-
-    return edit
-
-
-def a_folder(name: str, **inside: bytes) -> Edit:
-    def edit(folder: Path) -> None:
-        (folder / name).unlink()
-        (folder / name).mkdir()
-        for file, content in inside.items():
-            (folder / name / file).write_bytes(content)
-
-    return edit
-
-
-def a_pipe(folder: Path) -> None:
-    (folder / "model.bin").unlink()
-    os.mkfifo(folder / "model.bin")
-
-
-def holding(name: str, content: bytes) -> Edit:
-    def edit(folder: Path) -> None:
-        (folder / name).write_bytes(content)
-
-    return edit
-
-
-def on(days: int) -> Edit:
-    def edit(folder: Path) -> None:
-        issue(folder, day=date.today() + timedelta(days=days))
-
-    return edit
-
-
-def rewritten(change: Callable[[str], str]) -> Edit:
-    def edit(folder: Path) -> None:
-        path = folder / "admission.json"
-        path.write_text(change(path.read_text()))
-
-    return edit
-
-
-A, M, P, K = "admission.json", "model.bin", "policy.yaml", "public.pem"
-NO_ENVELOPE = "not a DSSE envelope"
-DOUBTS: dict[str, tuple[Edit, str]] = {
-    "no admission": (absent(A), "admission.json: cannot be read"),
-    "a folder for an admission": (a_folder(A), "cannot be read: Is a directory"),
-    "a link to nothing": (linked(A, "nothing"), "cannot be read: No such file"),
-    "a link to itself": (linked(A, A), "cannot be read: Too many levels of symbolic links"),
-    "an admission without end": (linked(A, "/dev/zero"), "longer than 64 MiB"),
-    "an empty admission": (holding(A, b""), NO_ENVELOPE),
-    "half an admission": (rewritten(lambda text: text[: len(text) // 2]), NO_ENVELOPE),
-    "two admissions": (rewritten(lambda text: text + text), NO_ENVELOPE),
-    "a key twice": (
-        rewritten(lambda text: text.replace("{", '{"payload": "", ', 1)),
-        "not written as admit writes it",
-    ),
-    "a list of admissions": (rewritten(lambda text: f"[{text}]"), NO_ENVELOPE),
-    "nested without end": (holding(A, b'{"payload":' * 100_000), NO_ENVELOPE),
-    "no text": (holding(A, b"\xff\xfe" + bytes(99)), NO_ENVELOPE),
-    "a verdict for an admission": (holding(A, b'{"schema": "gate.verdict/v1"}'), NO_ENVELOPE),
-    "no artefact": (absent(M), "model.bin: cannot be read"),
-    "an empty artefact": (holding(M, b""), "changed or swapped"),
-    "an empty folder": (a_folder(M), "an empty folder is no artefact"),
-    "a folder with the artefact in it": (a_folder(M, model=b"weights"), "changed or swapped"),
-    "a device": (linked(M, "/dev/zero"), "neither file nor folder"),
-    "a pipe": (a_pipe, "neither file nor folder"),
-    "no policy": (absent(P), "policy.yaml: no such file"),
-    "a broken policy": (holding(P, b"name: ["), "not valid YAML"),
-    "another policy": (
-        holding(P, POLICY.replace("0.8", "0.81").encode()),
-        "not under the given",
-    ),
-    "no key": (absent(K), "public.pem: cannot be read"),
-    "an empty key": (holding(K, b""), "no usable public key"),
-    "the private key": (holding(K, PEM), "no usable public key"),
-    "an old admission": (on(-31), "31 days ago, and at most 30 are allowed"),
-    "an admission from the future": (on(2), "set this machine's clock"),
-}
-
-
-@pytest.mark.parametrize("name", DOUBTS)
-def test_whatever_is_in_doubt_is_refused_in_a_line(gate: Gate, tmp_path: Path, name: str) -> None:
-    folder = issue(tmp_path)
-    assert gate(*command(folder))[0] == 0
-    edit, says = DOUBTS[name]
-    edit(folder)
-
-    code, out, err = gate(*command(folder))
-
-    assert code in (ExitCode.ERROR, ExitCode.USAGE)
-    assert out == ""
-    (line,) = err.splitlines()
-    assert says in line
-    assert "unexpected" not in line
-
-
-# root may read all; this takes CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH out of its bounding set
-LIKE_ANYBODY = (
-    "import ctypes, os, sys; libc = ctypes.CDLL(None)\n"
-    "for capability in (1, 2): libc.prctl(24, capability, 0, 0, 0)\n"
-    "os.execv(sys.executable, [sys.executable, '-m', 'gate', *sys.argv[1:]])\n"
+from gate.errors import AdmissionError
+from gate.files import digest_of_files
+from tests.builders import BACKBONE, evidence, measurement, policy
+from tests.trust.admissions import (
+    FILES,
+    LAX,
+    OTHER_FILES,
+    PUBLIC,
+    SIGNED,
+    STRICT,
+    TODAY,
+    WAIVER,
+    admitted_on,
+    edited,
+    issued,
+    key_pair,
+    let_through,
+    verdict,
+    written,
 )
 
 
-@pytest.mark.parametrize("name", ["", "model.bin", "admission.json", "policy.yaml", "public.pem"])
-def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, name: str) -> None:
-    folder = issue(tmp_path)
-    if name:
-        (folder / name).chmod(0)
+@pytest.mark.parametrize(
+    "private", [ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())]
+)
+def test_what_was_admitted_is_let_through(private: Any) -> None:
+    key, public = key_pair(private)
 
-    done = subprocess.run(
-        [sys.executable, "-c", LIKE_ANYBODY, *command(folder)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    found = let_through(issued(key=key), FILES, TODAY, STRICT, public)
 
-    if not name:
-        assert done.returncode == 0, done.stderr
-        return
-    assert done.returncode in (ExitCode.ERROR, ExitCode.USAGE)
-    assert f"{name}' is not readable" in done.stderr
+    assert found.verdict == verdict()
+    assert let_through(issued(key=key), FILES, TODAY, None, public).files == FILES
 
 
-@pytest.mark.parametrize("mode", [0o311, 0o000])  # the first still gives what one knows the name of
-def test_a_folder_in_an_artefact_that_may_not_be_listed_is_refused(
-    tmp_path: Path, mode: int
-) -> None:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "weights.bin").write_text("weights")
-    folder = issue(tmp_path, "model")
-    unjudged = folder / "model" / "custom"
-    unjudged.mkdir()
-    (unjudged / "loader.py").write_text("print('code that nobody judged')")
-    unjudged.chmod(mode)
-
-    done = subprocess.run(
-        [sys.executable, "-c", LIKE_ANYBODY, *command(folder, "model")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    unjudged.chmod(0o755)
-
-    assert (done.returncode, done.stdout) == (ExitCode.ERROR, "")
-    assert f"{unjudged}: cannot be read: Permission denied" in done.stderr
+def test_3_another_artefact_is_refused() -> None:
+    with pytest.raises(AdmissionError, match="changed or swapped after it was admitted"):
+        let_through(issued(), OTHER_FILES, TODAY, STRICT, PUBLIC)
 
 
-def test_an_admission_may_come_through_a_pipe(tmp_path: Path) -> None:
-    folder = issue(tmp_path)
-    words = command(folder)
-    words[words.index("--admission") + 1] = "/dev/stdin"
+def test_7_an_admission_may_be_too_old() -> None:
+    later = date(2026, 12, 21)
 
-    done = subprocess.run(
-        [sys.executable, "-m", "gate", *words],
-        input=(folder / "admission.json").read_bytes(), capture_output=True, check=False,
-    )  # fmt: skip
-
-    assert done.returncode == 0, done.stderr
+    assert let_through(issued(), today=later, max_age=30).verdict == verdict()
+    assert let_through(issued(), today=date(2036, 11, 21)).verdict == verdict()
+    with pytest.raises(AdmissionError, match="30 days ago, and at most 29 are allowed"):
+        let_through(issued(), today=later, max_age=29)
 
 
-# --- one changed byte -----------------------------------------------------------------------------
+def test_7_an_admission_from_the_future_is_refused() -> None:
+    assert let_through(issued(), today=date(2026, 11, 20), max_age=0).verdict == verdict()
+    with pytest.raises(AdmissionError, match="set this machine's clock"):
+        let_through(issued(), today=date(2026, 11, 19))
 
-TODAY = date(2026, 11, 21)
-_byte = st.tuples(st.integers(0), st.integers(1, 255))
 
-
-@pytest.fixture(scope="module")
-def issued(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An artefact of two files, admitted, and admitted because of a waiver."""
-    folder = tmp_path_factory.mktemp("issued")
-    (folder / "model").mkdir()
-    for name in ("config.json", "weights.bin"):
-        (folder / "model" / name).write_text(f"{name}, whole")
-    digest = files.sha256_of(folder / "model", AdmissionError)
-    (folder / "waivers.yaml").write_text(
-        f"waivers:\n  - {{id: W, rule: clean_accuracy.accuracy, backbone: '{digest}', "
-        "reason: known, owner: ml-team, expires: 2026-12-31}\n"
+def test_the_first_step_that_fails_is_the_one_that_is_told() -> None:
+    """Everything is wrong at once; each repair uncovers the next step, in the documented order."""
+    weak, ended, tightened = evidence(measurement(0.5)), date(2027, 1, 1), policy(version=2)
+    true = admitted_on([weak], waivers=(WAIVER,))
+    forged = written({**json.loads(true), "signatures": []})
+    lie = edited(
+        admitted_on([weak], judge=LAX, waivers=(WAIVER,), key=None),
+        lambda s: s["predicate"]["evidence"][0].update(seed=1),
     )
-    return issue(folder, "model", TODAY, 0.5, load_waivers(folder / "waivers.yaml"))
+    lax = policy(version=2, allow_unsigned=True)
+
+    def says(*arguments: Any) -> str:
+        with pytest.raises(AdmissionError) as caught:
+            let_through(*arguments)
+        return str(caught.value)
+
+    assert "not a DSSE envelope" in says(b"", OTHER_FILES, ended, tightened, PUBLIC, 0)
+    assert "no valid signature" in says(forged, OTHER_FILES, ended, tightened, PUBLIC, 0)
+    assert "changed or swapped" in says(lie, OTHER_FILES, ended, lax, None, 0)
+    assert "on other evidence" in says(lie, FILES, ended, lax, None, 0)
+    assert "not under the given test v2" in says(true, FILES, ended, tightened, PUBLIC, 0)
+    assert "leans on waiver W" in says(true, FILES, ended, STRICT, PUBLIC, 0)
+    assert "at most 0 are allowed" in says(true, FILES, date(2026, 12, 31), STRICT, PUBLIC, 0)
+    assert let_through(true, FILES, TODAY, STRICT, PUBLIC, 0).verdict.decision == "accept"
 
 
-def flipped(path: Path, byte: tuple[int, int]) -> bytes:
-    place, flip = byte
-    content = bytearray(path.read_bytes())
-    content[place % len(content)] ^= flip
-    return bytes(content)
+def test_3_an_artefact_of_many_files_says_which_of_them_changed() -> None:
+    files = {"a.bin": "0" * 64, "b/x": "1" * 64}
+    found = [evidence(measurement(), backbone=digest_of_files(files))]
+    admission = admitted_on(found, files=files)
+
+    assert let_through(admission, files).verdict.decision == "accept"
+    for changed, name in (
+        ({**files, "b/x": "2" * 64}, r"\(b/x\)"),
+        ({**files, "c": "2" * 64}, r"\(c\)"),
+        ({"a.bin": "0" * 64}, r"\(b/x\)"),
+        ({"renamed": "0" * 64, "b/x": "1" * 64}, r"\(a.bin, renamed\)"),
+        ({".": "0" * 64}, "was changed or swapped"),
+    ):
+        with pytest.raises(AdmissionError, match=name):
+            let_through(admission, changed)
 
 
-def checked(folder: Path, policy: Path | None = None) -> str:
-    return str(
-        check(
-            (folder / "admission.json").read_bytes(),
-            files.hashed(folder / "model", AdmissionError),
-            TODAY,
-            load_policy(policy or folder / "policy.yaml"),
-            [PUBLIC],
-        )
-    )
+@given(st.integers(0, 63), st.sampled_from("0123456789abcdef"))
+def test_every_other_artefact_digest_is_refused(place: int, letter: str) -> None:
+    letters = list(BACKBONE.removeprefix("sha256:"))
+    letters[place] = letter
+    digest = "sha256:" + "".join(letters)
+    assume(digest != BACKBONE)
 
-
-@given(byte=_byte, name=st.sampled_from(["config.json", "weights.bin"]))
-def test_a_changed_byte_of_an_artefact_is_refused(
-    issued: Path, byte: tuple[int, int], name: str
-) -> None:
-    path = issued / "model" / name
-    whole = path.read_bytes()
-    assert checked(issued) == "admitted under policy test v1, until 2026-12-31"
-    path.write_bytes(flipped(path, byte))
-    try:
-        with pytest.raises(AdmissionError, match=rf"\({name}\)"):
-            checked(issued)
-    finally:
-        path.write_bytes(whole)
-
-
-@given(byte=_byte)
-def test_a_changed_byte_of_the_policy_is_refused_unless_it_says_the_same(
-    issued: Path, byte: tuple[int, int]
-) -> None:
-    changed = issued / "changed.yaml"
-    changed.write_bytes(flipped(issued / "policy.yaml", byte))
-    try:
-        checked(issued, changed)
-    except (AdmissionError, PolicyError):
-        return
-    assert load_policy(changed) == load_policy(issued / "policy.yaml")  # a blank for a line's end
-
-
-@given(byte=_byte)
-def test_a_changed_byte_of_a_waiver_file_admits_nothing_unless_it_says_the_same(
-    issued: Path, byte: tuple[int, int]
-) -> None:
-    changed = issued / "changed.yaml"
-    changed.write_bytes(flipped(issued / "waivers.yaml", byte))
-    true = load_waivers(issued / "waivers.yaml")
-    try:
-        waivers = load_waivers(changed)
-        admit_again(issued, decided(issued, true), waivers)
-    except (AdmissionError, PolicyError):
-        return
-    assert waivers == true
-
-
-@given(byte=_byte)
-def test_a_changed_byte_of_a_verdict_admits_nothing_unless_it_says_the_same(
-    issued: Path, byte: tuple[int, int]
-) -> None:
-    waivers = load_waivers(issued / "waivers.yaml")
-    true, path = decided(issued, waivers), issued / "verdict.json"
-    files.write(path, true.to_json())
-    path.write_bytes(flipped(path, byte))
-    try:
-        found = strict_json.read_json(path, Verdict, EvidenceError)
-        admit_again(issued, found, waivers)
-    except (AdmissionError, EvidenceError):
-        return
-    assert found == true
-
-
-def decided(folder: Path, waivers: tuple[Waiver, ...]) -> Verdict:
-    return decide(load_policy(folder / "policy.yaml"), found_in(folder), TODAY, waivers)
-
-
-def found_in(folder: Path) -> list[Evidence]:
-    return [evidence(measurement(0.5), backbone=files.sha256_of(folder / "model", AdmissionError))]
-
-
-def admit_again(folder: Path, verdict: Verdict, waivers: tuple[Waiver, ...]) -> None:
-    grounds = Grounds(load_policy(folder / "policy.yaml"), found_in(folder), waivers)
-    admit(verdict, grounds, "model", files.hashed(folder / "model", AdmissionError), TODAY, PEM)
+    with pytest.raises(AdmissionError, match="changed or swapped after it was admitted"):
+        let_through(SIGNED, {".": digest}, TODAY, STRICT, PUBLIC)

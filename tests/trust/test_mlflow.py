@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from gate.errors import ExitCode, PromotionError
-from gate.trust import promote
+from gate.trust import mlflow
 from tests.conftest import Gate
 from tests.gated import admitted, issue
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # mlflow's own
 if not (find_spec("mlflow") and find_spec("flask")):  # mlflow-skinny has no server
-    pytest.skip("no MLflow server here: pip install 'gate[dev]'", allow_module_level=True)
+    pytest.skip("no MLflow server here: pip install 'backbone-gate[dev]'", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +94,10 @@ def test_an_alias_moves_to_the_version_that_holds_what_was_admitted(
     version = registered(client, "resnet", artefact)
     through = admitted(artefact)
 
-    (line,) = promote.with_mlflow(through, "resnet", version, "champion", dry_run=True)
+    (line,) = mlflow.promote(through, "resnet", version, "champion", dry_run=True)
     assert line.startswith(f"would point champion -> resnet v{version}: admitted under policy test")
     assert not client.get_registered_model("resnet").aliases
-    promote.with_mlflow(through, "resnet", version, "champion")
+    mlflow.promote(through, "resnet", version, "champion")
 
     found = client.get_model_version_by_alias("resnet", "champion")
     assert int(found.version) == version
@@ -115,11 +115,11 @@ def test_a_version_that_holds_anything_else_moves_no_alias(client: Any, tmp_path
 
     for version in (registered(client, "vit", artefact), registered(client, "vit", folder)):
         with pytest.raises(PromotionError, match="was admitted; register the artefact alone"):
-            promote.with_mlflow(through, "vit", version, "champion")
+            mlflow.promote(through, "vit", version, "champion")
     with pytest.raises(PromotionError, match="MLflow does not give vit v99"):
-        promote.with_mlflow(through, "vit", 99, "champion")
+        mlflow.promote(through, "vit", 99, "champion")
     assert not client.get_registered_model("vit").aliases
-    assert promote.with_mlflow(admitted(folder), "vit", 2, "champion")
+    assert mlflow.promote(admitted(folder), "vit", 2, "champion")
 
 
 def test_a_file_changed_between_check_and_promotion_moves_no_alias(
@@ -132,7 +132,7 @@ def test_a_file_changed_between_check_and_promotion_moves_no_alias(
     version = registered(client, "raced", artefact)
 
     with pytest.raises(PromotionError, match="was admitted; register the artefact alone"):
-        promote.with_mlflow(through, "raced", version, "champion")
+        mlflow.promote(through, "raced", version, "champion")
     assert not client.get_registered_model("raced").aliases
 
 
@@ -148,7 +148,7 @@ def test_an_alias_that_is_refused_leaves_no_mark_on_the_version(
     before = client.get_model_version("refused", str(version)).tags
 
     with pytest.raises(PromotionError, match="MLflow does not point latest to refused v"):
-        promote.with_mlflow(admitted(artefact), "refused", version, "latest")
+        mlflow.promote(admitted(artefact), "refused", version, "latest")
 
     assert client.get_model_version("refused", str(version)).tags == before
     assert not client.get_registered_model("refused").aliases
@@ -167,7 +167,7 @@ def test_without_an_address_no_registry_is_made(
         monkeypatch.setenv(other, f"sqlite:///{tmp_path}/registry.db")
 
     with pytest.raises(PromotionError, match="MLFLOW_TRACKING_URI is not set"):
-        promote.with_mlflow(admitted(artefact), "resnet", 1, "champion", dry_run=True)
+        mlflow.promote(admitted(artefact), "resnet", 1, "champion", dry_run=True)
 
     assert not list(empty.iterdir())
 
@@ -181,7 +181,7 @@ def test_a_server_that_does_not_answer_is_an_error_of_the_promotion(
     artefact.write_text("weights")
 
     with pytest.raises(PromotionError, match="MLflow does not give resnet v1: "):
-        promote.with_mlflow(admitted(artefact), "resnet", 1, "champion")
+        mlflow.promote(admitted(artefact), "resnet", 1, "champion")
 
 
 def test_the_command_moves_the_alias_only_for_a_checked_artefact(

@@ -1,4 +1,4 @@
-"""Real git, DVC, GTO and a real MLflow server on loopback: what moves a registry, and what not."""
+"""Real git, DVC and GTO: what assigns a stage, and what does not."""
 
 import os
 import shutil
@@ -12,8 +12,8 @@ import pytest
 from gate.errors import AdmissionError, PromotionError
 from gate.files import hashed
 from gate.policy.load import load_policy
-from gate.trust import promote
-from gate.trust.admission import check
+from gate.trust import gto, mlflow, registry
+from gate.trust.check import check
 from tests.gated import BAD, GOOD, PUBLIC, Gated, admitted
 
 
@@ -77,7 +77,7 @@ def test_a_commit_made_while_promoting_is_not_the_one_that_is_tagged(
     through = check(
         content, hashed(artefact, AdmissionError), date.today(), load_policy(policy_file), [PUBLIC]
     )
-    compare = promote._require_same
+    compare = registry.require_same
 
     def compare_and_lose_the_race(*arguments: Any) -> None:
         compare(*arguments)
@@ -85,15 +85,15 @@ def test_a_commit_made_while_promoting_is_not_the_one_that_is_tagged(
         gated.must("dvc", "add", "--quiet", "model.bin")
         gated.commit()
 
-    monkeypatch.setattr(promote, "_require_same", compare_and_lose_the_race)
+    monkeypatch.setattr(gto, "require_same", compare_and_lose_the_race)
 
-    promote.with_gto(artefact, through, "resnet", "prod")
+    gto.promote(artefact, through, "resnet", "prod")
 
     assert gated.must("git", "rev-list", "-n1", "resnet#prod#1").strip() == checked
     assert gated.must("git", "rev-parse", "HEAD").strip() != checked
     monkeypatch.undo()
     with pytest.raises(PromotionError, match="was admitted; commit"):  # the check is of older bytes
-        promote.with_gto(artefact, through, "resnet", "staging")
+        gto.promote(artefact, through, "resnet", "staging")
 
 
 def test_a_file_that_git_holds_itself_is_promoted_too(gated: Gated) -> None:
@@ -125,12 +125,12 @@ def test_a_folder_is_promoted_whole(gated: Gated) -> None:
     gated.commit()
     through = admitted(folder)
 
-    assert promote.with_gto(folder, through, "shards", "prod")[0].startswith("shards#prod#1: gate:")
+    assert gto.promote(folder, through, "shards", "prod")[0].startswith("shards#prod#1: gate:")
     (folder / "c").write_text("3")
     gated.must("dvc", "add", "--quiet", "shards")
     gated.commit()
     with pytest.raises(PromotionError, match="was admitted; commit"):
-        promote.with_gto(folder, through, "shards", "prod")
+        gto.promote(folder, through, "shards", "prod")
 
 
 Hide = Callable[[Gated, Path], None]
@@ -189,13 +189,13 @@ def test_what_the_commit_holds_and_dvc_does_not_show_is_refused(gated: Gated, na
     (folder / "a.bin").write_text("1")
     through = admitted(folder)
     gated.commit()
-    assert promote.with_gto(folder, through, "shards", "prod", dry_run=True)
+    assert gto.promote(folder, through, "shards", "prod", dry_run=True)
     hide, says = HIDDEN[name]
     hide(gated, folder)
     gated.commit()
 
     with pytest.raises(PromotionError, match=says):
-        promote.with_gto(folder, through, "shards", "prod")
+        gto.promote(folder, through, "shards", "prod")
 
     assert gated.tags() == []
 
@@ -210,7 +210,7 @@ def test_a_link_above_the_artefact_in_the_commit_is_refused(gated: Gated) -> Non
     artefact.write_text("1")
 
     with pytest.raises(PromotionError, match="'models' in git, a link or a submodule"):
-        promote.with_gto(artefact, admitted(artefact), "vit", "prod")
+        gto.promote(artefact, admitted(artefact), "vit", "prod")
 
 
 def test_a_submodule_and_a_name_that_is_no_text_may_lie_beside_the_artefact(gated: Gated) -> None:
@@ -238,16 +238,16 @@ def test_outside_of_git_nothing_is_promoted(tmp_path: Path) -> None:
     artefact.write_text("weights")
 
     with pytest.raises(PromotionError, match="lies in no git repository with a commit"):
-        promote.with_gto(artefact, admitted(artefact), "resnet", "prod")
+        gto.promote(artefact, admitted(artefact), "resnet", "prod")
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(promote, "find_spec", lambda _: None)
+    monkeypatch.setattr(registry, "find_spec", lambda _: None)
     artefact = tmp_path / "model.bin"
     artefact.write_text("weights")
     through = admitted(artefact)
 
-    with pytest.raises(PromotionError, match=r"pip install 'gate\[gto\]'"):
-        promote.with_gto(artefact, through, "resnet", "prod")
-    with pytest.raises(PromotionError, match=r"pip install 'gate\[mlflow\]'"):
-        promote.with_mlflow(through, "resnet", 1, "champion")
+    with pytest.raises(PromotionError, match=r"pip install 'backbone-gate\[gto\]'"):
+        gto.promote(artefact, through, "resnet", "prod")
+    with pytest.raises(PromotionError, match=r"pip install 'backbone-gate\[mlflow\]'"):
+        mlflow.promote(through, "resnet", 1, "champion")

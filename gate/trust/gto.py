@@ -1,0 +1,134 @@
+"""Admitted -> a stage of GTO, by a git tag. The only file that imports gto, dvc and scmrepo."""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from gate.errors import PromotionError
+from gate.files import digest_of_files
+from gate.trust.check import Admitted
+from gate.trust.registry import failing, require_extra, require_same
+
+
+def promote(
+    artefact: Path, admitted: Admitted, name: str, stage: str, dry_run: bool = False
+) -> list[str]:
+    """Assign a stage to the last commit of the artefact's repository, by a git tag.
+
+    Args:
+        artefact: Its path in the repository; the last commit must hold it, in git or in DVC.
+        admitted: What the check let through; the tag's message names its digests.
+        name: What the registry calls the artefact.
+        stage: Where it goes.
+        dry_run: Do all but tag.
+
+    Returns:
+        What was done, a line each.
+
+    Raises:
+        PromotionError: The extra is missing, this is no repository, its last commit holds other
+            bytes or more files, or GTO refuses.
+    """
+    require_extra("gto")
+    from gto import api
+    from gto.exceptions import GTOException
+
+    committed = _last_commit(artefact)
+    with TemporaryDirectory(prefix="gate-") as folder:
+        place = Path(folder) / "artefact"
+        _fetch(committed, admitted.files, place)
+        require_same(place, admitted, str(committed), "commit (and dvc add) the artefact")
+    message = (
+        f"gate: {committed.path} {digest_of_files(admitted.files)} {admitted}; "
+        f"admission {admitted.admission}"
+    )
+    if dry_run:
+        return [f"would assign {name} {stage} to {committed.commit[:7]}: {message}"]
+    with failing(f"GTO does not assign {stage} to {name}", GTOException):
+        root, commit = str(committed.root), committed.commit
+        assigned = api.assign(root, name, stage, ref=commit, message=message)
+    return [f"{assigned.tag}: {message}", f"git push origin {assigned.tag} makes it known"]
+
+
+class _Committed(NamedTuple):
+    """A path in a commit of a repository."""
+
+    git: Any
+    root: Path
+    commit: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"commit {self.commit[:7]}"
+
+
+def _last_commit(artefact: Path) -> _Committed:
+    from scmrepo.exceptions import SCMError
+    from scmrepo.git import Git
+
+    path = artefact.absolute()  # not resolved: DVC may keep the artefact itself as a link
+    folder = path.parent.resolve()
+    with failing(f"{artefact} lies in no git repository with a commit", SCMError, OSError):
+        git = Git(str(folder))
+        root, commit = Path(git.root_dir).resolve(), git.get_rev()
+    return _Committed(git, root, commit, (folder / path.name).relative_to(root).as_posix())
+
+
+def _fetch(committed: _Committed, names: Collection[str], place: Path) -> None:
+    """Fetch what a commit holds, from git or through DVC from its cache or remote."""
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+    from scmrepo.exceptions import SCMError
+
+    path = committed.path
+    with failing(f"{committed} does not give {path}", DvcException, SCMError, OSError):
+        holds: Any = DVCFileSystem(str(committed.root), rev=committed.commit)
+        _require_all_shown(committed, holds, names)
+        if not holds.exists(path):
+            raise PromotionError(
+                f"{committed} does not hold {path}; commit it, or its .dvc or dvc.lock"
+            )
+        holds.get(path, str(place), recursive=holds.isdir(path))
+
+
+def _require_all_shown(committed: _Committed, holds: Any, names: Collection[str]) -> None:
+    """Refuse what a checkout puts under a path and what DVC shows of a commit lacks.
+
+    DVC shows no file of its own, none that .dvcignore names, and no nested repository. Of a file
+    that git holds as well it shows git's bytes, and ``dvc checkout --force`` puts its own there.
+    """
+    path = committed.path
+    admitted = {path if name == "." else f"{path}/{name}" for name in names}
+    outs = ["/".join(out.index_key[1]) for out in holds.repo.index.outs if out.use_cache]
+    # as DVC reads it; others fail on names not in UTF-8
+    tree = committed.git.pygit2.get_tree_obj(committed.commit)
+    for name, entry in _along(tree, path):
+        if not entry.isfile:
+            what = "a link or a submodule"
+        elif name not in admitted:
+            what = "which was not admitted"
+        elif any(_meet(name, out) for out in outs):
+            what = "which DVC holds as well"
+        else:
+            continue
+        raise PromotionError(
+            f"{committed} holds {name!r} in git, {what}; git rm it, commit, and promote again"
+        )
+
+
+def _along(tree: Any, path: str, above: str = "") -> Iterator[tuple[str, Any]]:
+    """What git holds below a path, at it, or in the place of a folder above it."""
+    for entry in tree.scandir():
+        name = f"{above}{entry.name}"
+        if not _meet(name, path):
+            continue
+        if entry.isdir:
+            yield from _along(entry, path, f"{name}/")
+        else:
+            yield name, entry
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one lies in the other."""
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
