@@ -5,12 +5,13 @@ an architecture comes from the team's own repository and is trusted.
 """
 
 from functools import cached_property
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.backbone.runtime import Tokens, open_runtime
+from gate.backbone.runtime import Runtime, Tokens
 from gate.backbone.tokens import Tokenizer
 from gate.errors import BackboneError, PlanError
 from gate.files import sha256_of
@@ -37,7 +38,7 @@ class Backbone:
     def __init__(self, plan: BackbonePlan) -> None:
         self.plan = plan
         self.digest = sha256_of(plan.path, BackboneError)
-        self._runtime = open_runtime(plan)
+        self._runtime = _opened(plan)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -163,3 +164,15 @@ def _pooled(
         f"{plan.path}: features of shape {outputs.shape}, expected (N, D), (N, T, D) or maps; "
         "name another output or layer"
     )
+
+
+def _opened(plan: BackbonePlan) -> Runtime:
+    """The runtime of a description, by ``gate/backbone/FORMAT_runtime.py``.
+
+    Raises:
+        BackboneError: Weights that are missing, truncated, a pickle, or of a kind that is refused.
+    """
+    # torch takes seconds to import, and an ONNX backbone does without it
+    home = import_module(f"gate.backbone.{plan.format}_runtime")
+    runtime: Runtime = home.open_runtime(plan)
+    return runtime
