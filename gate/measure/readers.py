@@ -95,6 +95,9 @@ class PairwiseCosine:
     sums: NDArray[np.float64]
     counts: NDArray[np.int64]
 
+    def __post_init__(self) -> None:
+        self.sums.flags.writeable = self.counts.flags.writeable = False
+
     @classmethod
     def of(cls, rows: NDArray[np.int64], features: NDArray[np.float32]) -> "PairwiseCosine":
         """The sums over features ``(n, D)`` of the images at ``rows`` ``(n,)`` of a split."""

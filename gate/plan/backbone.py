@@ -76,8 +76,9 @@ class BackbonePlan(Value):
             return handler(content)
         stated = [name for name in FORMATS if content.get(name)]
         if len(stated) != 1:
+            *names, last = FORMATS
             raise ValueError(
-                f"state exactly one of onnx, exported and weights; found {stated or 'none'}"
+                f"state exactly one of {', '.join(names)} and {last}; found {stated or 'none'}"
             )
         chosen: Any = FORMATS[stated[0]]
         return chosen.model_validate(content)  # type: ignore[no-any-return]  # a format is one of us
