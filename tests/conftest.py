@@ -30,7 +30,7 @@ needs_shared = pytest.mark.skipif(
 
 
 # Files that take long start first: were one the last to start, it would run on one core alone.
-LONG = ("test_dvc", "test_starter", "test_run", "test_trigger_patch", "test_layout", "test_bypass")
+LONG = ("test_trigger_patch", "test_starter", "test_dvc", "test_run", "test_bypass")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -63,7 +63,7 @@ def make(tmp_path: Path) -> MakeTrial:
         save_file(Normed().state_dict(), tmp_path / "weights.safetensors")
     backbone = {
         "weights": tmp_path / "weights.safetensors",
-        "arch": "tests.test_transfer:normed",
+        "arch": "tests.measure.test_transfer:normed",
         "layer": "relu",
         "logits": "linear",
         "preprocessing": {"size": SIDE, "mean": [0.5], "std": [0.25]},
