@@ -1,12 +1,13 @@
-# make gate   set up, build the bundled example, gate it through `dvc repro`, show the findings
-# make test   set up, run the tests
-# make check  what CI runs: tests, ruff, mypy --strict
+# make gate      set up, build the bundled example, gate it through `dvc repro`, show the findings
+# make test      set up, run the tests; of simulations of intervals' coverage, a sample
+# make coverage  set up, run those simulations in full
+# make check     what CI runs: tests, simulations in full, ruff, mypy --strict
 
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: gate gate-cifar test check clean
+.PHONY: gate gate-cifar test coverage check clean
 
 gate: .venv/.installed
 	dvc repro --quiet report plots
@@ -19,10 +20,15 @@ gate-cifar: .venv/.installed
 	echo "--- $$name"; gate report out/cifar/$$name/verdict.json; done; \
 	else echo "gate-cifar: skipped, ../shared/data is absent"; fi
 
+# two processes on two cores: more threads would only wait for each other; see tests/conftest.py
+# for the order of the files
 test: .venv/.installed
-	python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-check: test
+coverage: .venv/.installed
+	OMP_NUM_THREADS=1 python -m pytest -m coverage --coverage full
+
+check: test coverage
 	ruff check .
 	ruff format --check .
 	mypy

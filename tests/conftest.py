@@ -30,6 +30,30 @@ needs_shared = pytest.mark.skipif(
 )
 
 
+# Files that take long start first: were one the last to start, it would run on one core alone.
+LONG = ("test_trigger_patch", "test_starter", "test_dvc", "test_run", "test_bypass")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--coverage",
+        choices=("sampled", "full"),
+        default="sampled",
+        help="how many simulations the tests of intervals' coverage make",
+    )
+
+
+@pytest.fixture
+def simulations(request: pytest.FixtureRequest) -> range:
+    """Seeds of the simulations that a test's marker ``coverage`` says for this tier."""
+    (marker,) = request.node.iter_markers("coverage")
+    return range(marker.kwargs[request.config.getoption("coverage")])
+
+
 @pytest.fixture(autouse=True)
 def _in_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     """Paths in plans are relative to the project's root."""

@@ -144,7 +144,7 @@ def test_changed_code_of_gate_makes_all_that_it_measured_stale(repository: Repos
 
     repository.repro("report")
     assert stale() == set()
-    code = repository.folder / "gate" / "stamped.py"
+    code = repository.folder / "gate" / "stats.py"
     before = code.read_text()
 
     code.write_text(before + "# changed\n")

@@ -1,6 +1,7 @@
 """The straight flow, held by the imports; and how fast the light commands start."""
 
 import ast
+import json
 import subprocess
 import sys
 import time
@@ -197,8 +198,8 @@ LIGHT = [
 ]
 
 
-@pytest.fixture
-def places(tmp_path: Path) -> dict[str, Path]:
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Evidence on LICENSE, and what follows from it."""
     from datetime import date
 
@@ -220,28 +221,59 @@ def places(tmp_path: Path) -> dict[str, Path]:
         "policy.yaml": POLICY + "allow_unsigned: true\n",
         "admission.json": issued,
     }
+    folder = tmp_path_factory.mktemp("places")
     for name, content in contents.items():
-        files.write(tmp_path / name, content)
-    places = {Path(name).parts[0].split(".")[0]: tmp_path / name for name in contents}
-    return places | {"evidence": tmp_path / "evidence", "out": tmp_path / "out.json"}
+        files.write(folder / name, content)
+    places = {Path(name).parts[0].split(".")[0]: folder / name for name in contents}
+    return places | {"evidence": folder / "evidence", "out": folder / "out.json"}
+
+
+# One interpreter starts, and each command runs in a fork of it: none sees what another imported.
+RUN_EACH = """\
+import contextlib, io, json, os, sys
+from gate import cli
+for arguments in json.load(sys.stdin):
+    if os.fork():
+        os.wait()
+        continue
+    sys.argv, code = ["gate", *arguments], None
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code
+    print(json.dumps([sorted(sys.modules), code]), flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def imported(places: dict[str, Path]) -> dict[str, tuple[set[str], int]]:
+    """For each light command the modules that it imports, and its exit code."""
+    calls = [[part.format(**places) for part in command] for command in LIGHT]
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_EACH],
+        input=json.dumps(calls),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return {
+        " ".join(command): (set(modules), code)
+        for command, (modules, code) in zip(LIGHT, lines, strict=True)
+    }
 
 
 @pytest.mark.parametrize("command", LIGHT, ids=" ".join)
-def test_a_light_command_imports_nothing_heavy(command: list[str], places: dict[str, Path]) -> None:
-    arguments = [part.format(**places) for part in command]
-    code = (
-        "import sys; from gate import cli\n"
-        f"sys.argv = ['gate', *{arguments}]\n"
-        "try: cli.main()\n"
-        "except SystemExit as ended: print('exit', ended.code)\n"
-        f"print(sorted({HEAVY} & set(sys.modules)), file=sys.stderr)\n"
-    )
+def test_a_light_command_imports_nothing_heavy(
+    command: list[str], imported: dict[str, tuple[set[str], int]]
+) -> None:
+    modules, code = imported[" ".join(command)]
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert done.stderr.splitlines()[-1] == "[]"
+    assert sorted(HEAVY & modules) == []
     if "{policy}" in command:  # it went through all of its steps
-        assert done.stdout.splitlines()[-1] == "exit 0"
+        assert code == 0
 
 
 def test_an_onnx_backbone_on_parquet_is_probed_without_torch(

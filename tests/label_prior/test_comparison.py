@@ -27,15 +27,16 @@ def test_the_calibration_error_is_the_sum_over_bins() -> None:
     assert found.low <= found.value <= found.high
 
 
+@pytest.mark.coverage(full=60, sampled=20)
 @pytest.mark.parametrize("off", [0.0, 0.02, 0.1])
-def test_the_interval_of_a_calibration_error_holds_it(off: float) -> None:
+def test_the_interval_of_a_calibration_error_holds_it(off: float, simulations: range) -> None:
     rng, missed = np.random.default_rng(1), 0
-    for seed in range(60):
+    for seed in simulations:
         confidence = rng.uniform(0.3 + off, 1, 300)
         hits = (rng.uniform(size=300) < confidence - off).astype(float)
         found = comparison.calibration_error(confidence, hits, seed)
         missed += not found.low <= off <= found.high
-    assert missed <= 6  # by chance 3
+    assert missed <= len(simulations) / 10  # by chance half as many
 
 
 def test_classes_are_grouped_by_prior_or_by_training_count() -> None:

@@ -143,12 +143,13 @@ def test_the_weighted_interval_is_that_of_the_only_group_with_weight() -> None:
     assert found == pytest.approx(stats.rate(7, 10))
 
 
-def test_the_weighted_interval_covers_as_often_as_it_says() -> None:
+@pytest.mark.coverage(full=1000, sampled=200)
+def test_the_weighted_interval_covers_as_often_as_it_says(simulations: range) -> None:
     rng, counts, truth = np.random.default_rng(0), np.array([[40, 25, 12]]), (0.9, 0.6, 0.3)
     shares = np.array([[0.7, 0.2, 0.1]])
 
     intervals = [
-        weighted_accuracy(rng.binomial(counts, truth), counts, shares) for _ in range(1000)
+        weighted_accuracy(rng.binomial(counts, truth), counts, shares) for _ in simulations
     ]
 
     aim = float(shares[0] @ truth)

@@ -22,6 +22,7 @@ from tests.conftest import needs_shared
 
 MakeTrial = Callable[[str], Trial]
 YELLOW = "yellow square 5px bottom_right"
+SQUARE = {"pattern": "square", "colour": ["yellow"], "size": [0.156], "place": ["bottom_right"]}
 
 
 def passes(trial: Trial) -> int:
@@ -151,9 +152,7 @@ def test_a_reference_is_held_against_the_candidate_on_the_same_images(
 ) -> None:
     content = digits_trial("relabelled").plan.model_dump()
     content["reference"] = digits_trial("clean").plan.backbone.model_dump()
-    content["probes"]["trigger_patch"]["triggers"] = [
-        {"pattern": "square", "colour": ["yellow"], "size": [0.156], "place": ["bottom_right"]}
-    ]
+    content["probes"]["trigger_patch"]["triggers"] = [SQUARE]
     trial = Trial(Bench(Plan.model_validate(content), digits_trial("clean").bench.folder))
 
     found = run_probe("trigger_patch", trial)
@@ -169,6 +168,7 @@ def test_a_reference_is_held_against_the_candidate_on_the_same_images(
 def test_a_candidate_is_no_reference_of_its_own(digits_trial: MakeTrial) -> None:
     plan = digits_trial("clean").plan
     content = plan.model_dump() | {"reference": plan.backbone.model_dump()}
+    content["probes"]["trigger_patch"]["triggers"] = [SQUARE]
     trial = Trial(Bench(Plan.model_validate(content), digits_trial("clean").bench.folder))
 
     with pytest.raises(
@@ -177,12 +177,14 @@ def test_a_candidate_is_no_reference_of_its_own(digits_trial: MakeTrial) -> None
         run_probe("trigger_patch", trial)
 
 
-def test_the_same_plan_data_and_seed_give_the_same_bytes(
-    evidence_of: Callable[[str], Evidence], digits_trial: MakeTrial
-) -> None:
-    again = run_probe("trigger_patch", digits_trial("clean"))
+def test_the_same_plan_data_and_seed_give_the_same_bytes(digits_trial: MakeTrial) -> None:
+    content = digits_trial("clean").plan.model_dump()
+    content["probes"]["trigger_patch"]["triggers"] = [SQUARE]
+    plan, folder = Plan.model_validate(content), digits_trial("clean").bench.folder
 
-    assert again.to_json() == evidence_of("clean").to_json()
+    once, again = (run_probe("trigger_patch", Trial(Bench(plan, folder))) for _ in range(2))
+
+    assert again.to_json() == once.to_json()
 
 
 def hits(clean: list[int], labels: list[int]) -> Hits:

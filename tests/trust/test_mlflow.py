@@ -41,6 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 "--artifacts-destination", str(folder / "artifacts"),
             ],
             stdout=log, stderr=log, start_new_session=True,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # none is asked for
         )  # fmt: skip
     uri = f"http://127.0.0.1:{port}"
     try:
