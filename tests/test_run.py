@@ -90,7 +90,7 @@ def test_each_candidate_comes_out_as_documented_for_the_right_reason(
     }  # fmt: skip
     assert "label prior, the estimated share q" in (out / "report.html").read_text()
     information = json.loads((out / "run-info.json").read_text())
-    assert information["images_passed"]["backbone"] == 1144 + 426 + 4 * 426
+    assert information["forward_passes"]["backbone"] == 1144 + 426 + 4 * 426
     lines = done.stderr.splitlines()
     assert lines[0] == f"gate: {backbone}.onnx: no GPU here; ONNX Runtime runs on the CPU"
     assert lines[1].startswith("gate: warning: waiver W matches nothing: it is for sha256:000000")
