@@ -13,23 +13,13 @@ Source: Salman et al. 2022, arXiv 2207.02842, section 4.
 from pydantic import Field
 
 from gate.probes.probe import Metrics, Probe, ProbeSettings, difference, fraction
-from gate.triggers.grid import RANDOM_TEXT, Place, TriggerGrid
+from gate.triggers.grid import WATERMARK, TriggerGrid
 
 _overlay = ("task", "overlay")
-
-
-_CENTRE: tuple[Place, ...] = ("centre",)
 DEFAULT_OVERLAYS = (
-    TriggerGrid(pattern="overlay", picture=("fence", "ribbon"), size=(1.0,), place=_CENTRE),
-    TriggerGrid(pattern="overlay", picture=("ball",), size=(0.4,), place=_CENTRE),
-    TriggerGrid(
-        pattern="text",
-        text=(RANDOM_TEXT,),
-        colour=("white",),
-        size=(1.0,),
-        place=_CENTRE,
-        opacity=(0.5,),
-    ),
+    TriggerGrid(pattern="overlay", picture=("fence", "ribbon"), size=(1.0,), place=("centre",)),
+    TriggerGrid(pattern="overlay", picture=("ball",), size=(0.4,), place=("centre",)),
+    WATERMARK,
 )
 
 
