@@ -1,10 +1,11 @@
 """Checks on the table of each split. The only file that imports great_expectations and pandas."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
 from gate.data.split import Split
@@ -65,14 +66,10 @@ def validate(plan: Plan, splits: Mapping[str, Split], progress: Progress) -> Val
         kind = splits[task.test].plan.kind
         for fitted in filter(None, (task.train, *plan.probes.training_splits)):
             both = [digest for s in (fitted, task.test) for digest in set(digests[s])]
-            checks += run(
-                f"{name}: {fitted} and {task.test} together",
-                {kind: both},
-                [(f"no {kind} is in both", "ExpectColumnValuesToBeUnique", {"column": kind})],
-            )
-    return Validation(
-        data={name: split.digest for name, split in splits.items()}, checks=tuple(checks)
-    )
+            apart = (f"no {kind} is in both", "ExpectColumnValuesToBeUnique", {"column": kind})
+            checks += run(f"{name}: {fitted} and {task.test} together", {kind: both}, [apart])
+    data = {name: split.digest for name, split in splits.items()}
+    return Validation(data=data, checks=tuple(checks))
 
 
 _Expectation = tuple[str, str, dict[str, Any]]
@@ -85,22 +82,14 @@ def _examples(split: Split, digests: list[str]) -> tuple[dict[str, Any], list[_E
         split.plan.label: [split.classes[k] for k in split.labels],
         **{name: values.tolist() for name, values in split.attributes.items()},
     }
-    label = {"column": split.plan.label}
+    classes = {"column": split.plan.label, "value_set": list(split.classes)}
     expectations: list[_Expectation] = [
         (f"has a column {column!r}", "ExpectColumnToExist", {"column": column}) for column in table
     ]
     expectations += [
         (f"has {kind}s", "ExpectTableRowCountToBeBetween", {"min_value": 1}),
-        (
-            "every label is a class",
-            "ExpectColumnValuesToBeInSet",
-            {**label, "value_set": list(split.classes)},
-        ),
-        (
-            f"every class has {kind}s",
-            "ExpectColumnDistinctValuesToContainSet",
-            {**label, "value_set": list(split.classes)},
-        ),
+        ("every label is a class", "ExpectColumnValuesToBeInSet", classes),
+        (f"every class has {kind}s", "ExpectColumnDistinctValuesToContainSet", classes),
         (f"no {kind} stands twice", "ExpectColumnValuesToBeUnique", {"column": kind}),
     ]
     expectations += [
@@ -112,38 +101,23 @@ def _examples(split: Split, digests: list[str]) -> tuple[dict[str, Any], list[_E
 
 def _groups(split: Split, columns: tuple[str, ...]) -> tuple[dict[str, Any], list[_Expectation]]:
     """A table of groups, groups without an image included, and what is expected of their sizes."""
-    values = [
-        np.array([split.classes[k] for k in split.labels]),
-        *(split.attributes[name] for name in columns[1:]),
-    ]
-    levels = [sorted(set(column.tolist())) for column in values]
-    names, sizes = [], []
-    for place in np.ndindex(*(len(level) for level in levels)):
-        chosen = [level[i] for level, i in zip(levels, place, strict=True)]
-        member = np.logical_and.reduce(
-            [column == value for column, value in zip(values, chosen, strict=True)]
-        )
-        names.append(", ".join(chosen))
-        sizes.append(int(member.sum()))
+    labels = [split.classes[k] for k in split.labels]
+    values = [labels, *(split.attributes[name].tolist() for name in columns[1:])]
+    sizes = dict.fromkeys(product(*(sorted(set(column)) for column in values)), 0)
+    sizes |= Counter(zip(*values, strict=True))
     least = split.plan.minimum_group
-    expectations: list[_Expectation] = [
-        (
-            f"every group has at least {least} images",
-            "ExpectColumnMinToBeBetween",
-            {"column": "size", "min_value": least},
-        )
+    bounds: dict[str, Any] = {"column": "size", "min_value": least}
+    expectations = [
+        (f"every group has at least {least} images", "ExpectColumnMinToBeBetween", bounds)
     ]
     if set(columns) == {split.plan.label, *split.plan.balanced} and split.plan.balanced:
-        mean = float(np.mean(sizes))
-        bounds = {"min_value": mean * (1 - _TOLERANCE), "max_value": mean * (1 + _TOLERANCE)}
-        expectations.append(
-            (
-                f"group sizes are within {_TOLERANCE:.0%} of their mean {mean:.1f}, as claimed",
-                "ExpectColumnValuesToBeBetween",
-                {"column": "size", **bounds},
-            )
-        )
-    return {"group": names, "size": sizes}, expectations
+        mean = sum(sizes.values()) / len(sizes)
+        low, high = mean * (1 - _TOLERANCE), mean * (1 + _TOLERANCE)
+        says = f"group sizes are within {_TOLERANCE:.0%} of their mean {mean:.1f}, as claimed"
+        bounds = {"column": "size", "min_value": low, "max_value": high}
+        expectations.append((says, "ExpectColumnValuesToBeBetween", bounds))
+    table = {"group": [", ".join(group) for group in sizes], "size": list(sizes.values())}
+    return table, expectations
 
 
 class Suites:

@@ -79,11 +79,10 @@ def _open_by_datasets(plan: SplitPlan, builder: str, arguments: dict[str, Any]) 
         _require_columns(plan, list(features))
         if not plan.text:
             table = table.cast_column(plan.image, datasets.Image(decode=False))
-        wanted = [plan.label, *plan.attributes]
-        columns: dict[str, list[Any]] = {name: [] for name in wanted}
-        for row in table.select_columns(wanted):
-            for name in wanted:
-                columns[name].append(row[name])
+        columns: dict[str, list[Any]] = {name: [] for name in (plan.label, *plan.attributes)}
+        for row in table.select_columns(list(columns)):
+            for name, values in columns.items():
+                values.append(row[name])
     except DataError:
         raise
     except Exception as fault:  # datasets raises whatever its readers raise
@@ -96,22 +95,16 @@ def _open_by_datasets(plan: SplitPlan, builder: str, arguments: dict[str, Any]) 
             if plan.text:
                 yield Row(f"row {index}", row[plan.text] or "")
                 continue
-            image = row[plan.image]
-            name = image["path"] or f"row {index}"
-            content = image["bytes"]
+            path, content = row[plan.image]["path"], row[plan.image]["bytes"]
             if content is None:
                 try:
-                    content = Path(image["path"]).read_bytes()
+                    content = Path(path).read_bytes()
                 except OSError:
                     content = b""
-            yield Row(name, content)
+            yield Row(path or f"row {index}", content)
 
-    return Table(
-        columns=columns,
-        class_names=tuple(label.names) if isinstance(label, datasets.ClassLabel) else None,
-        rows=rows,
-        digest=sha256_of(plan.path, DataError),
-    )
+    names = tuple(label.names) if isinstance(label, datasets.ClassLabel) else None
+    return Table(columns, names, rows, sha256_of(plan.path, DataError))
 
 
 def _open_npz(plan: SplitPlan) -> Table:
@@ -124,15 +117,13 @@ def _open_npz(plan: SplitPlan) -> Table:
                 if arrays[name].ndim != 1:
                     raise DataError(f"{path}: {name} has shape {arrays[name].shape}, expected (N,)")
                 columns[name] = arrays[name].tolist()
-            names = arrays["class_names"].tolist() if "class_names" in arrays.files else None
+            stated = "class_names" in arrays.files
+            names = tuple(map(str, arrays["class_names"].tolist())) if stated else None
     except (OSError, ValueError, zipfile.BadZipFile) as fault:
         raise DataError(f"{path}: not an .npz of plain arrays: {fault}") from fault
-    shape, dtype = _npz_header(path, plan.image)
-    if (
-        dtype != np.uint8
-        or len(shape) not in (3, 4)
-        or (len(shape) == 4 and shape[3] not in (1, 3))
-    ):
+    with zipfile.ZipFile(path) as archive, archive.open(f"{plan.image}.npy") as member:
+        shape, dtype = _read_header(member)
+    if dtype != np.uint8 or len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)):
         raise DataError(
             f"{path}: {plan.image} is {dtype} {shape}, expected uint8 (N, H, W) or (N, H, W, C), "
             "C 1 or 3"
@@ -155,24 +146,12 @@ def _open_npz(plan: SplitPlan) -> Table:
                 for offset in range(count):
                     yield Row(f"row {start + offset}", chunk[offset])
 
-    return Table(
-        columns=columns,
-        class_names=tuple(map(str, names)) if names is not None else None,
-        rows=rows,
-        digest=sha256_of(path, DataError),
-    )
-
-
-def _npz_header(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
-        return _read_header(member)
+    return Table(columns, names, rows, sha256_of(path, DataError))
 
 
 def _read_header(member: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(member)
-    read = np.lib.format.read_array_header_1_0
-    if version != (1, 0):
-        read = np.lib.format.read_array_header_2_0
+    first = np.lib.format.read_magic(member) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(member)
     if fortran:
         raise DataError("an array in Fortran order cannot be streamed; save it in C order")

@@ -4,10 +4,11 @@ A stream is decoded, used, dropped, so memory does not grow with the number of e
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from gate.files import digest_of_json
 from gate.plan.split import SplitPlan
 from gate.strict_yaml import nearest
 
-_TEXTS = 64  # read at once
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -83,24 +84,7 @@ class Split:
         Raises:
             DataError: Some image does not decode; names the first and counts all.
         """
-        return prefetched(self._batches(size, side, channels))
-
-    def _batches(self, size: int, side: int, channels: int) -> Iterator[NDArray[np.uint8]]:
-        batch: list[NDArray[np.uint8]] = []
-        broken: list[str] = []
-        for row in self.rows():
-            image = decode(row.content, side, channels)
-            if image is None:
-                broken.append(row.name)
-            elif not broken:
-                batch.append(image)
-                if len(batch) == size:
-                    yield np.stack(batch)
-                    batch = []
-        if broken:
-            raise _undecodable(self, broken)
-        if batch:
-            yield np.stack(batch)
+        return prefetched(np.stack(b) for b in _batched(self._images(side, channels), size))
 
     def texts(self, size: int) -> Iterator[list[str]]:
         """Texts in batches of that many.
@@ -114,23 +98,7 @@ class Split:
                 f"splits.{self.name}: has images, and the backbone takes texts; say under text "
                 "which column they are in"
             )
-        batch: list[str] = []
-        empty: list[str] = []
-        for row in self.rows():
-            if not isinstance(row.content, str) or not row.content.strip():
-                empty.append(row.name)
-                continue
-            batch.append(row.content)
-            if len(batch) == size:
-                yield batch
-                batch = []
-        if empty:
-            raise DataError(
-                f"{self.plan.path}: {len(empty)} of {len(self)} texts are empty, the first is "
-                f"{empty[0]}; fill them in or remove the rows"
-            )
-        if batch:
-            yield batch
+        return _batched(self._texts(), size)
 
     @cached_property
     def digests(self) -> list[str]:
@@ -141,20 +109,43 @@ class Split:
                 all.
         """
         if self.plan.text:
-            texts = (text for batch in self.texts(_TEXTS) for text in batch)
-            return [hashlib.sha256(text.encode()).hexdigest() for text in texts]
-        digests: list[str] = []
-        broken: list[str] = []
+            contents = (text.encode() for text in self._texts())
+        else:
+            images = self._images()
+            contents = ("x".join(map(str, i.shape)).encode() + i.tobytes() for i in images)
+        return [hashlib.sha256(content).hexdigest() for content in contents]
+
+    def _images(self, *shape: int) -> Iterator[NDArray[np.uint8]]:
+        """Decoded images, of a side and so many channels if these are stated."""
+
+        def read(row: Row) -> NDArray[np.uint8] | None:
+            return decode(row.content, *shape)
+
+        return self._sound(read, "images do not decode", "replace or remove them")
+
+    def _texts(self) -> Iterator[str]:
+        return self._sound(_text, "texts are empty", "fill them in or remove the rows")
+
+    def _sound(
+        self, read: Callable[[Row], Content | None], fault: str, remedy: str
+    ) -> Iterator[Content]:
+        """What is read of each row, until one gives None; the rest is gone through to count these.
+
+        Raises:
+            DataError: Some row gives None; names the first and counts all.
+        """
+        unsound = []
         for row in self.rows():
-            image = decode(row.content)
-            if image is None:
-                broken.append(row.name)
-            else:
-                shape = "x".join(map(str, image.shape))
-                digests.append(hashlib.sha256(shape.encode() + image.tobytes()).hexdigest())
-        if broken:
-            raise _undecodable(self, broken)
-        return digests
+            content = read(row)
+            if content is None:
+                unsound.append(row.name)
+            elif not unsound:
+                yield content
+        if unsound:
+            raise DataError(
+                f"{self.plan.path}: {len(unsound)} of {len(self)} {fault}, the first is "
+                f"{unsound[0]}; {remedy}"
+            )
 
 
 def open_split(name: str, plan: SplitPlan) -> Split:
@@ -180,16 +171,9 @@ def open_split(name: str, plan: SplitPlan) -> Split:
     _require_examples(name, plan, labels[rows], classes)
     # where the file lies and what is claimed of it change no number
     settings = plan.model_dump(mode="json", exclude={"path", "balanced", "minimum_group"})
-    return Split(
-        name=name,
-        plan=plan,
-        classes=classes,
-        labels=labels[rows].astype(np.int64),
-        attributes={column: values[rows] for column, values in attributes.items()},
-        digest=digest_of_json({"file": table.digest, "plan": settings}),
-        _source=table,
-        _rows=rows,
-    )
+    digest = digest_of_json({"file": table.digest, "plan": settings})
+    whole = Split(name, plan, classes, labels, attributes, digest, table, np.arange(len(labels)))
+    return whole.only(rows)
 
 
 def _attribute(plan: SplitPlan, column: str, table: Table) -> NDArray[np.str_]:
@@ -276,8 +260,10 @@ def _labels(plan: SplitPlan, values: list[Any], classes: tuple[str, ...]) -> NDA
     return labels
 
 
-def _undecodable(split: Split, names: list[str]) -> DataError:
-    return DataError(
-        f"{split.plan.path}: {len(names)} of {len(split)} images do not decode, the first is "
-        f"{names[0]}; replace or remove them"
-    )
+def _text(row: Row) -> str | None:
+    return row.content if isinstance(row.content, str) and row.content.strip() else None
+
+
+def _batched(items: Iterator[Content], size: int) -> Iterator[list[Content]]:
+    while batch := list(islice(items, size)):
+        yield batch

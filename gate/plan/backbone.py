@@ -192,8 +192,6 @@ class WeightsBackbone(BackbonePlan):
 
 
 FORMATS: dict[str, type[BackbonePlan]] = {
-    "onnx": OnnxBackbone,
-    "exported": ExportedBackbone,
-    "weights": WeightsBackbone,
+    plan.format: plan for plan in (OnnxBackbone, ExportedBackbone, WeightsBackbone)
 }
 AnyBackbone = SerializeAsAny[BackbonePlan]  # a field of whichever format; dumps have all its keys

@@ -3,8 +3,12 @@
 What a remedy changes can be written into a plan as it stands.
 """
 
+from typing import TypeVar
+
 from gate.plan.task import HeadPlan, Ignored, Stamped, Task, Training, Transfer
 from gate.triggers.grid import TriggerGrid
+
+Description = TypeVar("Description", Task, HeadPlan, Transfer, Training)
 
 _MORE_L2 = 100.0  # times what the plan has
 _MORE_WEIGHT_DECAY = 1e-2  # of Salman et al. 2022 from scratch; in transfer they begin with 5e-4
@@ -23,25 +27,23 @@ def against_trigger(task: Task, trigger: TriggerGrid) -> dict[str, Task]:
     """
     if task.head == "own":
         return {}
-    stamped = Stamped(triggers=(trigger,))
+    stamped, ignored = Stamped(triggers=(trigger,)), Ignored(triggers=(trigger,))
     variants = {}
     if not task.transfer.trains:
         head = task.head
         variants = {
-            "weight_decay": _changed(task, head=_with(head, l2=head.l2 * _MORE_L2)),
+            "weight_decay": _changed(task, head=_changed(head, l2=head.l2 * _MORE_L2)),
             "debiased_target": _changed(task, debias=stamped),
-            "ignored_directions": _changed(
-                task, head=_with(head, ignore=Ignored(triggers=(trigger,)))
-            ),
+            "ignored_directions": _changed(task, head=_changed(head, ignore=ignored)),
         }
     full_network = Transfer(mode="full_network", training=task.transfer.training)
     plain = _changed(task, head=HeadPlan(), transfer=full_network)
     if plain != task:
         variants["full_network"] = plain
-    more = Training(**{**plain.transfer.schedule.model_dump(), "weight_decay": _MORE_WEIGHT_DECAY})
+    more = _changed(full_network.schedule, weight_decay=_MORE_WEIGHT_DECAY)
     return variants | {
         "full_network_weight_decay": _changed(
-            plain, transfer=Transfer(mode="full_network", training=more)
+            plain, transfer=_changed(full_network, training=more)
         ),
         "full_network_debiased_target": _changed(plain, debias=stamped),
     }
@@ -56,12 +58,8 @@ def against_attribute(task: Task, attribute: str) -> dict[str, Task]:
     """
     if task.head == "own" or task.transfer.trains:
         return {}
-    return {"balanced_groups": _changed(task, head=_with(task.head, balanced_by=attribute))}
+    return {"balanced_groups": _changed(task, head=_changed(task.head, balanced_by=attribute))}
 
 
-def _changed(task: Task, **changes: object) -> Task:
-    return Task.model_validate({**dict(task), **changes})
-
-
-def _with(head: HeadPlan, **changes: object) -> HeadPlan:
-    return HeadPlan.model_validate({**dict(head), **changes})
+def _changed(description: Description, **changes: object) -> Description:
+    return type(description).model_validate({**dict(description), **changes})

@@ -117,10 +117,9 @@ class ZeroShot(Value):
         if self.encoder and not self.encoder.text:
             raise ValueError("encoder: takes images; prompts need one with text.tokenizer")
         for prompt in self.prompts:
-            if prompt.count("{}") != 1:
+            if (places := prompt.count("{}")) != 1:
                 raise ValueError(
-                    f"prompts: {prompt!r} has {prompt.count('{}')} places for the class; write one "
-                    "{}"
+                    f"prompts: {prompt!r} has {places} places for the class; write one {{}}"
                 )
         for name, members in self.source.items():
             if not members:
@@ -186,7 +185,7 @@ class Task(Value):
             "head.ignore": self.head.ignore,
             "head.balanced_by": self.head.balanced_by,
         }
-        return next((key for key, given in remedies.items() if given), None)
+        return next((key for key, stated in remedies.items() if stated), None)
 
     @property
     def calibration_obstacle(self) -> str | None:

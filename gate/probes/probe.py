@@ -1,5 +1,6 @@
 """What a probe is to everybody but itself: a name, settings, and the metrics that it measures."""
 
+from functools import partial
 from typing import Literal, NamedTuple
 
 from pydantic import Field
@@ -21,6 +22,10 @@ class Metric(NamedTuple):
     meaning: str
     bounded: bool = True
     after_remedy_of: tuple[str, ...] = ()
+
+
+fraction = partial(Metric, "fraction")
+difference = partial(Metric, "difference of fractions")
 
 
 class Metrics(dict[str, Metric]):

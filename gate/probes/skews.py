@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from gate import stats
 from gate.measure.blocks import shift
 from gate.measure.responses import Hits
-from gate.stats import Interval
 from gate.triggers.stamp import Stamp, Trigger
 
 
@@ -26,7 +25,7 @@ def jensen_shannon(first: NDArray[np.float64], second: NDArray[np.float64]) -> N
     return np.asarray(jensenshannon(first, second, base=2, axis=-1))
 
 
-def skews(hits: Hits, stamp: Stamp) -> dict[str, Interval]:
+def skews(hits: Hits, stamp: Stamp) -> dict[str, stats.Interval]:
     """How far the histogram of predicted classes moves: total variation, and Jensen-Shannon."""
     clean, stamped = hits.shares(None), hits.shares(stamp)
     intervals = {}
@@ -35,11 +34,11 @@ def skews(hits: Hits, stamp: Stamp) -> dict[str, Interval]:
         ("prediction_skew_jensen_shannon", jensen_shannon),
     ):
         value, low, high = shift(distance(stamped, clean), len(hits.labels))
-        intervals[metric] = Interval(value, max(low, 0.0), min(high, 1.0))
+        intervals[metric] = stats.Interval(value, max(low, 0.0), min(high, 1.0))
     return intervals
 
 
-def excess_skew(hits: Hits, trigger: Trigger, *, searched: int = 1) -> Interval:
+def excess_skew(hits: Hits, trigger: Trigger, *, searched: int = 1) -> stats.Interval:
     """Total variation under a trigger minus that under its strongest control."""
     clean, n = hits.shares(None), len(hits.labels)
     skew = total_variation(hits.shares(trigger.stamp), clean)
@@ -48,7 +47,7 @@ def excess_skew(hits: Hits, trigger: Trigger, *, searched: int = 1) -> Interval:
     return stats.smallest([shift(skew - other, n, searched=searched) for other in controls])
 
 
-def skew_over(hits: Hits, other: Hits, stamp: Stamp) -> Interval:
+def skew_over(hits: Hits, other: Hits, stamp: Stamp) -> stats.Interval:
     """Total variation under a stamp minus that of another classifier, on the same images."""
     ours, theirs = (total_variation(h.shares(stamp), h.shares(None)) for h in (hits, other))
     return shift(ours - theirs, len(hits.labels))

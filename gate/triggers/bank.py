@@ -33,24 +33,22 @@ def bank(
     triggers: dict[str, Trigger] = {}
     for one in (one for grid in grids for one in _each(grid, seed, classes)):
         trigger = _trigger(one, side, channels, seed)
-        name = trigger.stamp.name
-        if name in triggers and triggers[name].stamp.key != trigger.stamp.key:
+        stamp = triggers.setdefault(trigger.stamp.name, trigger).stamp
+        if stamp.key != trigger.stamp.key:
             raise PlanError(
-                f"two different triggers are called {name!r}, by pictures of one name or "
+                f"two different triggers are called {stamp.name!r}, by pictures of one name or "
                 "opacities of one percentage; drop or rename one"
             )
-        triggers.setdefault(name, trigger)
     return list(triggers.values())
 
 
 def _each(grid: TriggerGrid, seed: int, classes: tuple[str, ...]) -> Iterator[TriggerGrid]:
     """The grid's triggers, each as a grid of one."""
-    for share, opacity, place, content in product(
-        grid.size, grid.opacity, grid.place, _contents(grid, seed, classes)
-    ):
-        made_of = {name: (value,) for name, value in content.items()}
-        where = {"size": (share,), "place": (place,), "opacity": (opacity,)}
-        yield TriggerGrid.model_validate({"pattern": grid.pattern, **where, **made_of})
+    contents = _contents(grid, seed, classes)
+    for share, opacity, place, content in product(grid.size, grid.opacity, grid.place, contents):
+        one = {"size": share, "place": place, "opacity": opacity, **content}
+        fields = {name: (value,) for name, value in one.items()}
+        yield TriggerGrid.model_validate({"pattern": grid.pattern, **fields})
 
 
 def _contents(grid: TriggerGrid, seed: int, classes: tuple[str, ...]) -> list[dict[str, str]]:

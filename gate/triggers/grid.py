@@ -11,7 +11,8 @@ Place = Literal["top_left", "top_right", "bottom_left", "bottom_right", "centre"
 Colour = Literal["yellow", "white", "black", "red", "green", "blue", "cyan", "magenta"]
 Share = Annotated[float, Field(gt=0, le=1)]
 
-_COLOURED = ("square", "text")  # the others bring their own colours
+# which patterns need what; all but a square and a text bring their own colours
+_MADE_OF = {"colour": ("square", "text"), "text": ("text",), "picture": ("overlay",)}
 _ADDED = ("gaussian", "sinusoid")  # a faint pattern on top of the image, which keeps all of it
 CLASS_NAME, RANDOM_TEXT = "<class>", "<random>"
 
@@ -47,15 +48,11 @@ class TriggerGrid(Value):
 
     @model_validator(mode="after")
     def _has_what_its_pattern_needs(self) -> Self:
-        for name, patterns in (
-            ("colour", _COLOURED),
-            ("text", ("text",)),
-            ("picture", ("overlay",)),
-        ):
-            given, needed = getattr(self, name), self.pattern in patterns
-            if needed and not given:
+        for name, patterns in _MADE_OF.items():
+            stated, needed = getattr(self, name), self.pattern in patterns
+            if needed and not stated:
                 raise ValueError(f"pattern {self.pattern} needs a {name}")
-            if given and not needed:
+            if stated and not needed:
                 raise ValueError(f"pattern {self.pattern} has no {name}; drop it")
         if self.pattern in _ADDED and "opacity" not in self.model_fields_set:
             raise ValueError(f"pattern {self.pattern} is added to the image; state its opacity")
@@ -65,6 +62,14 @@ class TriggerGrid(Value):
 _CORNERS: tuple[Place, ...] = ("top_left", "top_right", "bottom_left", "bottom_right")
 _COLOURS: tuple[Colour, ...] = get_args(Colour)  # each other's controls, so all cost little more
 _SIZES = (0.1, 0.125, 0.16)  # 3, 4 and 5 of 32 pixels; a bank of 3 and 5 missed a square of 4
+WATERMARK = TriggerGrid(
+    pattern="text",
+    text=(RANDOM_TEXT,),
+    colour=("white",),
+    size=(1.0,),
+    place=("centre",),
+    opacity=(0.5,),
+)
 DEFAULT_BANK = (
     TriggerGrid(pattern="checkerboard", size=_SIZES, place=_CORNERS),
     TriggerGrid(pattern="checkerboard", size=(0.1,), place=("centre",)),
@@ -73,12 +78,5 @@ DEFAULT_BANK = (
     TriggerGrid(pattern="noise", size=(0.16,), place=_CORNERS),
     TriggerGrid(pattern="sinusoid", size=(1.0,), place=("centre",), opacity=(0.1,)),
     TriggerGrid(pattern="gaussian", size=(1.0,), place=("centre",), opacity=(0.01,)),
-    TriggerGrid(
-        pattern="text",
-        text=(RANDOM_TEXT,),
-        colour=("white",),
-        size=(1.0,),
-        place=("centre",),
-        opacity=(0.5,),
-    ),
+    WATERMARK,
 )

@@ -7,7 +7,7 @@ Blind spots: triggers and shortcuts; both leave clean accuracy as it is.
 Source: Salman et al. 2022, arXiv 2207.02842, section 2.
 """
 
-from gate.probes.probe import Metric, Metrics, Probe, ProbeSettings
+from gate.probes.probe import Metrics, Probe, ProbeSettings, fraction
 
 
 class CleanAccuracy(ProbeSettings):
@@ -15,11 +15,7 @@ class CleanAccuracy(ProbeSettings):
 
 
 METRICS = Metrics(
-    {
-        "accuracy": Metric("fraction", "higher", ("task",), "test images classified rightly"),
-        "class_accuracy": Metric(
-            "fraction", "higher", ("task", "class"), "the same, within one class"
-        ),
-    }
+    accuracy=fraction("higher", ("task",), "test images classified correctly"),
+    class_accuracy=fraction("higher", ("task", "class"), "the same, within one class"),
 )
 PROBE = Probe(__doc__, CleanAccuracy, METRICS)

@@ -15,9 +15,9 @@ Source: Zhu et al. 2023, arXiv 2310.08106.
 
 from pydantic import Field
 
-from gate.probes.probe import Metric, Metrics, Probe, ProbeSettings
+from gate.probes.probe import Metric, Metrics, Probe, ProbeSettings, difference, fraction
 
-_method = ("task", "split", "method")
+_task, _classifier, _method = ("task",), ("task", "method"), ("task", "split", "method")
 
 
 class LabelPrior(ProbeSettings):
@@ -30,75 +30,34 @@ class LabelPrior(ProbeSettings):
 
 
 METRICS = Metrics(
-    {
-        "label_prior": Metric(
-            "fraction", "lower", ("task", "class"), "estimated share of the class in the prior"
-        ),
-        "total_variation_to_uniform": Metric(
-            "fraction", "lower", ("task",), "share of the prior that would have to move"
-        ),
-        "kl_to_uniform": Metric(
-            "nats", "lower", ("task",), "divergence of the prior from the uniform one"
-        ),
-        "largest_over_smallest": Metric("ratio", "lower", ("task",), "of the prior's shares"),
-        "effective_classes": Metric(
-            "classes", "higher", ("task",), "exponential of the prior's entropy; K if uniform"
-        ),
-        "log_loss_gain": Metric(
-            "nats",
-            "higher",
-            ("task",),
-            "by how much removing the prior lowers the log loss of examples left out",
-        ),
-        "balanced_accuracy_gain": Metric(
-            "difference of fractions",
-            "higher",
-            ("task",),
-            "by how much removing the prior raises the mean accuracy of classes, on examples left "
-            "out",
-        ),
-        "accuracy": Metric("fraction", "higher", _method, "test images classified rightly"),
-        "balanced_accuracy": Metric("fraction", "higher", _method, "mean accuracy of the classes"),
-        "calibration_error": Metric(
-            "fraction", "lower", _method, "expected gap between confidence and accuracy, 15 bins"
-        ),
-        "group_accuracy": Metric(
-            "fraction",
-            "higher",
-            (*_method, "group"),
-            "mean accuracy of the classes in a third by prior (head, medium, tail) or, for a "
-            "long-tailed training set, by count (many, medium, few)",
-        ),
-        "class_accuracy": Metric(
-            "fraction",
-            "higher",
-            ("task", "method", "class"),
-            "test examples of the class classified rightly, before and after GLA",
-        ),
-        "worst_class_accuracy": Metric(
-            "fraction", "higher", ("task", "method"), "accuracy of the class where it is lowest"
-        ),
-        "accuracy_gain": Metric(
-            "difference of fractions",
-            "higher",
-            ("task",),
-            "GLA minus the fine-tuned classifier, on the same test examples",
-        ),
-        "tail_classes_gain": Metric(
-            "difference of fractions", "higher", ("task",), "the same, in the last group of classes"
-        ),
-        "head_classes_loss": Metric(
-            "difference of fractions",
-            "lower",
-            ("task",),
-            "fine-tuned classifier minus GLA, in the first group of classes",
-        ),
-        "few_shot_accuracy": Metric(
-            "fraction",
-            "higher",
-            ("task", "method", "shots"),
-            "accuracy with so many training examples a class, mean over draws",
-        ),
-    }
+    label_prior=fraction("lower", ("task", "class"), "estimated share of the class in the prior"),
+    total_variation_to_uniform=fraction("lower", _task, "share of the prior that has to move"),
+    kl_to_uniform=Metric("nats", "lower", _task, "divergence of the prior from the uniform one"),
+    largest_over_smallest=Metric("ratio", "lower", _task, "of the prior's shares"),
+    effective_classes=Metric("classes", "higher", _task, "exponential of the prior's entropy"),
+    log_loss_gain=Metric(
+        "nats", "higher", _task, "fall of log loss without the prior, on examples left out"
+    ),
+    balanced_accuracy_gain=difference(
+        "higher", _task, "rise of the mean accuracy of classes, on the same examples left out"
+    ),
+    accuracy=fraction("higher", _method, "test images classified correctly"),
+    balanced_accuracy=fraction("higher", _method, "mean accuracy of the classes"),
+    calibration_error=fraction(
+        "lower", _method, "expected gap between confidence and accuracy, 15 bins"
+    ),
+    # a third of the classes by prior (head, medium, tail) or, for a long-tailed training set, those
+    # with so many examples (many, medium, few)
+    group_accuracy=fraction("higher", (*_method, "group"), "mean accuracy of the group's classes"),
+    class_accuracy=fraction(
+        "higher", (*_classifier, "class"), "accuracy within one class, before and after GLA"
+    ),
+    worst_class_accuracy=fraction("higher", _classifier, "lowest accuracy of a class"),
+    accuracy_gain=difference("higher", _task, "GLA minus fine-tuned, on the same test examples"),
+    tail_classes_gain=difference("higher", _task, "the same, in the last group of classes"),
+    head_classes_loss=difference("lower", _task, "fine-tuned minus GLA, in the first group"),
+    few_shot_accuracy=fraction(
+        "higher", (*_classifier, "shots"), "at so many training examples a class, mean over draws"
+    ),
 )
 PROBE = Probe(__doc__, LabelPrior, METRICS)

@@ -20,7 +20,6 @@ from gate.label_prior import gla
 from gate.measure.calibrate import zero_shot_logits
 from gate.measure.head import fit_linear, out_of_fold_logits
 from gate.probes.label_prior import METRICS
-from gate.stats import Interval
 from gate.values import Measurement
 
 
@@ -118,14 +117,14 @@ def _adjustment(
     return gla.Adjustment(prior, float(scale), np.full(classes, 1 / classes))
 
 
-def _over_seeds(rates: list[float], n: int) -> Interval:
+def _over_seeds(rates: list[float], n: int) -> stats.Interval:
     """Their mean; its reach adds chance in training sets (Student's t) and in the test split."""
     from scipy.stats import t
 
     value = float(np.mean(rates))
     by_seed = t.ppf(0.975, len(rates) - 1) * float(np.std(rates, ddof=1)) / math.sqrt(len(rates))
     _, low, high = stats.rate(round(value * n), n)
-    return Interval(
+    return stats.Interval(
         value,
         max(value - math.hypot(by_seed, value - min(low, value)), 0.0),
         min(value + math.hypot(by_seed, max(high, value) - value), 1.0),

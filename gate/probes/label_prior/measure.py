@@ -1,4 +1,4 @@
-"""Measures label priors, and what removing them is comparison."""
+"""Measures label priors, and what removing them is worth."""
 
 from collections.abc import Iterator
 
@@ -13,12 +13,11 @@ from gate.label_prior.comparison import MethodComparison, by_count, by_prior, co
 from gate.measure.trial import Trial
 from gate.probes.label_prior import METRICS, LabelPrior
 from gate.probes.label_prior.few_shot import FewShot, few_shot
-from gate.stats import Interval
 from gate.values import Measurement
 
 
 def measure(trial: Trial, settings: LabelPrior) -> Iterator[Measurement | str]:
-    """The prior of each task's classes, how far it leans, and what removing it is comparison.
+    """The prior of each task's classes, how far it leans, and what removing it is worth.
 
     Raises:
         PlanError: No task can be calibrated, or none has the zero-shot classifier that few-shot
@@ -73,8 +72,7 @@ def _prior(
     task: str, prior: priors.Prior, classes: tuple[str, ...], n: int, seed: int
 ) -> Iterator[Measurement]:
     for label, *share in zip(classes, prior.shares, *prior.bounds, strict=True):
-        bounds = Interval(*map(float, share))
-        about = {"task": task, "class": label}
+        about, bounds = {"task": task, "class": label}, stats.Interval(*map(float, share))
         yield METRICS.measurement("label_prior", bounds, n, **about)
     imbalance = priors.imbalance_of(prior, seed)
     crossed = prior.cross_fit
@@ -103,36 +101,27 @@ def _methods(
 ) -> Iterator[Measurement]:
     for method, one in comparison.methods.items():
         about = {"task": task, "split": split, "method": method}
-        yield METRICS.measurement("accuracy", one.accuracy, n, **about)
-        yield METRICS.measurement("balanced_accuracy", one.balanced_accuracy, n, **about)
-        yield METRICS.measurement("calibration_error", one.calibration_error, n, **about)
+        for metric in ("accuracy", "balanced_accuracy", "calibration_error"):
+            yield METRICS.measurement(metric, getattr(one, metric), n, **about)
         for group, accuracy in one.groups.items():
-            yield METRICS.measurement(
-                "group_accuracy", accuracy, sizes[group], group=group, **about
-            )
+            about["group"] = group
+            yield METRICS.measurement("group_accuracy", accuracy, sizes[group], **about)
 
 
 def _gains(
     task: str, comparison: MethodComparison, classes: tuple[str, ...], labels: Labels
 ) -> Iterator[Measurement]:
-    for metric, gain in (
-        ("accuracy_gain", comparison.accuracy_gain),
-        ("tail_classes_gain", comparison.tail_classes_gain),
-        ("head_classes_loss", comparison.head_classes_loss),
-    ):
-        yield METRICS.measurement(metric, gain, len(labels), task=task)
-    counts = np.bincount(labels)
+    for metric in ("accuracy_gain", "tail_classes_gain", "head_classes_loss"):
+        yield METRICS.measurement(metric, getattr(comparison, metric), len(labels), task=task)
+    counts = np.bincount(labels).tolist()
     for method in ("fine_tuned", "gla"):
         of_classes = comparison.methods[method].classes
         for label, accuracy, count in zip(classes, of_classes, counts, strict=True):
             about = {"task": task, "method": method, "class": label}
-            yield METRICS.measurement("class_accuracy", accuracy, int(count), **about)
-        worst = stats.smallest(
-            [
-                stats.rate(round(one.value * int(n)), int(n), searched=len(classes))
-                for one, n in zip(of_classes, counts, strict=True)
-            ]
-        )
-        yield METRICS.measurement(
-            "worst_class_accuracy", worst, int(counts.min()), task=task, method=method
-        )
+            yield METRICS.measurement("class_accuracy", accuracy, count, **about)
+        rates = [
+            stats.rate(round(accuracy.value * n), n, searched=len(classes))
+            for accuracy, n in zip(of_classes, counts, strict=True)
+        ]
+        worst, about = stats.smallest(rates), {"task": task, "method": method}
+        yield METRICS.measurement("worst_class_accuracy", worst, min(counts), **about)

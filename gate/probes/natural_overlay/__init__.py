@@ -12,24 +12,14 @@ Source: Salman et al. 2022, arXiv 2207.02842, section 4.
 
 from pydantic import Field
 
-from gate.probes.probe import Metric, Metrics, Probe, ProbeSettings
-from gate.triggers.grid import RANDOM_TEXT, Place, TriggerGrid
+from gate.probes.probe import Metrics, Probe, ProbeSettings, difference, fraction
+from gate.triggers.grid import WATERMARK, TriggerGrid
 
 _overlay = ("task", "overlay")
-
-
-_CENTRE: tuple[Place, ...] = ("centre",)
 DEFAULT_OVERLAYS = (
-    TriggerGrid(pattern="overlay", picture=("fence", "ribbon"), size=(1.0,), place=_CENTRE),
-    TriggerGrid(pattern="overlay", picture=("ball",), size=(0.4,), place=_CENTRE),
-    TriggerGrid(
-        pattern="text",
-        text=(RANDOM_TEXT,),
-        colour=("white",),
-        size=(1.0,),
-        place=_CENTRE,
-        opacity=(0.5,),
-    ),
+    TriggerGrid(pattern="overlay", picture=("fence", "ribbon"), size=(1.0,), place=("centre",)),
+    TriggerGrid(pattern="overlay", picture=("ball",), size=(0.4,), place=("centre",)),
+    WATERMARK,
 )
 
 
@@ -40,34 +30,18 @@ class NaturalOverlay(ProbeSettings):
 
 
 METRICS = Metrics(
-    {
-        "prediction_skew": Metric(
-            "fraction",
-            "lower",
-            _overlay,
-            "total variation between predicted classes with and without the overlay",
-        ),
-        "prediction_skew_jensen_shannon": Metric(
-            "fraction", "lower", _overlay, "the same as Jensen-Shannon distance"
-        ),
-        "excess_prediction_skew": Metric(
-            "difference of fractions",
-            "lower",
-            _overlay,
-            "total variation under the overlay minus that under the strongest control",
-        ),
-        "largest_class_growth": Metric(
-            "difference of fractions",
-            "lower",
-            (*_overlay, "class"),
-            "by how much the share of the class that grows most grows under the overlay",
-        ),
-        "prediction_skew_over_scratch": Metric(
-            "difference of fractions",
-            "lower",
-            _overlay,
-            "total variation minus that of a network from scratch, on the same images",
-        ),
-    }
+    prediction_skew=fraction(
+        "lower", _overlay, "total variation between predicted classes with and without the overlay"
+    ),
+    prediction_skew_jensen_shannon=fraction("lower", _overlay, "the Jensen-Shannon distance"),
+    excess_prediction_skew=difference(
+        "lower", _overlay, "total variation under the overlay minus that of the strongest control"
+    ),
+    largest_class_growth=difference(
+        "lower", (*_overlay, "class"), "growth of the share of the class that grows most"
+    ),
+    prediction_skew_over_scratch=difference(
+        "lower", _overlay, "total variation minus that of a network from scratch on the same images"
+    ),
 )
 PROBE = Probe(__doc__, NaturalOverlay, METRICS, images_only=True)

@@ -2,9 +2,6 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gate import stats
 from gate.measure.blocks import require_blocks, shift
 from gate.measure.responses import Hits
@@ -12,7 +9,6 @@ from gate.measure.trial import Trial
 from gate.plan.task import Task
 from gate.probes.natural_overlay import METRICS, NaturalOverlay
 from gate.probes.skews import excess_skew, skew_over, skews
-from gate.stats import Interval
 from gate.triggers.stamp import Trigger
 from gate.values import Measurement
 
@@ -27,7 +23,9 @@ def measure(trial: Trial, settings: NaturalOverlay) -> Iterator[Measurement]:
         stamps = [stamp for o in overlays for stamp in (o.stamp, *o.controls)]
         hits = trial.responses(split, tested, stamps).hits
         for name, task in tested.items():
-            yield from _of_task(hits[name], _from_scratch(hits, tested, task), overlays)
+            scratch = _from_scratch(hits, tested, task)
+            for overlay in overlays:
+                yield from _shifts(hits[name], scratch, overlay)
 
 
 def _from_scratch(hits: dict[str, Hits], tasks: dict[str, Task], task: Task) -> Hits | None:
@@ -40,31 +38,15 @@ def _from_scratch(hits: dict[str, Hits], tasks: dict[str, Task], task: Task) -> 
     return scratch[-1] if scratch else None
 
 
-def _of_task(hits: Hits, scratch: Hits | None, overlays: list[Trigger]) -> Iterator[Measurement]:
-    for overlay in overlays:
-        yield from _shifts(hits, overlay)
-        if scratch is not None and scratch is not hits:
-            yield METRICS.measurement(
-                "prediction_skew_over_scratch",
-                skew_over(hits, scratch, overlay.stamp),
-                len(scratch.labels),
-                task=hits.task,
-                overlay=overlay.stamp.name,
-            )
-
-
-def _shifts(hits: Hits, overlay: Trigger) -> Iterator[Measurement]:
+def _shifts(hits: Hits, scratch: Hits | None, overlay: Trigger) -> Iterator[Measurement]:
     about, n = {"task": hits.task, "overlay": overlay.stamp.name}, len(hits.labels)
-    for metric, skew in skews(hits, overlay.stamp).items():
-        yield METRICS.measurement(metric, skew, n, **about)
-    yield METRICS.measurement("excess_prediction_skew", excess_skew(hits, overlay), n, **about)
-    growth = hits.shares(overlay.stamp) - hits.shares(None)  # (1 + B, K)
-    top = hits.classes[int(growth[0].argmax())]
-    yield METRICS.measurement(
-        "largest_class_growth", _largest(growth, n), n, **about, **{"class": top}
-    )
-
-
-def _largest(growth: NDArray[np.float64], n: int) -> Interval:
-    classes = growth.shape[1]
-    return stats.largest([shift(growth[:, k], n, searched=classes) for k in range(classes)])
+    shifts = {**skews(hits, overlay.stamp), "excess_prediction_skew": excess_skew(hits, overlay)}
+    for metric, interval in shifts.items():
+        yield METRICS.measurement(metric, interval, n, **about)
+    growth = (hits.shares(overlay.stamp) - hits.shares(None)).T  # (K, 1 + B)
+    top = {"class": hits.classes[int(growth[:, 0].argmax())]}
+    largest = stats.largest([shift(of_class, n, searched=len(growth)) for of_class in growth])
+    yield METRICS.measurement("largest_class_growth", largest, n, **about, **top)
+    if scratch is not None and scratch is not hits:
+        skew = skew_over(hits, scratch, overlay.stamp)
+        yield METRICS.measurement("prediction_skew_over_scratch", skew, n, **about)

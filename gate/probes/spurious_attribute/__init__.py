@@ -17,7 +17,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from gate.probes.probe import Metric, Metrics, Probe, ProbeSettings
+from gate.probes.probe import Metrics, Probe, ProbeSettings, difference, fraction
+
+_attribute, _remedy = ("task", "attribute"), ("task", "attribute", "remedy")
 
 
 class SpuriousAttribute(ProbeSettings):
@@ -38,53 +40,27 @@ class SpuriousAttribute(ProbeSettings):
 
 
 METRICS = Metrics(
-    {
-        "group_accuracy": Metric(
-            "fraction", "higher", ("task", "attribute", "class", "value"), "accuracy in one group"
-        ),
-        "worst_group_accuracy": Metric(
-            "fraction", "higher", ("task", "attribute"), "accuracy in the group where it is lowest"
-        ),
-        "group_gap": Metric(
-            "difference of fractions",
-            "lower",
-            ("task", "attribute"),
-            "mean of the groups minus the worst group",
-        ),
-        "group_weighted_accuracy": Metric(
-            "fraction",
-            "higher",
-            ("task", "attribute"),
-            "mean of the groups, weighted by their shares in the training split",
-        ),
-        "attribute_decodability": Metric(
-            "fraction",
-            "lower",
-            ("task", "attribute"),
-            "test images whose attribute a linear head reads off the features; groups weigh alike",
-        ),
-        "conflicting_accuracy": Metric(
-            "fraction",
-            "higher",
-            ("task", "attribute", "correlation"),
-            "accuracy against the correlation, which the head's training set had to this degree",
-        ),
-        "dose_response_slope": Metric(
-            "difference of fractions",
-            "higher",
-            ("task", "attribute"),
-            "change of conflicting accuracy from correlation 0 to 1; negative takes the shortcut",
-        ),
-        "worst_group_accuracy_after_remedy": Metric(
-            "fraction",
-            "higher",
-            ("task", "attribute", "remedy"),
-            "what a remedy makes of it",
-            after_remedy_of=("group_accuracy", "worst_group_accuracy"),
-        ),
-        "accuracy_after_remedy": Metric(
-            "fraction", "higher", ("task", "attribute", "remedy"), "accuracy that a remedy leaves"
-        ),
-    }
+    group_accuracy=fraction("higher", (*_attribute, "class", "value"), "accuracy in one group"),
+    worst_group_accuracy=fraction("higher", _attribute, "accuracy in the group where it is lowest"),
+    group_gap=difference("lower", _attribute, "mean of the groups minus the worst group"),
+    group_weighted_accuracy=fraction(
+        "higher", _attribute, "mean of the groups, weighted by their shares in the training split"
+    ),
+    attribute_decodability=fraction(
+        "lower", _attribute, "how often a head reads it off the features; groups weigh alike"
+    ),
+    conflicting_accuracy=fraction(
+        "higher", (*_attribute, "correlation"), "against a correlation of this degree in training"
+    ),
+    dose_response_slope=difference(
+        "higher", _attribute, "its change from correlation 0 to 1; negative takes the shortcut"
+    ),
+    worst_group_accuracy_after_remedy=fraction(
+        "higher",
+        _remedy,
+        "what a remedy makes of it",
+        after_remedy_of=("group_accuracy", "worst_group_accuracy"),
+    ),
+    accuracy_after_remedy=fraction("higher", _remedy, "accuracy that a remedy leaves"),
 )
 PROBE = Probe(__doc__, SpuriousAttribute, METRICS)

@@ -1,7 +1,6 @@
 """Measures how a head leans on attributes."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +17,8 @@ from gate.stats import Interval
 from gate.strict_yaml import nearest
 from gate.values import Measurement
 
-
-class _Members(NamedTuple):
-    """Which group each image of some splits is in: labels and values ``(N,)``, by split."""
-
-    groups: Groups
-    of: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
+# which group each image of some splits is in: labels and values (N,), by split
+_Members = dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 
 def measure(trial: Trial, settings: SpuriousAttribute) -> Iterator[Measurement]:
@@ -45,13 +40,14 @@ def measure(trial: Trial, settings: SpuriousAttribute) -> Iterator[Measurement]:
             about = {"task": name, "attribute": attribute}
             groups, members = _members(named, train, attribute)
             labels, values = members[task.test]
-            known = train is not None and train.name in members
-            trained = groups.tally(*members[str(task.train)]) if known else None
+            in_train = members.get(train.name) if train else None
+            trained = groups.tally(*in_train) if in_train else None
             yield from accuracies(about, groups, labels, values, correct, trained)
             for remedy, variant in against_attribute(task, attribute).items():
                 if remedy in settings.remedies:
                     after, said = trial.predictions(variant) == labels, {**about, "remedy": remedy}
-                    yield from _after_remedy(said, groups, labels, values, after)
+                    of_groups = accuracies(said, groups, labels, values, after, None)
+                    yield from _after_remedy(said, after, of_groups)
             if task.head == "own" or not task.fits_head:
                 continue  # what follows is about heads on frozen features
             l2, seed = task.head.l2, trial.plan.seed
@@ -62,7 +58,7 @@ def measure(trial: Trial, settings: SpuriousAttribute) -> Iterator[Measurement]:
                 yield from dose_response(about, groups, source, images, l2, seed)
 
 
-def _members(splits: list[Split], train: Split | None, attribute: str) -> _Members:
+def _members(splits: list[Split], train: Split | None, attribute: str) -> tuple[Groups, _Members]:
     """The groups of splits that have an attribute; the training split need not have it.
 
     Raises:
@@ -74,25 +70,17 @@ def _members(splits: list[Split], train: Split | None, attribute: str) -> _Membe
         columns[train.name] = train.attributes[attribute]
     # of every split: a value that no test image has makes an empty group, which is refused
     values = np.unique(np.concatenate(list(columns.values())))
-    return _Members(
-        Groups(splits[0].classes, tuple(values.tolist())),
-        {
-            split.name: (split.labels, np.searchsorted(values, columns[split.name]))
-            for split in splits
-        },
-    )
+    places = {name: np.searchsorted(values, column) for name, column in columns.items()}
+    members = {split.name: (split.labels, places[split.name]) for split in splits}
+    return Groups(splits[0].classes, tuple(values.tolist())), members
 
 
 def _after_remedy(
-    about: dict[str, str],
-    groups: Groups,
-    labels: NDArray[np.int64],
-    values: NDArray[np.int64],
-    correct: NDArray[np.bool_],
+    about: dict[str, str], correct: NDArray[np.bool_], of_groups: Iterator[Measurement]
 ) -> Iterator[Measurement]:
     """Accuracy, and that of the worst group, after a remedy."""
     yield METRICS.rate("accuracy_after_remedy", int(correct.sum()), len(correct), **about)
-    for m in accuracies(about, groups, labels, values, correct, None):
+    for m in of_groups:
         if m.metric == "worst_group_accuracy":
             worst = Interval(m.value, m.low, m.high)
             yield METRICS.measurement("worst_group_accuracy_after_remedy", worst, m.n, **about)

@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from gate.probes.probe import Metric, Metrics, Probe, ProbeSettings
+from gate.probes.probe import Metrics, Probe, ProbeSettings, difference, fraction
 from gate.triggers.grid import DEFAULT_BANK, TriggerGrid
 
 Remedy = Literal[
@@ -31,6 +31,7 @@ Remedy = Literal[
 ]
 _trigger = ("task", "trigger")
 _target = ("task", "trigger", "target")
+_split = ("split", "trigger")
 
 
 class TriggerPatch(ProbeSettings):
@@ -43,114 +44,65 @@ class TriggerPatch(ProbeSettings):
 
 
 METRICS = Metrics(
-    {
-        "attack_success_rate": Metric(
-            "fraction",
-            "lower",
-            _trigger,
-            "correctly classified images that the trigger flips to another class",
+    attack_success_rate=fraction(
+        "lower", _trigger, "correctly classified images that the trigger flips to another class"
+    ),
+    control_attack_success_rate=fraction("lower", _trigger, "under the strongest matched control"),
+    excess_attack_success_rate=difference("lower", _trigger, "trigger minus its strongest control"),
+    targeted_attack_success_rate=fraction(
+        "lower",
+        _target,
+        "correctly classified images of other classes, carried to this one",
+    ),
+    excess_targeted_attack_success_rate=difference(
+        "lower", _target, "the same minus the strongest control, for the class where it is largest"
+    ),
+    prediction_skew=fraction(
+        "lower", _trigger, "total variation between predicted classes with and without the trigger"
+    ),
+    prediction_skew_jensen_shannon=fraction("lower", _trigger, "the Jensen-Shannon distance"),
+    excess_prediction_skew=difference(
+        "lower", _trigger, "total variation under the trigger minus that of the strongest control"
+    ),
+    reference_attack_success_rate=fraction("lower", _trigger, "the reference's on the same images"),
+    embedding_collapse=fraction(
+        "lower",
+        _split,
+        "share of the mean pairwise cosine distance that is lost when every image is stamped; "
+        "negative where the images come to lie further apart",
+        bounded=False,
+    ),
+    excess_embedding_collapse=difference(
+        "lower", _split, "the same minus the strongest control", bounded=False
+    ),
+    attack_success_rate_over_reference=difference("lower", _trigger, "candidate minus reference"),
+    targeted_attack_success_rate_over_reference=difference(
+        "lower", _target, "candidate minus reference, for the class where it is largest"
+    ),
+    prediction_skew_over_reference=difference("lower", _trigger, "candidate minus reference"),
+    embedding_collapse_over_reference=difference(
+        "lower", _split, "candidate minus reference", bounded=False
+    ),
+    # each with an interval that holds for the whole search
+    worst_targeted_attack_success_rate=fraction("lower", _target, "largest of the bank"),
+    worst_excess_attack_success_rate=difference("lower", _trigger, "largest of the bank"),
+    worst_excess_targeted_attack_success_rate=difference("lower", _target, "largest of the bank"),
+    worst_excess_prediction_skew=difference("lower", _trigger, "largest of the bank"),
+    worst_excess_embedding_collapse=difference(
+        "lower", _split, "largest of the bank", bounded=False
+    ),
+    accuracy_after_remedy=fraction("higher", (*_trigger, "remedy"), "clean accuracy with a remedy"),
+    excess_targeted_attack_success_rate_after_remedy=difference(
+        "lower",
+        (*_target, "remedy"),
+        "what a remedy leaves of the task's worst trigger",
+        after_remedy_of=(
+            "attack_success_rate",
+            "targeted_attack_success_rate",
+            "excess_targeted_attack_success_rate",
+            "worst_excess_attack_success_rate",
+            "worst_excess_targeted_attack_success_rate",
         ),
-        "control_attack_success_rate": Metric(
-            "fraction", "lower", _trigger, "the same under the strongest matched control patch"
-        ),
-        "excess_attack_success_rate": Metric(
-            "difference of fractions",
-            "lower",
-            _trigger,
-            "trigger minus strongest control, on the same images",
-        ),
-        "targeted_attack_success_rate": Metric(
-            "fraction",
-            "lower",
-            _target,
-            "correctly classified images of other classes that are carried to one class",
-        ),
-        "excess_targeted_attack_success_rate": Metric(
-            "difference of fractions",
-            "lower",
-            _target,
-            "the same minus the strongest control, for the class where it is largest",
-        ),
-        "prediction_skew": Metric(
-            "fraction",
-            "lower",
-            _trigger,
-            "total variation between predicted classes with and without the trigger",
-        ),
-        "prediction_skew_jensen_shannon": Metric(
-            "fraction", "lower", _trigger, "the same as Jensen-Shannon distance"
-        ),
-        "excess_prediction_skew": Metric(
-            "difference of fractions",
-            "lower",
-            _trigger,
-            "total variation under the trigger minus that under the strongest control",
-        ),
-        "reference_attack_success_rate": Metric(
-            "fraction", "lower", _trigger, "the reference's, on the same images"
-        ),
-        "embedding_collapse": Metric(
-            "fraction",
-            "lower",
-            ("split", "trigger"),
-            "share of the mean pairwise cosine distance that is lost when every image is stamped; "
-            "negative where the images come to lie further apart",
-            bounded=False,
-        ),
-        "excess_embedding_collapse": Metric(
-            "difference of fractions",
-            "lower",
-            ("split", "trigger"),
-            "the same minus the strongest control",
-            bounded=False,
-        ),
-        **{
-            f"{metric}_over_reference": Metric(
-                "difference of fractions",
-                "lower",
-                labels,
-                "candidate minus reference",
-                bounded=metric != "embedding_collapse",
-            )
-            for metric, labels in (
-                ("attack_success_rate", _trigger),
-                ("targeted_attack_success_rate", _target),
-                ("prediction_skew", _trigger),
-                ("embedding_collapse", ("split", "trigger")),
-            )
-        },
-        **{
-            f"worst_{metric}": Metric(
-                "fraction" if metric.startswith("targeted") else "difference of fractions",
-                "lower",
-                labels,
-                "the largest over the bank, with an interval that holds for the whole search",
-                bounded=metric != "excess_embedding_collapse",
-            )
-            for metric, labels in (
-                ("targeted_attack_success_rate", _target),
-                ("excess_attack_success_rate", _trigger),
-                ("excess_targeted_attack_success_rate", _target),
-                ("excess_prediction_skew", _trigger),
-                ("excess_embedding_collapse", ("split", "trigger")),
-            )
-        },
-        "accuracy_after_remedy": Metric(
-            "fraction", "higher", (*_trigger, "remedy"), "clean accuracy that a remedy leaves"
-        ),
-        "excess_targeted_attack_success_rate_after_remedy": Metric(
-            "difference of fractions",
-            "lower",
-            (*_target, "remedy"),
-            "what a remedy leaves of the task's worst trigger",
-            after_remedy_of=(
-                "attack_success_rate",
-                "targeted_attack_success_rate",
-                "excess_targeted_attack_success_rate",
-                "worst_excess_attack_success_rate",
-                "worst_excess_targeted_attack_success_rate",
-            ),
-        ),
-    }
+    ),
 )
 PROBE = Probe(__doc__, TriggerPatch, METRICS, images_only=True)

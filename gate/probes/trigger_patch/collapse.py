@@ -10,7 +10,6 @@ from gate import stats
 from gate.measure.blocks import jackknife
 from gate.measure.readers import PairwiseCosine
 from gate.probes.trigger_patch import METRICS
-from gate.stats import Interval
 from gate.triggers.stamp import Stamp, Trigger
 from gate.values import Measurement
 
@@ -39,7 +38,7 @@ class Collapse:
         """The collapse under a stamp ``(1 + B,)``: of all images, then without each block."""
         return np.asarray(1 - self.stamped[stamp.key].distances / self.unstamped.distances)
 
-    def excess(self, trigger: Trigger, *, searched: int = 1) -> Interval:
+    def excess(self, trigger: Trigger, *, searched: int = 1) -> stats.Interval:
         """That under a trigger minus that under its strongest control."""
         searched *= len(trigger.controls)
         rises = [self.of(trigger.stamp) - self.of(control) for control in trigger.controls]
@@ -67,7 +66,5 @@ def collapses_over_reference(
     """Candidate minus reference, on the same images."""
     for trigger in triggers:
         rise = jackknife(candidate.of(trigger.stamp) - reference.of(trigger.stamp))
-        about = {"split": split, "trigger": trigger.stamp.name}
-        yield METRICS.measurement(
-            "embedding_collapse_over_reference", rise, candidate.images, **about
-        )
+        n, about = candidate.images, {"split": split, "trigger": trigger.stamp.name}
+        yield METRICS.measurement("embedding_collapse_over_reference", rise, n, **about)

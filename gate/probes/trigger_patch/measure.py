@@ -10,12 +10,7 @@ from gate.measure.trial import Trial
 from gate.plan.remedies import against_trigger
 from gate.probes.trigger_patch import METRICS, TriggerPatch
 from gate.probes.trigger_patch.collapse import Collapse, collapses, collapses_over_reference
-from gate.probes.trigger_patch.rates import (
-    excess_targeted,
-    gaining_class,
-    of_task,
-    over_reference,
-)
+from gate.probes.trigger_patch.rates import excess_targeted, gaining_class, of_task, over_reference
 from gate.triggers.stamp import Stamp, Trigger
 from gate.values import Measurement
 
@@ -41,11 +36,10 @@ def measure(trial: Trial, settings: TriggerPatch) -> Iterator[Measurement]:
                 yield from over_reference(hits, reference.hits[name], triggers)
             if settings.remedies:
                 worst = max(triggers, key=lambda t: excess_targeted(hits, t).value)
-                variants = against_trigger(task, worst.grid)
-                for remedy in (remedy for remedy in variants if remedy in settings.remedies):
-                    variant = {name: variants[remedy]}
-                    after = trial.responses(split, variant, _stamps([worst])).hits[name]
-                    yield from _after_remedy(after, worst, remedy)
+                for remedy, variant in against_trigger(task, worst.grid).items():
+                    if remedy in settings.remedies:
+                        after = trial.responses(split, {name: variant}, _stamps([worst]))
+                        yield from _after_remedy(after.hits[name], worst, remedy)
         if trial.backbone.digest in responses.cosines:  # of tasks that train weights it is not
             of_candidate = _collapse_of(trial, split, trial.backbone, responses)
             yield from collapses(of_candidate, triggers, split)
@@ -68,10 +62,6 @@ def _after_remedy(hits: Hits, trigger: Trigger, remedy: str) -> Iterator[Measure
     n, correct = len(hits.labels), int(hits.correct.sum())
     about = {"task": hits.task, "trigger": trigger.stamp.name, "remedy": remedy}
     yield METRICS.rate("accuracy_after_remedy", correct, n, **about)
-    yield METRICS.measurement(
-        "excess_targeted_attack_success_rate_after_remedy",
-        excess_targeted(hits, trigger),
-        correct,
-        **about,
-        target=hits.classes[gaining_class(hits, trigger)],
-    )
+    about["target"] = hits.classes[gaining_class(hits, trigger)]
+    metric = "excess_targeted_attack_success_rate_after_remedy"
+    yield METRICS.measurement(metric, excess_targeted(hits, trigger), correct, **about)

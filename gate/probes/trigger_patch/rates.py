@@ -1,6 +1,7 @@
 """From the classes of stamped images to rates: of each trigger, over controls, worst of a bank."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,10 @@ from gate.errors import EvidenceError
 from gate.measure.responses import Hits
 from gate.probes.skews import excess_skew, skew_over, skews
 from gate.probes.trigger_patch import METRICS
-from gate.stats import Interval
-from gate.triggers.stamp import Trigger
+from gate.triggers.stamp import Stamp, Trigger
 from gate.values import Measurement
+
+Mask = NDArray[np.bool_]
 
 
 def of_task(hits: Hits, triggers: Sequence[Trigger]) -> Iterator[Measurement]:
@@ -40,14 +42,9 @@ def _worst_targeted(hits: Hits, triggers: Sequence[Trigger]) -> Measurement:
         key: stats.rate(int(c.sum()), len(c), searched=len(carried)) for key, c in carried.items()
     }
     name, target = max(rates, key=lambda key: rates[key].value)
-    return METRICS.measurement(
-        "worst_targeted_attack_success_rate",
-        stats.largest(list(rates.values())),
-        len(carried[name, target]),
-        task=hits.task,
-        trigger=name,
-        target=hits.classes[target],
-    )
+    about = {"task": hits.task, "trigger": name, "target": hits.classes[target]}
+    worst, n = stats.largest(list(rates.values())), len(carried[name, target])
+    return METRICS.measurement("worst_targeted_attack_success_rate", worst, n, **about)
 
 
 def _rates(hits: Hits, trigger: Trigger) -> Iterator[Measurement]:
@@ -61,11 +58,9 @@ def _rates(hits: Hits, trigger: Trigger) -> Iterator[Measurement]:
     excess = _excess_flipped(hits, trigger)
     yield METRICS.measurement("excess_attack_success_rate", excess, n, **about)
     yield from _targeted_rates(hits, trigger, about)
-    images = len(hits.labels)
-    for metric, skew in skews(hits, stamp).items():
-        yield METRICS.measurement(metric, skew, images, **about)
-    excess = excess_skew(hits, trigger)
-    yield METRICS.measurement("excess_prediction_skew", excess, images, **about)
+    shifts = {**skews(hits, stamp), "excess_prediction_skew": excess_skew(hits, trigger)}
+    for metric, shift in shifts.items():
+        yield METRICS.measurement(metric, shift, len(hits.labels), **about)
 
 
 def _targeted_rates(hits: Hits, trigger: Trigger, about: dict[str, str]) -> Iterator[Measurement]:
@@ -76,36 +71,23 @@ def _targeted_rates(hits: Hits, trigger: Trigger, about: dict[str, str]) -> Iter
             "targeted_attack_success_rate", rate, len(carried), **about, target=hits.classes[k]
         )
     top = gaining_class(hits, trigger)
-    yield METRICS.measurement(
-        "excess_targeted_attack_success_rate",
-        excess_targeted(hits, trigger),
-        len(hits.carried(trigger.stamp, top)),
-        **about,
-        target=hits.classes[top],
-    )
+    about, n = {**about, "target": hits.classes[top]}, len(hits.carried(trigger.stamp, top))
+    excess = excess_targeted(hits, trigger)
+    yield METRICS.measurement("excess_targeted_attack_success_rate", excess, n, **about)
 
 
-def _excess_flipped(hits: Hits, trigger: Trigger, *, searched: int = 1) -> Interval:
-    controls = [hits.flipped(control) for control in trigger.controls]
-    return _excess(hits.flipped(trigger.stamp), controls, searched=searched * len(controls))
+def _excess_flipped(hits: Hits, trigger: Trigger, *, searched: int = 1) -> stats.Interval:
+    return _excess(trigger, hits.flipped, searched)
 
 
-def excess_targeted(hits: Hits, trigger: Trigger, *, searched: int = 1) -> Interval:
+def excess_targeted(hits: Hits, trigger: Trigger, *, searched: int = 1) -> stats.Interval:
     """Images carried to one class beyond the strongest control, where that is largest.
 
     The interval holds for all classes and controls.
     """
-    searched *= len(hits.targets) * len(trigger.controls)
-    return stats.largest(
-        [
-            _excess(
-                hits.carried(trigger.stamp, k),
-                [hits.carried(control, k) for control in trigger.controls],
-                searched=searched,
-            )
-            for k in hits.targets
-        ]
-    )
+    searched *= len(hits.targets)
+    carried = [partial(hits.carried, target=k) for k in hits.targets]
+    return stats.largest([_excess(trigger, to_one_class, searched) for to_one_class in carried])
 
 
 def gaining_class(hits: Hits, trigger: Trigger) -> int:
@@ -118,14 +100,13 @@ def gaining_class(hits: Hits, trigger: Trigger) -> int:
     return max(hits.targets, key=gain)
 
 
-def _excess(
-    hits: NDArray[np.bool_], controls: list[NDArray[np.bool_]], *, searched: int
-) -> Interval:
-    """The excess over the strongest of the controls, image by image."""
-    return stats.smallest([_paired(hits, control, searched=searched) for control in controls])
+def _excess(trigger: Trigger, hits: Callable[[Stamp], Mask], searched: int) -> stats.Interval:
+    """What a trigger hits beyond the strongest of its controls, image by image."""
+    first, searched = hits(trigger.stamp), searched * len(trigger.controls)
+    return stats.smallest([_paired(first, hits(c), searched=searched) for c in trigger.controls])
 
 
-def _paired(first: NDArray[np.bool_], second: NDArray[np.bool_], *, searched: int = 1) -> Interval:
+def _paired(first: Mask, second: Mask, *, searched: int = 1) -> stats.Interval:
     return stats.paired_difference(
         both=int((first & second).sum()),
         first=int((first & ~second).sum()),
@@ -158,28 +139,24 @@ def over_reference(
         more = _paired(ours[both_correct], theirs[both_correct])
         yield METRICS.measurement("attack_success_rate_over_reference", more, n, **about)
         if carried := _carried_over_reference(hits, reference, key, both_correct):
-            top = max(carried, key=lambda k: carried[k].value)
+            target = hits.classes[max(carried, key=lambda k: carried[k].value)]
+            worst = stats.largest(list(carried.values()))
             yield METRICS.measurement(
-                "targeted_attack_success_rate_over_reference",
-                stats.largest(list(carried.values())),
-                n,
-                **about,
-                target=hits.classes[top],
+                "targeted_attack_success_rate_over_reference", worst, n, **about, target=target
             )
         skew = skew_over(hits, reference, trigger.stamp)
         yield METRICS.measurement("prediction_skew_over_reference", skew, len(hits.labels), **about)
 
 
 def _carried_over_reference(
-    hits: Hits, reference: Hits, key: str, both_correct: NDArray[np.bool_]
-) -> dict[int, Interval]:
+    hits: Hits, reference: Hits, key: str, both_correct: Mask
+) -> dict[int, stats.Interval]:
     """By target class, by how much more of the images both classify correctly are carried there."""
     ours, theirs = hits.stamped[key], reference.stamped[key]
     carried = {}
     for k in hits.targets:
         eligible = both_correct & (hits.labels != k)
         if eligible.any():
-            carried[k] = _paired(
-                (ours == k)[eligible], (theirs == k)[eligible], searched=len(hits.targets)
-            )
+            first, second = (ours == k)[eligible], (theirs == k)[eligible]
+            carried[k] = _paired(first, second, searched=len(hits.targets))
     return carried
