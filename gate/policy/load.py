@@ -22,15 +22,6 @@ def load_policy(path: str | Path) -> Policy:
     return _load(Path(path), ())
 
 
-def load_as_written(path: str | Path) -> Policy:
-    """Read a policy file and nothing that it extends: for showing, not for deciding.
-
-    Raises:
-        PolicyError: As for :func:`load_policy`.
-    """
-    return strict_yaml.load(Path(path), Policy, PolicyError)
-
-
 def _load(path: Path, extending: tuple[Path, ...]) -> Policy:
     if path.resolve() in extending:
         raise PolicyError(f"{path}: extends itself, by way of {extending[-1]}; break the circle")
