@@ -28,10 +28,8 @@ def unmatched(
     used = [f for f in waived.findings if f.waiver and (f.rule, f.measurement) in places]
     reasons = {}
     for waiver in waivers:
-        why = _not_about(waiver, policy, bare, today) or _lets_nothing_through(
-            waiver, against, used
-        )
-        if why:
+        why = _not_about(waiver, policy, bare, today)
+        if why := why or _lets_nothing_through(waiver, against, used):
             reasons[waiver.id] = why
     return reasons
 
@@ -79,10 +77,7 @@ def _lets_nothing_through(
 
 
 def require_matched(
-    policy: Policy,
-    candidates: Sequence[Sequence[Evidence]],
-    today: date,
-    waivers: Sequence[Waiver],
+    policy: Policy, candidates: Sequence[Sequence[Evidence]], today: date, waivers: Sequence[Waiver]
 ) -> None:
     """Refuse waivers that no candidate needs, and those that last too long.
 

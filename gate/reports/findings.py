@@ -78,11 +78,8 @@ def _speaks_to(after: Measurement, finding: Finding) -> bool:
 
 def _remedy(after: Measurement, bound: Bound, measured: Sequence[Measurement]) -> Row:
     """A remedy's row: what it leaves, whether that holds the bound, and the accuracy it costs."""
-    accuracy = next(
-        m
-        for m in measured
-        if m.metric == "accuracy_after_remedy" and m.about.items() <= after.about.items()
-    )
+    costs = (m for m in measured if m.metric == "accuracy_after_remedy")
+    accuracy = next(m for m in costs if m.about.items() <= after.about.items())
     return Row(
         bound.outcome(after),
         after.about["remedy"].replace("_", " "),

@@ -94,9 +94,7 @@ def _differing(resources: Any, files: dict[str, str]) -> str:
     """Which files of a folder make the difference, as far as the statement tells."""
     try:
         admitted = {item["name"]: item["digest"] for item in resources}
-        differing = sorted(
-            name for name in {*admitted, *files} if admitted.get(name) != files.get(name)
-        )
+        differing = require.differing(admitted, files)
     except (KeyError, TypeError):
         return ""
     if "." in admitted or "." in files:

@@ -118,7 +118,7 @@ def read(payload: bytes) -> Statement:
         carried = Carried.model_validate_json(predicate)
     except ValidationError as fault:
         first = fault.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(map(str, first["loc"]))
         says = first["msg"].removeprefix("Value error, ")
         raise AdmissionError(f"what the admission carries is not sound: {place}: {says}") from fault
     ((name, digest),) = subjects
