@@ -6,7 +6,7 @@ the value is made, so an edited verdict file does not load.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Annotated, Literal, Self
 
@@ -249,6 +249,15 @@ class Verdict(Value):
                 f"whose waivers end on {until}"
             )
         return self
+
+
+def in_words(labels: Mapping[str, str]) -> str:
+    """Labels, or the globs that they must match, in words.
+
+    >>> in_words({"task": "digits", "trigger": "yellow dot"})
+    'task digits, trigger yellow dot'
+    """
+    return ", ".join(f"{name} {value}" for name, value in labels.items())
 
 
 def worst(findings: Iterable[Finding]) -> dict[str, Outcome]:

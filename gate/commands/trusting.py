@@ -15,10 +15,10 @@ from gate.policy.load import load_policy
 from gate.policy.waivers import load_waivers
 from gate.strict_json import read_evidence, read_json
 from gate.trust import gto, mlflow
-from gate.trust.admit import admit as issue
+from gate.trust.admission import admit as issue
 from gate.trust.check import Admitted
 from gate.trust.check import check as verify
-from gate.trust.statement import Grounds
+from gate.trust.require import Grounds
 from gate.values import Verdict
 
 Artefact = Annotated[Path, typer.Argument(metavar="ARTEFACT", help="What is to be deployed.")]

@@ -44,8 +44,7 @@ def require_known(probe: str, measurement: Measurement) -> None:
     name = measurement.metric
     require_name(f"metric of {probe}", name, CATALOGUE[probe])
     metric = CATALOGUE[probe][name]
-    found, wanted = (measurement.unit, set(measurement.about)), (metric.unit, set(metric.labels))
-    if found != wanted:
+    if (measurement.unit, set(measurement.about)) != (metric.unit, set(metric.labels)):
         raise ValueError(
             f"{name} is a {metric.unit} with the labels {', '.join(metric.labels)}; "
             f"found a {measurement.unit} with {', '.join(measurement.about) or 'none'}"

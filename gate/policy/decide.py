@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from gate import stats
+from gate import stats, values
 from gate.errors import EvidenceError, PolicyError
 from gate.policy.catalogue import needs_reference, require_known
 from gate.policy.rules import Policy, Rule
 from gate.policy.waivers import Waiver
-from gate.values import Evidence, Finding, Measurement, Verdict, decision, digest_of, last_day
+from gate.values import Evidence, Finding, Measurement, Verdict, digest_of, in_words
 
 _NOTHING = 1e-12  # a rate that no number of examples tells from 0
 _ORDER = {"fail": 0, "missing": 1, "inconclusive": 2, "waived": 3, "pass": 4}
@@ -53,12 +53,12 @@ def decide(
     for rule in policy.rules:
         findings += _findings(rule, by_probe.get(rule.probe), valid)
     return Verdict(
-        decision=decision(findings),
+        decision=values.decision(findings),
         backbone=backbone,
         policy=policy.identity,
         evidence={name: digest_of(by_probe[name]) for name in sorted(by_probe)},
         findings=tuple(findings),
-        valid_until=last_day(findings),
+        valid_until=values.last_day(findings),
     )
 
 
@@ -172,8 +172,7 @@ def _finding(rule: Rule, measurement: Measurement | None, waivers: Sequence[Waiv
 
 def _says(rule: Rule, m: Measurement | None) -> str:
     if m is None:
-        where = ", ".join(f"{name} {glob}" for name, glob in rule.where.items())
-        place = f" for {where}" if where else ""
+        place = f" for {in_words(rule.where)}" if rule.where else ""
         if rule.relative:
             return (
                 f"{rule.measured_metric} has nothing to be a share of{place}: {rule.denominator} "

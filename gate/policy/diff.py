@@ -11,7 +11,7 @@ from gate.errors import EvidenceError
 from gate.policy.decide import decide
 from gate.policy.rules import Policy, Rule
 from gate.strict_json import read_evidence
-from gate.values import Decision, digest_of, worst
+from gate.values import Decision, digest_of, in_words, worst
 
 # in the order in which they are told
 Kind = Literal["looser", "unclear", "stricter", "reworded"]
@@ -120,9 +120,9 @@ def _asked(rule: Rule) -> str:
 
 
 def _measured(rule: Rule) -> str:
-    labels = ", ".join(f"{name} {glob}" for name, glob in rule.where.items())
     share = " as a share of the reference" if rule.relative else ""
-    return f"{rule.probe}.{rule.measured_metric}{share}{f' ({labels})' if labels else ''}"
+    where = f" ({in_words(rule.where)})" if rule.where else ""
+    return f"{rule.probe}.{rule.measured_metric}{share}{where}"
 
 
 def differences(old: Policy, new: Policy) -> list[Change]:

@@ -160,11 +160,9 @@ class Rule(Value, json_schema_extra=lambda schema: schema.update(_metrics_by_pro
     @property
     def bound(self) -> Bound:
         """The number that measurements are held against, and how."""
+        most = self.at_most if self.at_most is not None else self.at_most_over_reference
         return Bound(
-            at_most=self.at_most if self.at_most is not None else self.at_most_over_reference,
-            at_least=self.at_least,
-            decide_on=self.decide_on,
-            min_n=self.min_n,
+            at_most=most, at_least=self.at_least, decide_on=self.decide_on, min_n=self.min_n
         )
 
     def applies_to(self, measurement: Measurement) -> bool:

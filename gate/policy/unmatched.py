@@ -8,7 +8,7 @@ from gate.policy.decide import decide
 from gate.policy.rules import Policy
 from gate.policy.waivers import Waiver
 from gate.strict_yaml import nearest
-from gate.values import Evidence, Finding, Verdict
+from gate.values import Evidence, Finding, Verdict, in_words
 
 
 def unmatched(
@@ -51,8 +51,7 @@ def _not_about(waiver: Waiver, policy: Policy, bare: Verdict, today: date) -> st
             "measure it"
         )
     if not any(map(waiver.covers, bare.findings)):
-        labels = ", ".join(f"{name} {glob}" for name, glob in waiver.where.items())
-        return f"no finding of {waiver.rule} has the labels {labels}"
+        return f"no finding of {waiver.rule} has the labels {in_words(waiver.where)}"
     return None
 
 

@@ -1,12 +1,12 @@
 """A verdict in rows of words, which formats for people lay out in their own ways."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 from gate.policy.catalogue import CATALOGUE
 from gate.probes.probe import Metrics
-from gate.values import Bound, Evidence, Finding, Measurement, Outcome, Verdict
+from gate.values import Bound, Evidence, Finding, Measurement, Outcome, Verdict, in_words
 
 LIMITS = (
     "A pass says that the triggers, attributes and tasks of the plan showed nothing. "
@@ -58,7 +58,7 @@ def remedies(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Row]:
         if not finding.blocks:
             continue
         for m in measured.get(finding.probe, ()):
-            key = (finding.rule, m.metric, labels(m.about))
+            key = (finding.rule, m.metric, in_words(m.about))
             if key not in shown and _speaks_to(m, finding):
                 shown.add(key)
                 yield _remedy(m, finding.bound, measured[finding.probe])
@@ -98,16 +98,7 @@ def tally(verdict: Verdict) -> str:
 
 def in_brackets(measurement: Measurement | None) -> str:
     """The labels of a measurement in brackets; nothing where there are none."""
-    return f" ({labels(measurement.about)})" if measurement and measurement.about else ""
-
-
-def labels(named: Mapping[str, str]) -> str:
-    """Labels in words.
-
-    >>> labels({"task": "digits", "trigger": "yellow dot"})
-    'task digits, trigger yellow dot'
-    """
-    return ", ".join(f"{name} {value}" for name, value in named.items())
+    return f" ({in_words(measurement.about)})" if measurement and measurement.about else ""
 
 
 def short(digest: str) -> str:

@@ -2,14 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import NamedTuple
 
 from gate import __version__
 from gate.errors import AdmissionError, EvidenceError, PolicyError
 from gate.policy.decide import decide
 from gate.policy.rules import Policy
 from gate.policy.waivers import Waiver
-from gate.trust.statement import Grounds
-from gate.values import Verdict, digest_of
+from gate.values import Evidence, Verdict, digest_of
+
+
+class Grounds(NamedTuple):
+    """What a verdict rests on, whole."""
+
+    policy: Policy
+    evidence: Sequence[Evidence]
+    waivers: Sequence[Waiver] = ()
 
 
 def acceptance(verdict: Verdict, digest: str) -> None:
