@@ -36,14 +36,11 @@ class _Loader(yaml.SafeLoader):
             if key_node.tag == "tag:yaml.org,2002:merge":
                 raise _fault(key_node, "merge keys (<<) are refused; write the keys out")
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise _fault(key_node, "a list or mapping is no key")
             if not isinstance(key, str):
-                raise _fault(
-                    key_node,
-                    "a list or mapping is no key"
-                    if not isinstance(key_node, yaml.ScalarNode)
-                    else f"YAML reads the key {key_node.value} as {_KIND[key_node.tag]}; "
-                    f"write '{key_node.value}' in quotes",
-                )
+                reads = f"YAML reads the key {key_node.value} as {_KIND[key_node.tag]}"
+                raise _fault(key_node, f"{reads}; write '{key_node.value}' in quotes")
             if key in seen:  # PyYAML would keep the last one
                 raise _fault(key_node, f"key {key!r} stands twice")
             seen.add(key)
@@ -51,12 +48,9 @@ class _Loader(yaml.SafeLoader):
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
         """A number; 1:30 (to YAML 1.1: 90), 010 (8), 0x10 and 1_000 are refused."""
-        digits = node.value.lstrip("+-")
-        plain = ".inf", ".nan"
-        if digits.lower() not in plain and (
-            not set(digits.lower()) <= set("0123456789.e+-")
-            or (digits.isdigit() and len(digits) > 1 and digits[0] == "0")
-        ):
+        digits = node.value.lstrip("+-").lower()
+        octal = digits.isdigit() and len(digits) > 1 and digits[0] == "0"
+        if (octal or set(digits) - set("0123456789.e+-")) and digits not in (".inf", ".nan"):
             raise _fault(
                 node,
                 f"{node.value} is read as another number than it looks like; "
@@ -194,12 +188,11 @@ def explain(
     for item in faults:
         if any(_inside(other["loc"], item["loc"]) for other in faults):
             continue  # a list counts as too short when its items are faulty; the items tell why
-        place = ".".join(str(part) for part in item["loc"])
+        place = ".".join(map(str, item["loc"]))
         says = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            unknown = str(item["loc"][-1])
-            known = _keys_at(model, item["loc"][:-1])
-            says = f"unknown key; {nearest(unknown, known)}"
+            *above, key = item["loc"]
+            says = f"unknown key; {nearest(str(key), _keys_at(model, above))}"
         elif item["type"] != "value_error" and not isinstance(item["input"], dict | list):
             says += f" (found {item['input']!r})"
         file = str(path)
@@ -225,24 +218,26 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
 
 
-def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+def _keys_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
     """Names of the fields that the model knows at a place inside a document."""
     kinds: list[Any] = [model]
     for part in location:
         kinds = [inner for kind in kinds for inner in _step(kind, part)]
-    names: list[str] = []
-    for kind in kinds:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            names += [field.alias or name for name, field in kind.model_fields.items()]
-    return names
+    return [str(name) for kind in kinds for name in _fields(kind)]
+
+
+def _fields(kind: Any) -> dict[int | str, Any]:
+    """The types of a model's fields, by their names in a document; nothing else has fields."""
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return {}
+    return {field.alias or name: field.annotation for name, field in kind.model_fields.items()}
 
 
 def _step(kind: Any, part: int | str) -> list[Any]:
     """The models that may stand one step further down."""
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        fields = {field.alias or name: field for name, field in kind.model_fields.items()}
+    if fields := _fields(kind):
         if part in fields:
-            return _flat(fields[str(part)].annotation)
+            return _flat(fields[part])
         # a union's branch is named in the location, and is no key of the document
         return [kind] if part == kind.__name__ else []
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)

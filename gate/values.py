@@ -6,31 +6,18 @@ the value is made, so an edited verdict file does not load.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, JsonValue, model_validator
 
 from gate import stats
 from gate.frozen import FrozenDict, Item, Key, frozen
 
 
-class Value(BaseModel):
+class Value(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True):
     """Frozen; unknown keys, NaN and infinity are refused."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True
-    )
 
     def to_json(self) -> str:
         """Canonical text: the same value gives the same bytes."""
@@ -61,7 +48,7 @@ def _finite(settings: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 Day = Annotated[date, BeforeValidator(_as_written)]
-Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Frozen = Annotated[dict[Key, Item], AfterValidator(FrozenDict), Field(validate_default=True)]
 About = Annotated[Frozen[str, str], AfterValidator(lambda about: FrozenDict(sorted(about.items())))]
 Settings = Annotated[dict[str, JsonValue], AfterValidator(_finite), AfterValidator(frozen)]
@@ -99,22 +86,18 @@ class Measurement(Value):
         return self
 
     @classmethod
-    def of(
-        cls, metric: str, interval: stats.Interval, n: int, unit: Unit, **about: str
-    ) -> "Measurement":
+    def of(cls, metric: str, interval: stats.Interval, n: int, unit: Unit, **about: str) -> Self:
         """A measurement from an interval; ``about`` are its labels."""
         value, low, high = interval
         return cls(metric=metric, about=about, value=value, low=low, high=high, n=n, unit=unit)
 
     @classmethod
-    def rate(cls, metric: str, hits: int, n: int, **about: str) -> "Measurement":
+    def rate(cls, metric: str, hits: int, n: int, **about: str) -> Self:
         """A share of independent examples, with its Wilson interval."""
         return cls.of(metric, stats.rate(hits, n), n, "fraction", **about)
 
     @classmethod
-    def difference(
-        cls, metric: str, interval: stats.Interval, n: int, **about: str
-    ) -> "Measurement":
+    def difference(cls, metric: str, interval: stats.Interval, n: int, **about: str) -> Self:
         """A difference of two fractions, or of shares of a whole."""
         return cls.of(metric, interval, n, "difference of fractions", **about)
 
@@ -135,13 +118,10 @@ class Evidence(Value):
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        seen: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
-        for measurement in self.measurements:
-            key = (measurement.metric, tuple(measurement.about.items()))
-            if key in seen:
-                raise ValueError(
-                    f"{self.probe}: {measurement.metric} about {measurement.about} stands twice"
-                )
+        seen: set[tuple[object, ...]] = set()
+        for m in self.measurements:
+            if (key := (m.metric, *m.about.items())) in seen:
+                raise ValueError(f"{self.probe}: {m.metric} about {m.about} stands twice")
             seen.add(key)
         return self
 
@@ -269,6 +249,15 @@ class Verdict(Value):
                 f"whose waivers end on {until}"
             )
         return self
+
+
+def in_words(labels: Mapping[str, str]) -> str:
+    """Labels, or the globs that they must match, in words.
+
+    >>> in_words({"task": "digits", "trigger": "yellow dot"})
+    'task digits, trigger yellow dot'
+    """
+    return ", ".join(f"{name} {value}" for name, value in labels.items())
 
 
 def worst(findings: Iterable[Finding]) -> dict[str, Outcome]:

@@ -20,9 +20,9 @@ from gate import decide, files
 from gate.errors import AdmissionError
 from gate.policy.load import load_policy
 from gate.policy.waivers import Waiver
-from gate.trust.admit import admit
+from gate.trust.admission import admit
 from gate.trust.check import Admitted, check
-from gate.trust.statement import Grounds
+from gate.trust.require import Grounds
 from tests.builders import evidence, measurement, policy
 from tests.conftest import ROOT
 

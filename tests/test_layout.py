@@ -205,8 +205,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     from gate import decide, files
     from gate.errors import AdmissionError
-    from gate.trust.admit import admit
-    from gate.trust.statement import Grounds
+    from gate.trust.admission import admit
+    from gate.trust.require import Grounds
     from tests.builders import evidence, measurement, policy
     from tests.gated import POLICY
 

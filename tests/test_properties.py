@@ -142,7 +142,7 @@ def test_a_policy_that_is_nowhere_looser_accepts_nothing_more(
 
 @st.composite
 def _tightened(draw: st.DrawFn, rule: Rule) -> Rule:
-    """A rule that :func:`gate.policy.changes.changes` calls stricter in one way."""
+    """A rule that :func:`gate.policy.diff.changes` calls stricter in one way."""
     given = {name: getattr(rule, name) for name in Rule.model_fields}
     ways: list[dict[str, Any]] = [{"severity": "block"}, {"min_n": (rule.min_n or 0) + 1}]
     if rule.at_least is not None:

@@ -6,14 +6,8 @@ from typing import Annotated
 import typer
 
 from gate import files
-from gate.commands.options import Judging, OutFile, PolicyFile, Shown, VerdictFile
-from gate.commands.results import (
-    colours,
-    conclude,
-    hand_over,
-    make_way,
-    warn_of_unmatched,
-)
+from gate.commands.options import DIR, FILE, Judging, OutFile, PolicyFile, Shown, VerdictFile
+from gate.commands.results import colours, conclude, hand_over, make_way, warn_of_unmatched
 from gate.errors import EvidenceError, ExitCode
 from gate.policy.decide import decide as judge
 from gate.policy.load import load_policy
@@ -25,8 +19,8 @@ from gate.values import Verdict
 
 def decide(
     policy: PolicyFile,
-    evidence: Annotated[Path, typer.Option(metavar="DIR", help="Evidence files of one candidate.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The verdict, as JSON.")],
+    evidence: Annotated[Path, DIR(help="Evidence files of one candidate.")],
+    out: Annotated[Path, FILE(help="The verdict, as JSON.")],
     judging: Judging,
 ) -> ExitCode:
     """Hold the policy against the evidence; the exit code is the verdict's."""
@@ -42,10 +36,7 @@ def decide(
 def report(
     verdict: VerdictFile,
     evidence: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Adds remedies, to Markdown every measurement, to HTML pictures."
-        ),
+        Path | None, DIR(help="Adds remedies, to Markdown every measurement, to HTML pictures.")
     ] = None,
     out: OutFile = None,
     output_format: Shown = Format.TEXT,
@@ -66,7 +57,7 @@ def plots(
             metavar="EVIDENCE", help="One candidate's evidence: the folder, or label_prior.json."
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the pictures go.")],
+    out: Annotated[Path, DIR(help="Where the pictures go.")],
 ) -> ExitCode:
     """Draw the label prior and what GLA changes, as SVG: TASK-classes, TASK-prior, TASK-groups."""
     drawn = pictures(read_evidence(evidence))

@@ -9,18 +9,16 @@ import typer
 
 from gate import files
 from gate.commands.measuring import HeadOptions, calibrated_heads
-from gate.commands.options import OutFile
+from gate.commands.options import DIR, FILE, OutFile
 from gate.commands.results import hand_over, make_way, say
 from gate.errors import ExitCode
 
 
 def prior(
-    logits: Annotated[Path, typer.Option(metavar="FILE", help="(N, K), of samples not fitted on.")],
-    labels: Annotated[Path, typer.Option(metavar="FILE", help="(N,), whole numbers in 0 .. K-1.")],
+    logits: Annotated[Path, FILE(help="(N, K), of samples not fitted on.")],
+    labels: Annotated[Path, FILE(help="(N,), whole numbers in 0 .. K-1.")],
     out: OutFile = None,
-    clusters: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="(N,): which samples belong together.")
-    ] = None,
+    clusters: Annotated[Path | None, FILE(help="(N,): which samples belong together.")] = None,
 ) -> ExitCode:
     """Label prior of a classifier from its logits: K shares with standard errors, as JSON.
 
@@ -41,31 +39,14 @@ def prior(
 class LogitsOptions:
     """The options of `calibrate` that go with files of logits."""
 
-    zero_shot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="(N, K) of a pretrained classifier.")
-    ] = None
-    fine_tuned: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="(N, K) of the fine-tuned one.")
-    ] = None
-    labels: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="(N,): of samples that neither was fitted on."),
-    ] = None
-    train_labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Of the fine-tuning set.")
-    ] = None
-    train_shares: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Or its K class shares.")
-    ] = None
-    test_zero_shot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Samples to adjust; else those above.")
-    ] = None
-    test_fine_tuned: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Of the same samples.")
-    ] = None
-    test_labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="To say what the adjustment is worth.")
-    ] = None
+    zero_shot: Annotated[Path | None, FILE(help="(N, K) of a pretrained classifier.")] = None
+    fine_tuned: Annotated[Path | None, FILE(help="(N, K) of the fine-tuned one.")] = None
+    labels: Annotated[Path | None, FILE(help="(N,): of samples that neither was fitted on.")] = None
+    train_labels: Annotated[Path | None, FILE(help="Of the fine-tuning set.")] = None
+    train_shares: Annotated[Path | None, FILE(help="Or its K class shares.")] = None
+    test_zero_shot: Annotated[Path | None, FILE(help="Samples to adjust; else those above.")] = None
+    test_fine_tuned: Annotated[Path | None, FILE(help="Of the same samples.")] = None
+    test_labels: Annotated[Path | None, FILE(help="To say what the adjustment is worth.")] = None
 
 
 def calibrate(
@@ -74,7 +55,7 @@ def calibrate(
         typer.Argument(metavar="[PLAN]", help="Its heads; or give logits by the options below."),
     ] = None,
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")],
+    out: Annotated[Path, DIR(help="Where the results go.")],
     head: HeadOptions,
     logits: LogitsOptions,
 ) -> ExitCode:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gate import files
-from gate.commands.options import Candidate, Features, Judging, PlanFile, PolicyFile
+from gate.commands.options import DIR, FILE, Candidate, Features, Judging, PlanFile, PolicyFile
 from gate.commands.results import conclude, make_way, warn_of_unmatched
 from gate.errors import ExitCode, PlanError
 from gate.policy.load import load_policy
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def run(
     plan: PlanFile,
     policy: PolicyFile,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where everything goes.")],
+    out: Annotated[Path, DIR(help="Where everything goes.")],
     backbone: Candidate = None,
     *,
     judging: Judging,
@@ -54,7 +54,7 @@ def run(
 
 def validate(
     plan: PlanFile,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="JSON of all checks.")] = None,
+    out: Annotated[Path | None, FILE(help="JSON of all checks.")] = None,
 ) -> ExitCode:
     """Check the table of each split: columns, labels, groups, duplicates, overlap, balance."""
     from gate.run import require_valid, validated
@@ -72,7 +72,7 @@ def validate(
 
 def embed(
     plan: PlanFile,
-    features: Annotated[Path, typer.Option(metavar="DIR", help="Where they go.")],
+    features: Annotated[Path, DIR(help="Where they go.")],
     backbone: Candidate = None,
 ) -> ExitCode:
     """Compute the features of every split that a task uses, once."""
@@ -88,7 +88,7 @@ def embed(
 def probe(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A probe that the plan names.")],
     plan: Annotated[Path, typer.Option(metavar="PLAN", help="What is measured.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The evidence, as JSON.")],
+    out: Annotated[Path, FILE(help="The evidence, as JSON.")],
     backbone: Candidate = None,
     features: Features = None,
 ) -> ExitCode:

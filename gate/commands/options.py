@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime
-from functools import wraps
+from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,23 +17,20 @@ from gate.reports import Format
 Command = Callable[..., ExitCode]
 _SILENCEABLE = {"reject", "inconclusive"}
 
-
+# options whose value is a file, or a folder
+FILE, DIR = partial(typer.Option, metavar="FILE"), partial(typer.Option, metavar="DIR")
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="What is measured, on which data.")]
-PolicyFile = Annotated[Path, typer.Option(metavar="FILE", help="What is acceptable.")]
+PolicyFile = Annotated[Path, FILE(help="What is acceptable.")]
 VerdictFile = Annotated[Path, typer.Argument(metavar="VERDICT", help="A verdict file.")]
-Candidate = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Another candidate in the plan's place.")
-]
-Features = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Where features are kept and found again.")
-]
-WaiverFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Dated exceptions to rules.")]
+Candidate = Annotated[Path | None, FILE(help="Another candidate in the plan's place.")]
+Features = Annotated[Path | None, DIR(help="Where features are kept and found again.")]
+WaiverFile = Annotated[Path | None, FILE(help="Dated exceptions to rules.")]
 AsOf = Annotated[
     datetime | None,
     typer.Option(formats=["%Y-%m-%d"], help="Judge waivers on this day, not today."),
 ]
 Shown = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
-OutFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Write it here, not to stdout.")]
+OutFile = Annotated[Path | None, FILE(help="Write it here, not to stdout.")]
 
 
 @dataclass(frozen=True, kw_only=True)

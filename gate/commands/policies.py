@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from gate import strict_yaml
-from gate.commands.options import AsOf, PolicyFile, day
+from gate.commands.options import DIR, FILE, AsOf, PolicyFile, day
 from gate.commands.results import say
 from gate.errors import ExitCode, PolicyError
 from gate.policy import diff as diffs
 from gate.policy.cases import run_tests
-from gate.policy.load import load_as_written, load_policy
+from gate.policy.load import load_policy
 from gate.policy.rules import Policy
 from gate.policy.unmatched import require_matched
 from gate.policy.waivers import load_waivers
@@ -54,7 +54,7 @@ def show(
     policy = load_policy(file)  # even as written, nothing faulty is shown
     if resolved:
         print(f"# {policy.identity.digest}, the digest that verdicts name")
-    shown = policy if resolved else load_as_written(file)
+    shown = policy if resolved else strict_yaml.load(file, Policy, PolicyError)
     print(strict_yaml.dump(shown.model_dump(mode="json", exclude_defaults=True)), end="")
     return ExitCode.ACCEPT
 
@@ -94,9 +94,7 @@ def diff(
 def backtest(
     file: PolicyArgument,
     evidence: Annotated[str, typer.Option(metavar="GLOB", help="Folders of evidence, in quotes.")],
-    against: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What it is compared with.")
-    ] = None,
+    against: Annotated[Path | None, FILE(help="What it is compared with.")] = None,
     as_of: AsOf = None,
 ) -> ExitCode:
     """Decide on past candidates, without waivers; say whose decision differs from another policy's.
@@ -117,9 +115,7 @@ def backtest(
 def check_waivers(
     waivers: Annotated[Path, typer.Argument(metavar="WAIVERS", help="A waiver file.")],
     policy: PolicyFile,
-    evidence: Annotated[
-        list[Path], typer.Option(metavar="DIR", help="Evidence of a candidate; may be repeated.")
-    ],
+    evidence: Annotated[list[Path], DIR(help="Evidence of a candidate; may be repeated.")],
     as_of: AsOf = None,
 ) -> ExitCode:
     """Check that each waiver is still needed, and lasts no longer than the policy allows."""

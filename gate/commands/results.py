@@ -15,13 +15,7 @@ from gate.policy.rules import Policy
 from gate.policy.unmatched import unmatched
 from gate.policy.waivers import Waiver
 from gate.reports import reason, render
-from gate.values import Decision, Evidence, Verdict
-
-_CODE: dict[Decision, ExitCode] = {
-    "accept": ExitCode.ACCEPT,
-    "reject": ExitCode.REJECT,
-    "inconclusive": ExitCode.INCONCLUSIVE,
-}
+from gate.values import Evidence, Verdict
 
 
 def say(message: str) -> None:
@@ -39,9 +33,8 @@ def make_way(out: Path, *inputs: Path | None) -> None:
     place = Path(os.path.realpath(out.parent), out.name)
     try:
         for path in (path for path in inputs if path and path.exists()):
-            if place.is_relative_to(os.path.realpath(path)) or (
-                out.exists() and out.samefile(path)
-            ):
+            lies_in = place.is_relative_to(os.path.realpath(path))
+            if lies_in or (out.exists() and out.samefile(path)):
                 raise typer.BadParameter(
                     f"{out} is, or lies in, {path}, which is read; write it somewhere else"
                 )
@@ -74,7 +67,7 @@ def say_why(verdict: Verdict) -> ExitCode:
     """Say why a verdict blocks, if it does; its exit code."""
     if verdict.decision != "accept":
         say(reason(verdict))
-    return _CODE[verdict.decision]
+    return ExitCode[verdict.decision.upper()]
 
 
 def warn_of_unmatched(

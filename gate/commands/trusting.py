@@ -8,17 +8,17 @@ from typing import Annotated
 import typer
 
 from gate import files
-from gate.commands.options import PolicyFile, VerdictFile
+from gate.commands.options import DIR, FILE, PolicyFile, VerdictFile
 from gate.commands.results import make_way, say_why, warn_of_unmatched
 from gate.errors import AdmissionError, EvidenceError, ExitCode
 from gate.policy.load import load_policy
 from gate.policy.waivers import load_waivers
 from gate.strict_json import read_evidence, read_json
 from gate.trust import gto, mlflow
-from gate.trust.admit import admit as issue
+from gate.trust.admission import admit as issue
 from gate.trust.check import Admitted
 from gate.trust.check import check as verify
-from gate.trust.statement import Grounds
+from gate.trust.require import Grounds
 from gate.values import Verdict
 
 Artefact = Annotated[Path, typer.Argument(metavar="ARTEFACT", help="What is to be deployed.")]
@@ -27,19 +27,14 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all, and change n
 
 def admit(
     verdict: VerdictFile,
-    artefact: Annotated[Path, typer.Option(metavar="FILE", help="The backbone that was judged.")],
+    artefact: Annotated[Path, FILE(help="The backbone that was judged.")],
     policy: PolicyFile,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The admission.")],
+    out: Annotated[Path, FILE(help="The admission.")],
     evidence: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="What the verdict was decided on; by default evidence/ beside VERDICT.",
-        ),
+        DIR(help="What the verdict was decided on; by default evidence/ beside VERDICT."),
     ] = None,
-    waivers: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Wanted where the verdict leans on one.")
-    ] = None,
+    waivers: Annotated[Path | None, FILE(help="Wanted where the verdict leans on one.")] = None,
     key: Annotated[
         Path | None,
         typer.Option(metavar="PEM", envvar="GATE_KEY", help="Private key: Ed25519 or ECDSA P-256."),
@@ -69,10 +64,8 @@ def admit(
 class Demands:
     """What an artefact must show before it is let through."""
 
-    admission: Annotated[Path, typer.Option(metavar="FILE", help="Issued by admit.")]
-    policy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="It must have been this one.")
-    ] = None
+    admission: Annotated[Path, FILE(help="Issued by admit.")]
+    policy: Annotated[Path | None, FILE(help="It must have been this one.")] = None
     public_key: Annotated[
         list[Path] | None,
         typer.Option(metavar="PEM", help="Who must have signed it; repeat it to allow several."),

@@ -111,10 +111,9 @@ def run_tests(path: Path) -> Tested:
         case = strict_yaml.load(case_path, Case, PolicyError)
         try:
             verdict = decide(policy, evidence_of(case, case_path.parent), case.as_of, case.waivers)
+            faults = list(_faults(case, policy, verdict))
         except GateError as fault:
-            results.append(Result(case_path, case.about, [f"could not decide: {fault}"]))
-            continue
-        faults = list(_faults(case, policy, verdict))
+            faults = [f"could not decide: {fault}"]
         results.append(Result(case_path, case.about, faults))
         if not faults:
             for finding in verdict.findings:

@@ -5,22 +5,31 @@ probe measures what its rows say, and nothing else.
 """
 
 import math
+from collections.abc import Collection
 
 from gate.probes import PROBES
 from gate.probes.probe import Metrics
 from gate.strict_yaml import nearest
 from gate.values import Measurement
 
+CATALOGUE: dict[str, Metrics] = {name: probe.metrics for name, probe in PROBES.items()}
 RANGES: dict[str, tuple[float, float]] = {"fraction": (0, 1), "difference of fractions": (-1, 1)}
 _ROUNDING = 1e-9  # by which a sum of shares may leave its range
-
-
-CATALOGUE: dict[str, Metrics] = {name: probe.metrics for name, probe in PROBES.items()}
 
 
 def needs_reference(metric: str) -> bool:
     """Whether a metric is measured on the reference backbone, too."""
     return metric.startswith("reference_") or metric.endswith("_over_reference")
+
+
+def require_name(what: str, name: str, known: Collection[str]) -> None:
+    """Refuse a name that is not among the known ones, and say which is nearest.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    if name not in known:
+        raise ValueError(f"unknown {what} {name!r}; {nearest(name, known)}")
 
 
 def require_known(probe: str, measurement: Measurement) -> None:
@@ -31,15 +40,11 @@ def require_known(probe: str, measurement: Measurement) -> None:
     Raises:
         ValueError: No such probe or metric, or the measurement is not what the row says.
     """
-    if probe not in CATALOGUE:
-        raise ValueError(f"unknown probe {probe!r}; {nearest(probe, CATALOGUE)}")
-    metrics = CATALOGUE[probe]
+    require_name("probe", probe, CATALOGUE)
     name = measurement.metric
-    if name not in metrics:
-        raise ValueError(f"unknown metric of {probe} {name!r}; {nearest(name, metrics)}")
-    metric = metrics[name]
-    found, wanted = (measurement.unit, set(measurement.about)), (metric.unit, set(metric.labels))
-    if found != wanted:
+    require_name(f"metric of {probe}", name, CATALOGUE[probe])
+    metric = CATALOGUE[probe][name]
+    if (measurement.unit, set(measurement.about)) != (metric.unit, set(metric.labels)):
         raise ValueError(
             f"{name} is a {metric.unit} with the labels {', '.join(metric.labels)}; "
             f"found a {measurement.unit} with {', '.join(measurement.about) or 'none'}"

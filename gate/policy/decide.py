@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
-from gate import stats
+from gate import stats, values
 from gate.errors import EvidenceError, PolicyError
 from gate.policy.catalogue import needs_reference, require_known
 from gate.policy.rules import Policy, Rule
 from gate.policy.waivers import Waiver
-from gate.values import Evidence, Finding, Measurement, Verdict, decision, digest_of, last_day
+from gate.values import Evidence, Finding, Measurement, Verdict, digest_of, in_words
 
 _NOTHING = 1e-12  # a rate that no number of examples tells from 0
 _ORDER = {"fail": 0, "missing": 1, "inconclusive": 2, "waived": 3, "pass": 4}
@@ -48,18 +49,16 @@ def decide(
     for waiver in valid:
         waiver.require_short(policy, today)
     by_probe = {item.probe: item for item in evidence}
-    findings = [
-        finding
-        for rule in policy.rules
-        for finding in _findings(rule, by_probe.get(rule.probe), valid)
-    ]
+    findings = []
+    for rule in policy.rules:
+        findings += _findings(rule, by_probe.get(rule.probe), valid)
     return Verdict(
-        decision=decision(findings),
+        decision=values.decision(findings),
         backbone=backbone,
         policy=policy.identity,
         evidence={name: digest_of(by_probe[name]) for name in sorted(by_probe)},
         findings=tuple(findings),
-        valid_until=last_day(findings),
+        valid_until=values.last_day(findings),
     )
 
 
@@ -109,14 +108,16 @@ def _findings(rule: Rule, evidence: Evidence | None, waivers: Sequence[Waiver]) 
     if rule.relative:
         held = [_relative(rule, m, measurements) for m in held if m]
     findings = [_finding(rule, measurement, waivers) for measurement in held or [None]]
-    return sorted(
-        findings,
-        key=lambda finding: (
-            _ORDER[finding.outcome],
-            -_how_far_wrong(rule, finding),
-            sorted(finding.measurement.about.items()) if finding.measurement else [],
-        ),
-    )
+    return sorted(findings, key=lambda finding: _worst_first(rule, finding))
+
+
+def _worst_first(rule: Rule, finding: Finding) -> tuple[Any, ...]:
+    """What sorts findings of a rule: outcome, how far the wrong end lies out, and the labels."""
+    m = finding.measurement
+    if m is None:
+        return (_ORDER[finding.outcome],)
+    wrong_end = m.low if rule.at_least is not None else -m.high
+    return _ORDER[finding.outcome], wrong_end, sorted(m.about.items())
 
 
 def _relative(
@@ -139,16 +140,9 @@ def _relative(
     ]
     if not all(map(math.isfinite, ends)):
         return None
-    value = difference.value / reference.value
-    return Measurement(
-        metric=difference.metric,
-        about=difference.about,
-        value=value,
-        low=min(*ends, value),
-        high=max(*ends, value),
-        n=min(difference.n, reference.n),
-        unit="relative difference",
-    )
+    value, n = difference.value / reference.value, min(difference.n, reference.n)
+    share = stats.Interval(value, min(*ends, value), max(*ends, value))
+    return Measurement.of(difference.metric, share, n, "relative difference", **difference.about)
 
 
 def _finding(rule: Rule, measurement: Measurement | None, waivers: Sequence[Waiver]) -> Finding:
@@ -178,8 +172,7 @@ def _finding(rule: Rule, measurement: Measurement | None, waivers: Sequence[Waiv
 
 def _says(rule: Rule, m: Measurement | None) -> str:
     if m is None:
-        where = ", ".join(f"{name} {glob}" for name, glob in rule.where.items())
-        place = f" for {where}" if where else ""
+        place = f" for {in_words(rule.where)}" if rule.where else ""
         if rule.relative:
             return (
                 f"{rule.measured_metric} has nothing to be a share of{place}: {rule.denominator} "
@@ -200,11 +193,3 @@ def _says(rule: Rule, m: Measurement | None) -> str:
         if more is not None
         else "; the estimate sits on the bound, so more examples may not settle it"
     )
-
-
-def _how_far_wrong(rule: Rule, finding: Finding) -> float:
-    """How far the measurement lies towards the wrong side."""
-    if finding.measurement is None:
-        return 0.0
-    m = finding.measurement
-    return -m.low if rule.at_least is not None else m.high

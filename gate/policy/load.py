@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from gate import strict_yaml
 from gate.errors import PolicyError
-from gate.policy.changes import compared
+from gate.policy.diff import compared
 from gate.policy.rules import Policy, Rule, WaiverTerms
 
 
@@ -20,15 +20,6 @@ def load_policy(path: str | Path) -> Policy:
             file, the place in it and the nearest known name.
     """
     return _load(Path(path), ())
-
-
-def load_as_written(path: str | Path) -> Policy:
-    """Read a policy file and nothing that it extends: for showing, not for deciding.
-
-    Raises:
-        PolicyError: As for :func:`load_policy`.
-    """
-    return strict_yaml.load(Path(path), Policy, PolicyError)
 
 
 def _load(path: Path, extending: tuple[Path, ...]) -> Policy:
@@ -86,11 +77,8 @@ def _require_tighter(
     differing = compared(base.rules, whole.values())
     for index, rule in enumerate(document.value.rules):
         place = document.place("rules", index)
-        weaker = [
-            change.says
-            for change in differing
-            if change.rule == rule.id and change.kind in ("looser", "unclear")
-        ]
+        asks = [change for change in differing if change.rule == rule.id]
+        weaker = [change.says for change in asks if change.kind in ("looser", "unclear")]
         if weaker and not rule.loosen:
             raise PolicyError(
                 f"{place}: {rule.id} asks less than in {base.name}, or something else: "

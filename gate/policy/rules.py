@@ -1,21 +1,12 @@
 """What is wanted: a policy's rules, each a bound on a metric of the catalogue."""
 
 import math
-from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Self
 
-from pydantic import (
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
-from gate.policy.catalogue import CATALOGUE, RANGES
-from gate.strict_yaml import nearest
+from gate.policy.catalogue import CATALOGUE, RANGES, require_name
 from gate.values import (
     About,
     Bound,
@@ -39,6 +30,8 @@ def matches(about: dict[str, str], where: dict[str, str]) -> bool:
     return all(name in about and fnmatchcase(about[name], glob) for name, glob in where.items())
 
 
+# YAML reads `no` as a boolean and `1e-3` as text; neither is a number
+Number = Annotated[float, Field(strict=True)]
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -52,29 +45,19 @@ class Loosening(Value):
         return f"{self.reason} (approved by {self.approved_by})"
 
 
-class Rule(Value):
+class Rule(Value, json_schema_extra=lambda schema: schema.update(_metrics_by_probe())):
     """A bound on one metric; every matching measurement must hold it."""
-
-    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(_metrics_by_probe()))
 
     name: str | None = Field(None, description="How findings and waivers call it.")
     probe: str = Field(
-        description="Which probe measures the metric.",
-        json_schema_extra={"enum": list(CATALOGUE)},
+        description="Which probe measures the metric.", json_schema_extra={"enum": list(CATALOGUE)}
     )
     metric: str = Field(description="Which of its metrics is bounded.")
     where: About = Field(default={}, description="Labels that a measurement must carry; globs.")
-    # strict: YAML reads `no` as a boolean and `1e-3` as text; neither is a number
-    at_most: float | None = Field(
-        None, strict=True, description="Held against the interval's upper end."
-    )
-    at_least: float | None = Field(
-        None, strict=True, description="Held against the interval's lower end."
-    )
-    at_most_over_reference: float | None = Field(
-        None,
-        strict=True,
-        description="How much more than the plan's reference backbone has, measured in pairs.",
+    at_most: Number | None = Field(None, description="Held against the interval's upper end.")
+    at_least: Number | None = Field(None, description="Held against the interval's lower end.")
+    at_most_over_reference: Number | None = Field(
+        None, description="How much more than the plan's reference backbone has, measured in pairs."
     )
     relative: bool = Field(
         False, strict=True, description="at_most_over_reference is a share of what it has."
@@ -97,16 +80,15 @@ class Rule(Value):
     @field_validator("probe")
     @classmethod
     def _known_probe(cls, probe: str) -> str:
-        if probe not in CATALOGUE:
-            raise ValueError(_unknown("probe", probe, CATALOGUE))
+        require_name("probe", probe, CATALOGUE)
         return probe
 
     @field_validator("metric")
     @classmethod
     def _known_metric(cls, metric: str, info: ValidationInfo) -> str:
         probe = info.data.get("probe")
-        if probe and metric not in CATALOGUE[probe]:
-            raise ValueError(_unknown(f"metric of {probe}", metric, CATALOGUE[probe]))
+        if probe:
+            require_name(f"metric of {probe}", metric, CATALOGUE[probe])
         return metric
 
     @field_validator("where")
@@ -114,16 +96,13 @@ class Rule(Value):
     def _known_labels(cls, where: About, info: ValidationInfo) -> About:
         probe, metric = info.data.get("probe"), info.data.get("metric")
         if probe and metric:
-            known = CATALOGUE[probe][metric].labels
             for label in where:
-                if label not in known:
-                    raise ValueError(_unknown(f"label of {metric}", label, known))
+                require_name(f"label of {metric}", label, CATALOGUE[probe][metric].labels)
         return where
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
-        bounds = (self.at_most, self.at_least, self.at_most_over_reference)
-        if sum(bound is not None for bound in bounds) != 1:
+        if [self.at_most, self.at_least, self.at_most_over_reference].count(None) != 2:
             raise ValueError(
                 "state exactly one of at_most and at_least, or else at_most_over_reference"
             )
@@ -150,18 +129,16 @@ class Rule(Value):
     @model_validator(mode="after")
     def _bounds_its_bad_side(self) -> Self:
         unit, better = CATALOGUE[self.probe][self.measured_metric][:2]
-        if (self.at_least is None) != (better == "lower"):
-            wanted = "at_most" if better == "lower" else "at_least"
+        wanted = "at_most" if better == "lower" else "at_least"
+        if (self.at_least is None) != (wanted == "at_most"):
             raise ValueError(
                 f"{self.metric} is better when {better}, so bound it by {wanted}; "
                 "the bound given would refuse good backbones and accept bad ones"
             )
         least, most = RANGES.get(unit, (-math.inf, math.inf))
         if not self.relative and not least <= self.bound.number <= most:
-            raise ValueError(
-                f"{self.bound}: {self.metric} is a {unit}, from {least} to {most}; write 5 % as "
-                "0.05"
-            )
+            says = f"{self.bound}: {self.metric} is a {unit}, from {least} to {most}"
+            raise ValueError(f"{says}; write 5 % as 0.05")
         return self
 
     @property
@@ -183,11 +160,9 @@ class Rule(Value):
     @property
     def bound(self) -> Bound:
         """The number that measurements are held against, and how."""
+        most = self.at_most if self.at_most is not None else self.at_most_over_reference
         return Bound(
-            at_most=self.at_most if self.at_most is not None else self.at_most_over_reference,
-            at_least=self.at_least,
-            decide_on=self.decide_on,
-            min_n=self.min_n,
+            at_most=most, at_least=self.at_least, decide_on=self.decide_on, min_n=self.min_n
         )
 
     def applies_to(self, measurement: Measurement) -> bool:
@@ -231,10 +206,6 @@ class Policy(Value):
     def identity(self) -> PolicyIdentity:
         """Name, version and digest; comments and layout do not change them."""
         return PolicyIdentity(name=self.name, version=self.version, digest=digest_of(self))
-
-
-def _unknown(what: str, name: str, known: Iterable[str]) -> str:
-    return f"unknown {what} {name!r}; {nearest(name, known)}"
 
 
 def _metrics_by_probe() -> dict[str, Any]:

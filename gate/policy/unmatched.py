@@ -8,7 +8,7 @@ from gate.policy.decide import decide
 from gate.policy.rules import Policy
 from gate.policy.waivers import Waiver
 from gate.strict_yaml import nearest
-from gate.values import Evidence, Finding, Verdict
+from gate.values import Evidence, Finding, Verdict, in_words
 
 
 def unmatched(
@@ -28,10 +28,8 @@ def unmatched(
     used = [f for f in waived.findings if f.waiver and (f.rule, f.measurement) in places]
     reasons = {}
     for waiver in waivers:
-        why = _not_about(waiver, policy, bare, today) or _lets_nothing_through(
-            waiver, against, used
-        )
-        if why:
+        why = _not_about(waiver, policy, bare, today)
+        if why := why or _lets_nothing_through(waiver, against, used):
             reasons[waiver.id] = why
     return reasons
 
@@ -53,8 +51,7 @@ def _not_about(waiver: Waiver, policy: Policy, bare: Verdict, today: date) -> st
             "measure it"
         )
     if not any(map(waiver.covers, bare.findings)):
-        labels = ", ".join(f"{name} {glob}" for name, glob in waiver.where.items())
-        return f"no finding of {waiver.rule} has the labels {labels}"
+        return f"no finding of {waiver.rule} has the labels {in_words(waiver.where)}"
     return None
 
 
@@ -79,10 +76,7 @@ def _lets_nothing_through(
 
 
 def require_matched(
-    policy: Policy,
-    candidates: Sequence[Sequence[Evidence]],
-    today: date,
-    waivers: Sequence[Waiver],
+    policy: Policy, candidates: Sequence[Sequence[Evidence]], today: date, waivers: Sequence[Waiver]
 ) -> None:
     """Refuse waivers that no candidate needs, and those that last too long.
 

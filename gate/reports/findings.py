@@ -1,12 +1,12 @@
 """A verdict in rows of words, which formats for people lay out in their own ways."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 from gate.policy.catalogue import CATALOGUE
 from gate.probes.probe import Metrics
-from gate.values import Bound, Evidence, Finding, Measurement, Outcome, Verdict
+from gate.values import Bound, Evidence, Finding, Measurement, Outcome, Verdict, in_words
 
 LIMITS = (
     "A pass says that the triggers, attributes and tasks of the plan showed nothing. "
@@ -58,7 +58,7 @@ def remedies(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Row]:
         if not finding.blocks:
             continue
         for m in measured.get(finding.probe, ()):
-            key = (finding.rule, m.metric, labels(m.about))
+            key = (finding.rule, m.metric, in_words(m.about))
             if key not in shown and _speaks_to(m, finding):
                 shown.add(key)
                 yield _remedy(m, finding.bound, measured[finding.probe])
@@ -78,11 +78,8 @@ def _speaks_to(after: Measurement, finding: Finding) -> bool:
 
 def _remedy(after: Measurement, bound: Bound, measured: Sequence[Measurement]) -> Row:
     """A remedy's row: what it leaves, whether that holds the bound, and the accuracy it costs."""
-    accuracy = next(
-        m
-        for m in measured
-        if m.metric == "accuracy_after_remedy" and m.about.items() <= after.about.items()
-    )
+    costs = (m for m in measured if m.metric == "accuracy_after_remedy")
+    accuracy = next(m for m in costs if m.about.items() <= after.about.items())
     return Row(
         bound.outcome(after),
         after.about["remedy"].replace("_", " "),
@@ -101,16 +98,7 @@ def tally(verdict: Verdict) -> str:
 
 def in_brackets(measurement: Measurement | None) -> str:
     """The labels of a measurement in brackets; nothing where there are none."""
-    return f" ({labels(measurement.about)})" if measurement and measurement.about else ""
-
-
-def labels(named: Mapping[str, str]) -> str:
-    """Labels in words.
-
-    >>> labels({"task": "digits", "trigger": "yellow dot"})
-    'task digits, trigger yellow dot'
-    """
-    return ", ".join(f"{name} {value}" for name, value in named.items())
+    return f" ({in_words(measurement.about)})" if measurement and measurement.about else ""
 
 
 def short(digest: str) -> str:

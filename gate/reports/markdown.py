@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from gate.reports.findings import LIMITS, labels, remedies, rows, short, tally
-from gate.values import Evidence, Verdict
+from gate.reports.findings import LIMITS, remedies, rows, short, tally
+from gate.values import Evidence, Verdict, in_words
 
 _ROWS_PER_PROBE = 100  # keeps it under the 64 KiB that a pull-request comment may have
 
@@ -40,7 +40,7 @@ def _measurements(evidence: Evidence) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for m in measured[:_ROWS_PER_PROBE]:
         interval = f"{m.low:.3f} .. {m.high:.3f}"
-        yield _cells(m.metric, labels(m.about), f"{m.value:.3f}", interval, f"{m.n}")
+        yield _cells(m.metric, in_words(m.about), f"{m.value:.3f}", interval, f"{m.n}")
     if (more := len(measured) - _ROWS_PER_PROBE) > 0:
         yield _cells(f"and {more} more in the evidence file", "", "", "", "")
     yield from ("", "</details>", "")

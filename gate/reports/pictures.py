@@ -161,15 +161,8 @@ def _groups(measured: _Measured, task: str) -> "Figure | None":
                 measured, "group_accuracy", "group", task=task, split=split, method=method
             )
             at, bars = _places(groups, by_group, (place + 0.5 - len(methods) / 2) * width)
-            axes.bar(
-                at,
-                [m.value for m in bars],
-                width,
-                yerr=_reach(bars),
-                color=legend[place].get_facecolor(),
-                ecolor="#444444",
-                capsize=2,
-            )
+            values, color = [m.value for m in bars], legend[place].get_facecolor()
+            axes.bar(at, values, width, yerr=_reach(bars), color=color, ecolor="#444444", capsize=2)
         axes.set(title=f"test split {_text(split)}", ylabel="accuracy", ylim=(0, 1.02))
         axes.set_xticks(range(len(groups)), [_text(group) for group in groups])
     figure.legend(handles=legend, loc="outside lower center", ncols=4)

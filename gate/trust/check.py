@@ -9,8 +9,8 @@ from gate.errors import AdmissionError
 from gate.files import digest_of_files
 from gate.policy.rules import Policy
 from gate.trust import require
+from gate.trust.admission import Statement, read, written
 from gate.trust.envelope import opened, require_signature
-from gate.trust.statement import Grounds, Statement, read, written
 from gate.values import Verdict
 
 
@@ -70,7 +70,7 @@ def check(
     carried, verdict = statement.carried, statement.carried.verdict
     require.acceptance(verdict, digest_of_files(files))
     require.policy(verdict, carried.policy)
-    grounds = Grounds(carried.policy, carried.evidence, carried.waivers)
+    grounds = require.Grounds(carried.policy, carried.evidence, carried.waivers)
     require.follows(verdict, grounds, carried.issued, carried.gate)
     _require_nothing_else(envelope.payload, statement, files)
     if policy:
@@ -94,9 +94,7 @@ def _differing(resources: Any, files: dict[str, str]) -> str:
     """Which files of a folder make the difference, as far as the statement tells."""
     try:
         admitted = {item["name"]: item["digest"] for item in resources}
-        differing = sorted(
-            name for name in {*admitted, *files} if admitted.get(name) != files.get(name)
-        )
+        differing = require.differing(admitted, files)
     except (KeyError, TypeError):
         return ""
     if "." in admitted or "." in files:

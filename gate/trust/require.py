@@ -1,15 +1,23 @@
 """What `admit` and `check` alike require of a verdict; AdmissionError says what is not so."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import NamedTuple
 
 from gate import __version__
 from gate.errors import AdmissionError, EvidenceError, PolicyError
 from gate.policy.decide import decide
 from gate.policy.rules import Policy
 from gate.policy.waivers import Waiver
-from gate.trust.statement import Grounds
-from gate.values import Verdict, digest_of
+from gate.values import Evidence, Verdict, digest_of
+
+
+class Grounds(NamedTuple):
+    """What a verdict rests on, whole."""
+
+    policy: Policy
+    evidence: Sequence[Evidence]
+    waivers: Sequence[Waiver] = ()
 
 
 def acceptance(verdict: Verdict, digest: str) -> None:
@@ -58,22 +66,20 @@ def follows(verdict: Verdict, grounds: Grounds, day: date, issued_by: str = __ve
 
 
 def _why(verdict: Verdict, again: Verdict, grounds: Grounds) -> str:
-    probes = sorted(
-        probe
-        for probe in {*again.evidence, *verdict.evidence}
-        if again.evidence.get(probe) != verdict.evidence.get(probe)
-    )
-    if probes:
+    if probes := differing(again.evidence, verdict.evidence):
         return f"it was reached on other evidence of {', '.join(probes)}"
-    unknown = {finding.waiver for finding in verdict.findings if finding.waiver} - {
-        waiver.id for waiver in grounds.waivers
-    }
-    if unknown:
+    used = {finding.waiver for finding in verdict.findings if finding.waiver}
+    if unknown := used - {waiver.id for waiver in grounds.waivers}:
         return f"waiver {min(unknown)} is not among the given ones; pass --waivers"
     return (
         f"decided again it is {again.decision!r} with {len(again.findings)} findings, "
         f"where it says {verdict.decision!r} with {len(verdict.findings)}"
     )
+
+
+def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """Names that stand for different values, or in one of two tables alone."""
+    return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
 
 
 def by_another_gate(version: str) -> str:

@@ -15,8 +15,8 @@ from pathlib import Path
 from gate.errors import AdmissionError
 from gate.files import digest_of_files, hashed
 from gate.policy.decide import decide
-from gate.trust.admit import admit
-from gate.trust.statement import Grounds
+from gate.trust.admission import admit
+from gate.trust.require import Grounds
 from gate.values import Evidence
 from tests.builders import evidence, measurement, policy
 from tests.gated import PEM, POLICY, PUBLIC

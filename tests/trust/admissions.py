@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
 from gate import decide
 from gate.policy.rules import Policy
 from gate.policy.waivers import Waiver
-from gate.trust.admit import admit
+from gate.trust.admission import admit
 from gate.trust.check import Admitted, check
-from gate.trust.statement import Grounds
+from gate.trust.require import Grounds
 from gate.values import Evidence, Verdict
 from tests.builders import BACKBONE, OTHER_BACKBONE, evidence, measurement, policy
 

@@ -19,8 +19,8 @@ from gate.policy.decide import decide
 from gate.policy.load import load_policy
 from gate.policy.waivers import load_waivers
 from gate.strict_json import read_json
-from gate.trust.admit import admit
-from gate.trust.statement import Grounds
+from gate.trust.admission import admit
+from gate.trust.require import Grounds
 from gate.values import Evidence
 from tests.builders import evidence, measurement
 from tests.gated import BAD, GOOD, PEM, WEAK, Gated

@@ -15,9 +15,9 @@ from gate import decide, files, strict_json
 from gate.errors import AdmissionError, EvidenceError, ExitCode, PolicyError
 from gate.policy.load import load_policy
 from gate.policy.waivers import Waiver, load_waivers
-from gate.trust.admit import admit
+from gate.trust.admission import admit
 from gate.trust.check import check
-from gate.trust.statement import Grounds
+from gate.trust.require import Grounds
 from gate.values import Evidence, Verdict
 from tests.builders import evidence, measurement
 from tests.conftest import Gate

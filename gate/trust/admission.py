@@ -1,4 +1,4 @@
-"""What an admission says: an in-toto Statement (test-result predicate) on an artefact's SHA-256.
+"""Verdict -> admission: a signed in-toto Statement (test-result) on an artefact's SHA-256.
 
 It carries the policy, the evidence and the waivers that the verdict rests on, whole, so that a host
 that has the artefact, the admission, the policy and a public key can decide once more. The
@@ -7,27 +7,22 @@ them too. Evidence of four probes is about 60 kB, less than any backbone.
 """
 
 import json
-from collections.abc import Sequence
+from datetime import date
 from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
+from gate import __version__
 from gate.errors import AdmissionError
 from gate.files import digest_of_files
 from gate.policy.rules import Policy
 from gate.policy.waivers import Waiver
+from gate.trust import require
+from gate.trust.envelope import sealed
 from gate.values import Day, Evidence, Value, Verdict, digest_of
 
 _STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 _PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
-
-
-class Grounds(NamedTuple):
-    """What a verdict rests on, whole."""
-
-    policy: Policy
-    evidence: Sequence[Evidence]
-    waivers: Sequence[Waiver] = ()
 
 
 class Carried(Value, extra="ignore"):
@@ -49,6 +44,54 @@ class Statement(NamedTuple):
     digest: str
     resources: Any
     carried: Carried
+
+
+def admit(
+    verdict: Verdict,
+    grounds: require.Grounds,
+    name: str,
+    files: dict[str, str],
+    today: date,
+    key: bytes | None,
+) -> str:
+    """Issue an admission for an accepted artefact.
+
+    Args:
+        verdict: Must accept; the caller handles a rejection, which is no error.
+        grounds: Must give this verdict when it is decided again; the policy also says whether a
+            signature may be left out.
+        name: What the admission calls the artefact.
+        files: Digests of the artefact's files; must be the backbone that was judged.
+        today: A verdict that leans on an expired waiver admits nothing.
+        key: Private key in PEM (ECDSA P-256 or Ed25519), or None for no signature.
+
+    Returns:
+        The envelope as JSON.
+
+    Raises:
+        AdmissionError: The verdict does not accept, does not follow, is stale, or is of another
+            artefact or policy, or there is no key and the policy wants one.
+    """
+    policy, evidence, waivers = grounds
+    require.acceptance(verdict, digest_of_files(files))
+    require.policy(verdict, policy)
+    require.current(verdict, waivers, today)
+    require.follows(verdict, grounds, today)
+    if key is None and not policy.allow_unsigned:
+        raise AdmissionError(
+            f"policy {policy.name} wants a signature: pass --key, or set allow_unsigned: true"
+        )
+    used = {finding.waiver for finding in verdict.findings}
+    carried = Carried(
+        result="PASSED",
+        issued=today,
+        gate=__version__,
+        verdict=verdict,
+        policy=policy,
+        waivers=tuple(waiver for waiver in waivers if waiver.id in used),
+        evidence=tuple(sorted(evidence, key=lambda item: item.probe)),
+    )
+    return sealed(written(carried, name, files), key)
 
 
 def written(carried: Carried, name: str, files: dict[str, str]) -> bytes:
@@ -118,7 +161,7 @@ def read(payload: bytes) -> Statement:
         carried = Carried.model_validate_json(predicate)
     except ValidationError as fault:
         first = fault.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(map(str, first["loc"]))
         says = first["msg"].removeprefix("Value error, ")
         raise AdmissionError(f"what the admission carries is not sound: {place}: {says}") from fault
     ((name, digest),) = subjects
