@@ -60,10 +60,7 @@ class Backbone:
 
         And those of the tokenizer, with its digest.
         """
-        return {
-            **self._runtime.versions,
-            **(self._tokenizer.versions if self.plan.text else {}),
-        }
+        return {**self._runtime.versions, **(self._tokenizer.versions if self.plan.text else {})}
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:

@@ -12,12 +12,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from gate.backbone.onnx_file import (
-    load,
-    model_file,
-    require_known_domains,
-    require_weights_inside,
-)
+from gate.backbone.onnx_file import load, model_file, require_known_domains, require_weights_inside
 from gate.backbone.runtime import Tokens
 from gate.errors import BackboneError, first_line
 from gate.plan.backbone import OnnxBackbone

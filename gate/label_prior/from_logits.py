@@ -28,11 +28,7 @@ def label_prior(scores: Path, labels: Path, clusters: Path | None, seed: int = 0
     ids = _one_each(clusters, "clusters", scores, len(f)) if clusters else None
     prior = estimate(f, y, clusters=ids, seed=seed)
     inputs = {"logits": scores, "labels": labels, "clusters": clusters}
-    return {
-        "schema": 1,
-        **describe_prior(prior, ids is not None, seed),
-        "files": _digests(inputs),
-    }
+    return {"schema": 1, **describe_prior(prior, ids is not None, seed), "files": _digests(inputs)}
 
 
 class PairOfLogits(NamedTuple):

@@ -232,11 +232,7 @@ def _checked(clusters: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]:
 
 
 def _cross_fitted(
-    likelihood: Likelihood,
-    best: Fit,
-    folds: int,
-    seed: int,
-    clusters: NDArray[np.int64] | None,
+    likelihood: Likelihood, best: Fit, folds: int, seed: int, clusters: NDArray[np.int64] | None
 ) -> CrossFitted:
     crossed = cross_fit(likelihood, best, seed, folds, clusters)
     labels = likelihood.labels
