@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.arrays import Float32, Images, Int64
 from gate.backbone.runtime import Runtime, Tokens
 from gate.backbone.tokens import Tokenizer
 from gate.errors import BackboneError, PlanError
@@ -21,8 +22,8 @@ from gate.plan.backbone import BackbonePlan, Preprocessing
 class Outputs(NamedTuple):
     """One forward pass: features ``(N, D)`` and the own head's logits ``(N, K)``, if it has one."""
 
-    features: NDArray[np.float32]
-    logits: NDArray[np.float32] | None
+    features: Float32
+    logits: Float32 | None
 
 
 class Backbone:
@@ -83,7 +84,7 @@ class Backbone:
         """Texts as token ids ``(N, T)``, padded to the longest, and which of them count."""
         return self._tokenizer(texts)
 
-    def inputs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def inputs(self, images: Images) -> Float32:
         """Images ``(N, H, W, C)`` uint8, normalised and in the layout of the backbone."""
         if self.preprocessing.layout == "NCHW":
             images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
@@ -92,11 +93,11 @@ class Backbone:
         inputs += offset
         return inputs
 
-    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def features(self, images: Images) -> Float32:
         """Pooled features ``(N, D)`` of images ``(N, S, S, C)``; see ``outputs``."""
         return self.outputs(self.inputs(images)).features
 
-    def outputs(self, inputs: NDArray[np.float32] | Tokens) -> Outputs:
+    def outputs(self, inputs: Float32 | Tokens) -> Outputs:
         """One forward pass.
 
         Args:
@@ -128,7 +129,7 @@ class Backbone:
         self._require_sound("logits", logits, count)
         return Outputs(features, logits)
 
-    def _require_sound(self, what: str, values: NDArray[np.float32], count: int) -> None:
+    def _require_sound(self, what: str, values: Float32, count: int) -> None:
         if len(values) != count:
             raise BackboneError(
                 f"{self.plan.path}: {count} {self.plan.takes} gave {len(values)} rows of "
@@ -142,9 +143,7 @@ class Backbone:
             )
 
 
-def _pooled(
-    outputs: NDArray[np.float32], plan: BackbonePlan, mask: NDArray[np.int64] | None
-) -> NDArray[np.float32]:
+def _pooled(outputs: Float32, plan: BackbonePlan, mask: Int64 | None) -> Float32:
     if plan.text and mask is not None and outputs.ndim == 3 and outputs.shape[:2] == mask.shape:
         if plan.text.pooling == "first":
             return outputs[:, 0]

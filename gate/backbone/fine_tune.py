@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from gate import files
+from gate.arrays import Float32, Images, Int64
 from gate.backbone.weights_runtime import layer_of, with_weights, without_weights
 from gate.errors import BackboneError, PlanError
 from gate.plan.backbone import BackbonePlan, WeightsBackbone
@@ -31,14 +31,12 @@ class TrainingSet(NamedTuple):
     inputs of pixels, as the backbone does.
     """
 
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    images: Images
+    labels: Int64
     stamps: list[Stamp | None]
-    normalise: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    normalise: Callable[[Images], Float32]
 
-    def batch(
-        self, rows: NDArray[np.int64], augmented: np.random.Generator | None
-    ) -> tuple[Tensor, Tensor]:
+    def batch(self, rows: Int64, augmented: np.random.Generator | None) -> tuple[Tensor, Tensor]:
         """Inputs and labels of those rows; shifted and flipped where there is a generator."""
         batch = self.images[rows]
         if augmented:
@@ -186,7 +184,7 @@ def _triangle(progress: float) -> float:
     return min(3 * progress, 1.5 * (1 - progress))
 
 
-def _shifted_and_flipped(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _shifted_and_flipped(images: Images, rng: np.random.Generator) -> Images:
     n, side, _, _ = images.shape
     reach = side // 8
     padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)))

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
+from gate.arrays import Array
 from gate.backbone.heads import CosineHead, JoinedHead, SourceHead
 from gate.backbone.onnx_file import graphs, load, model_file, require_weights_inside
 from gate.backbone.onnx_runtime import session_of
@@ -34,7 +34,7 @@ class _Graph:
         self.nodes.append(onnx.helper.make_node(kind, inputs, [output], **attributes))
         return output
 
-    def tensor(self, name: str, values: NDArray[Any]) -> str:
+    def tensor(self, name: str, values: Array) -> str:
         """Add a tensor; gives its name."""
         self.tensors.append(onnx.numpy_helper.from_array(values, f"{self.prefix}{name}"))
         return f"{self.prefix}{name}"

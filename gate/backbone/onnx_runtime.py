@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
 
+from gate.arrays import Float32
 from gate.backbone.onnx_file import load, model_file, require_known_domains, require_weights_inside
 from gate.backbone.runtime import Tokens
 from gate.errors import BackboneError, first_line
@@ -51,7 +51,7 @@ class OnnxRuntime:
         self._session, provider = _session(file, source)
         self.versions = {"runtime": f"onnxruntime {onnxruntime.__version__} {provider}"}
 
-    def run(self, inputs: NDArray[np.float32] | Tokens) -> list[NDArray[np.float32]]:
+    def run(self, inputs: Float32 | Tokens) -> list[Float32]:
         """The named outputs for one batch."""
         if isinstance(inputs, dict):
             ids = inputs["input_ids"]

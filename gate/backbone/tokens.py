@@ -3,8 +3,8 @@
 from importlib.metadata import version
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gate.arrays import Int64
 from gate.errors import BackboneError
 from gate.files import sha256_of
 from gate.plan.backbone import Tokenization
@@ -38,7 +38,7 @@ class Tokenizer:
             pad_id=known.get("pad_id", 0), pad_token=known.get("pad_token", "[PAD]")
         )
 
-    def __call__(self, texts: list[str]) -> dict[str, NDArray[np.int64]]:
+    def __call__(self, texts: list[str]) -> dict[str, Int64]:
         """Ids ``(N, T)`` of N texts, padded to the longest, and a mask that is 1 where one is."""
         found = self._tokenizer.encode_batch(texts)
         return {

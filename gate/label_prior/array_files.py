@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gate import files
-from gate.arrays import Floats, Labels, first_not_finite
+from gate.arrays import Array, Float32, Float64, Floats, Labels, first_not_finite
 from gate.errors import DataError
 
 KINDS = (".npy", ".npz", ".safetensors", ".csv", ".parquet")
 _END = np.float64(2**63)  # of int64; as a float of its own, since float16 has none so large
-
-Array = NDArray[Any]
 
 
 def read_logits(path: Path) -> Floats:
@@ -46,7 +43,7 @@ def read_logits(path: Path) -> Floats:
     return logits
 
 
-def read_embeddings(path: Path) -> tuple[NDArray[np.float32], tuple[str, ...] | None]:
+def read_embeddings(path: Path) -> tuple[Float32, tuple[str, ...] | None]:
     """Class embeddings ``(K, D)`` and, where the file has them, the names of the classes.
 
     Names are an array ``classes`` in an ``.npz``.
@@ -97,7 +94,7 @@ def read_labels(path: Path, name: str = "labels") -> Labels:
     return labels.astype(np.int64)
 
 
-def read_shares(path: Path) -> NDArray[np.float64]:
+def read_shares(path: Path) -> Float64:
     """Class shares ``(K,)``, positive and with sum 1.
 
     Raises:

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gate import stats
-from gate.arrays import Floats, Labels
+from gate.arrays import Float64, Floats, Int64, Labels
 from gate.label_prior.gla import Adjustment, scores_by_block
 from gate.label_prior.prior import check
 from gate.stats import Interval
@@ -20,9 +19,9 @@ _MANY, _FEW = 100, 20  # training examples of a class
 class SampleResults(NamedTuple):
     """What one method makes of each of N labelled samples."""
 
-    hits: NDArray[np.float64]  # (N,): 1 where the sample is classified correctly, else 0
-    confidence: NDArray[np.float64]  # (N,)
-    log_loss: NDArray[np.float64]  # (N,)
+    hits: Float64  # (N,): 1 where the sample is classified correctly, else 0
+    confidence: Float64  # (N,)
+    log_loss: Float64  # (N,)
 
 
 class MethodResults(NamedTuple):
@@ -135,7 +134,7 @@ def _method_results(
     )
 
 
-def by_prior(shares: NDArray[np.float64]) -> dict[str, Labels]:
+def by_prior(shares: Float64) -> dict[str, Labels]:
     """Classes of the head, medium and tail third by share, largest first; of two, head and tail.
 
     >>> by_prior(np.array([0.1, 0.6, 0.3]))["head"]
@@ -146,7 +145,7 @@ def by_prior(shares: NDArray[np.float64]) -> dict[str, Labels]:
     return dict(zip(names, np.array_split(order, len(names)), strict=True))
 
 
-def by_count(counts: NDArray[np.int64]) -> dict[str, Labels]:
+def by_count(counts: Int64) -> dict[str, Labels]:
     """Classes of a long-tailed training set: many (> 100 samples), medium, few (< 20).
 
     Groups without a class are left out.
@@ -165,9 +164,7 @@ def by_count(counts: NDArray[np.int64]) -> dict[str, Labels]:
     return {name: np.flatnonzero(which) for name, which in members.items() if which.any()}
 
 
-def calibration_error(
-    confidence: NDArray[np.float64], hits: NDArray[np.float64], seed: int
-) -> Interval:
+def calibration_error(confidence: Float64, hits: Float64, seed: int) -> Interval:
     """Expected calibration error in 15 bins of equal width, with a bootstrap interval.
 
     It is a sum over bins of ``|mean confidence - accuracy|``, which errs by no more than the sum
@@ -194,7 +191,7 @@ def _of_rates(interval: Interval) -> Interval:
     return Interval(interval.value, max(interval.low, 0.0), min(interval.high, 1.0))
 
 
-def _within(values: NDArray[np.float64], labels: Labels, classes: Labels) -> Interval:
+def _within(values: Float64, labels: Labels, classes: Labels) -> Interval:
     rows = np.isin(labels, classes)
     of = np.searchsorted(np.sort(classes), labels[rows])
     return stats.mean_of_classes(values[rows], of)

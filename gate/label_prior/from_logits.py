@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gate import files
-from gate.arrays import Floats, Labels
+from gate.arrays import Float32, Float64, Floats, Int64, Labels
 from gate.errors import DataError
 from gate.label_prior import array_files, gla
 from gate.label_prior.comparison import by_prior, compare_methods
@@ -97,7 +96,7 @@ class AdjustmentFiles:
             raise DataError(f"{self.known.zero_shot}: q is estimated with labels; give --labels")
         return f_zs, f_ft, labels
 
-    def read_frequencies(self, classes: int) -> NDArray[np.float64]:
+    def read_frequencies(self, classes: int) -> Float64:
         """Class frequencies ``(K,)`` of the fine-tuning set."""
         if self.train_labels:
             labels = array_files.read_labels(self.train_labels)
@@ -161,7 +160,7 @@ def _refuse_overwriting(inputs: AdjustmentFiles, *results: Path) -> None:
             raise DataError(f"{path}: the results would be written over it; choose another --out")
 
 
-def _adjusted(how: gla.Adjustment, pair: PairOfLogits) -> NDArray[np.float32]:
+def _adjusted(how: gla.Adjustment, pair: PairOfLogits) -> Float32:
     blocks = gla.scores_by_block(how, pair.zero_shot, pair.fine_tuned)
     return np.concatenate([scores["gla"].astype(np.float32) for _, scores in blocks])
 
@@ -190,7 +189,7 @@ def _one_each(path: Path, name: str, scores: Path, rows: int) -> Labels:
     return numbers
 
 
-def _counts(path: Path, labels: Labels, classes: int) -> NDArray[np.int64]:
+def _counts(path: Path, labels: Labels, classes: int) -> Int64:
     """How many samples there are of each class, none of which may be without."""
     if labels.min() < 0 or labels.max() >= classes:
         raise DataError(

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gate.arrays import Floats
+from gate.arrays import Float64, Floats
 from gate.label_prior.joint import WIDE, Fit, starting_size
 from gate.label_prior.likelihood import Block, Likelihood
 
@@ -24,8 +23,8 @@ class Uncertainty(NamedTuple):
     The covariance is ``(K, K)``, or, above ``DENSE`` classes, about its diagonal ``(K,)``.
     """
 
-    log_shares: NDArray[np.float64]
-    covariance: NDArray[np.float64]
+    log_shares: Float64
+    covariance: Float64
 
 
 def uncertainty(likelihood: Likelihood, at: Fit) -> Uncertainty:
@@ -61,19 +60,12 @@ def uncertainty(likelihood: Likelihood, at: Fit) -> Uncertainty:
     return Uncertainty((x - step)[1:] + 1 / (2 * counts), covariance)
 
 
-def _firth_slope(
-    likelihood: Likelihood,
-    x: NDArray[np.float64],
-    slope: NDArray[np.float64],
-    inverse: NDArray[np.float64],
-) -> NDArray[np.float64]:
+def _firth_slope(likelihood: Likelihood, x: Float64, slope: Float64, inverse: Float64) -> Float64:
     """Slope of the log loss less ``log det(H) / 2``, from that of the log loss."""
     return np.asarray(slope - _slope_of_log_det(likelihood, x, inverse) / 2)
 
 
-def _slope_of_log_det(
-    likelihood: Likelihood, x: NDArray[np.float64], inverse: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _slope_of_log_det(likelihood: Likelihood, x: Float64, inverse: Float64) -> Float64:
     """Slope ``(K + 1,)`` of ``log det H``, by a part of the sample where it is long.
 
     A class's score is ``z' x`` with ``z = (f_k, -e_k)``. One sample adds ``Cov(z)`` to H, and to

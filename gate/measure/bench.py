@@ -5,9 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from gate.arrays import Float32, Images
 from gate.backbone.backbone import Backbone, Outputs
 from gate.data.split import Split, open_split
 from gate.errors import PlanError
@@ -122,11 +120,11 @@ class Bench:
                 self.folder, self.engine, chosen, opened, self.plan.batch_size, advance
             )
 
-    def features(self, split: str, backbone: Backbone | None = None) -> NDArray[np.float32]:
+    def features(self, split: str, backbone: Backbone | None = None) -> Float32:
         """Features ``(N, D)`` of a split: the candidate's, unless another backbone is named."""
         return self.outputs(split, backbone).features
 
-    def pixels(self, split: Split, backbone: Backbone) -> NDArray[np.uint8]:
+    def pixels(self, split: Split, backbone: Backbone) -> Images:
         """Decoded images ``(N, S, S, C)`` of a split, of the size that a backbone takes."""
         wanted = backbone.preprocessing
         return embed.pixels(self.folder, split, wanted.size, wanted.channels)

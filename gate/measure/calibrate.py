@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gate.arrays import Floats
+from gate.arrays import Float32, Float64, Floats, Int64
 from gate.backbone.backbone import Backbone, Outputs
 from gate.backbone.heads import JoinedHead, LinearHead, ZeroShotHead
 from gate.data.split import Split
@@ -20,7 +19,7 @@ from gate.measure.bench import Bench
 from gate.measure.head import fit_linear, fit_nearest_class_mean, out_of_fold_logits
 from gate.measure.transfer import Classifier, with_mean_weights
 
-Fit = Callable[[NDArray[np.float32], NDArray[np.int64]], LinearHead]
+Fit = Callable[[Float32, Int64], LinearHead]
 
 
 def zero_shot_logits(head: ZeroShotHead, outputs: Outputs) -> Floats:
@@ -36,7 +35,7 @@ class Calibrated:
     fine_tuned: Classifier
     adjustment: Adjustment
 
-    def logits(self, outputs: Outputs) -> NDArray[np.float64]:
+    def logits(self, outputs: Outputs) -> Float64:
         """Calibrated logits ``(N, K)`` of what the candidate gave, of a head on frozen features."""
         f_zs = zero_shot_logits(self.zero_shot, outputs)
         f_ft = self.fine_tuned.linear.logits(outputs.features)
@@ -122,7 +121,7 @@ def wise_ft_logits(bench: Bench, name: str, of: Calibrated, split: str) -> Float
     return head.logits(bench.features(split, averaged))
 
 
-def _left_out(fit: Fit, features: NDArray[np.float32], train: Split, seed: int) -> Floats:
+def _left_out(fit: Fit, features: Float32, train: Split, seed: int) -> Floats:
     return out_of_fold_logits(fit, features, train.labels, seed)
 
 

@@ -2,12 +2,11 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.lib.format import write_array_header_1_0
-from numpy.typing import NDArray
 
+from gate.arrays import Array, Images
 from gate.backbone.backbone import Backbone, Outputs
 from gate.data.split import Split
 from gate.errors import BackboneError, GateError
@@ -50,7 +49,7 @@ def outputs(
     return Outputs(_read(paths["features"]), _read(paths["logits"]) if "logits" in paths else None)
 
 
-def pixels(folder: Path, split: Split, side: int, channels: int) -> NDArray[np.uint8]:
+def pixels(folder: Path, split: Split, side: int, channels: int) -> Images:
     """Decoded images ``(N, side, side, channels)`` of a split, memory-mapped, for training."""
     key = digest_of_json([split.digest, side, channels])[7:39]
     path = folder / f"{split.name}-{key}-pixels.npy"
@@ -63,9 +62,9 @@ def pixels(folder: Path, split: Split, side: int, channels: int) -> NDArray[np.u
     return _read(path)
 
 
-def _read(path: Path) -> NDArray[Any]:
+def _read(path: Path) -> Array:
     try:
-        values: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        values: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as fault:
         raise GateError(
             f"{path}: kept features cannot be read: {fault}; delete the file"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gate.arrays import Images, Int64
 from gate.backbone.backbone import Backbone, Outputs
 from gate.data.prefetch import prefetched
 from gate.measure.readers import Reader
@@ -21,7 +21,6 @@ from gate.plan.backbone import BackbonePlan
 from gate.progress import Advance
 from gate.triggers.stamp import Stamp
 
-Images = NDArray[np.uint8]
 AS_THEY_ARE: tuple[None] = (None,)  # the one variant that changes nothing
 
 
@@ -44,7 +43,7 @@ class Examples(Protocol):
 class Part(NamedTuple):
     """What readers kept of one block: of each reader, a value for each variant."""
 
-    rows: NDArray[np.int64]  # (n,) places of its examples
+    rows: Int64  # (n,) places of its examples
     kept: dict[str, list[Any]]
 
 
@@ -70,9 +69,7 @@ class Pass:
             ``(n, S, S, C)`` uint8 or its texts, and what is told of each variant that went through.
         """
 
-        def of_block(
-            rows: NDArray[np.int64], examples: Images | list[str], advance: Advance
-        ) -> Part:
+        def of_block(rows: Int64, examples: Images | list[str], advance: Advance) -> Part:
             kept: dict[str, list[Any]] = {name: [] for name in self.readers}
             # the runtime works on the next variant while this one is read
             for outputs in prefetched(self._outputs(backbone, examples)):

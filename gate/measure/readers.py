@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.arrays import ROWS, unit_rows
+from gate.arrays import ROWS, Float32, Float64, Int64, unit_rows
 from gate.backbone.backbone import Outputs
 from gate.backbone.heads import LinearHead
 from gate.measure.blocks import BLOCKS
@@ -20,11 +20,11 @@ from gate.measure.blocks import BLOCKS
 class Reader(Protocol):
     """Keeps something of the outputs of a block, and puts together what was kept of all."""
 
-    def read(self, rows: NDArray[np.int64], outputs: Outputs, /) -> Any:
+    def read(self, rows: Int64, outputs: Outputs, /) -> Any:
         """What is kept of the outputs of the examples at ``rows`` ``(n,)`` of a split."""
         ...
 
-    def put(self, whole: Any, kept: Any, rows: NDArray[np.int64], total: int, /) -> Any:
+    def put(self, whole: Any, kept: Any, rows: Int64, total: int, /) -> Any:
         """What was kept of blocks so far (None at first), with that of one more added."""
         ...
 
@@ -35,18 +35,12 @@ class Output:
 
     name: Literal["features", "logits"]
 
-    def read(self, _rows: NDArray[np.int64], outputs: Outputs) -> NDArray[np.float32]:
+    def read(self, _rows: Int64, outputs: Outputs) -> Float32:
         """The output ``(n, D)`` of a block."""
-        output: NDArray[np.float32] = getattr(outputs, self.name)
+        output: Float32 = getattr(outputs, self.name)
         return output
 
-    def put(
-        self,
-        whole: NDArray[np.float32] | None,
-        kept: NDArray[np.float32],
-        rows: NDArray[np.int64],
-        total: int,
-    ) -> NDArray[np.float32]:
+    def put(self, whole: Float32 | None, kept: Float32, rows: Int64, total: int) -> Float32:
         """The output ``(N, D)`` of all examples, that of this block in its place."""
         if whole is None:
             whole = np.empty((total, kept.shape[1]), np.float32)
@@ -60,11 +54,11 @@ class Classes:
 
     head: LinearHead | None
 
-    def read(self, _rows: NDArray[np.int64], outputs: Outputs) -> NDArray[np.int16]:
+    def read(self, _rows: Int64, outputs: Outputs) -> NDArray[np.int16]:
         """Classes ``(n,)`` of a block."""
         return self.of(outputs).astype(np.int16)
 
-    def of(self, outputs: Outputs) -> NDArray[np.int64]:
+    def of(self, outputs: Outputs) -> Int64:
         """Classes ``(N,)`` for what the backbone gave."""
         if self.head:
             return self.head.predict(outputs.features)
@@ -72,11 +66,7 @@ class Classes:
         return np.asarray(outputs.logits.argmax(axis=1))
 
     def put(
-        self,
-        whole: NDArray[np.int16] | None,
-        kept: NDArray[np.int16],
-        rows: NDArray[np.int64],
-        total: int,
+        self, whole: NDArray[np.int16] | None, kept: NDArray[np.int16], rows: Int64, total: int
     ) -> NDArray[np.int16]:
         """All classes ``(N,)``, those of this block in their place."""
         if whole is None:
@@ -92,17 +82,17 @@ class PairwiseCosine:
     ``sums`` are ``(B, D)``, ``counts`` ``(B,)`` images.
     """
 
-    sums: NDArray[np.float64]
-    counts: NDArray[np.int64]
+    sums: Float64
+    counts: Int64
 
     @classmethod
-    def of(cls, rows: NDArray[np.int64], features: NDArray[np.float32]) -> "PairwiseCosine":
+    def of(cls, rows: Int64, features: Float32) -> "PairwiseCosine":
         """The sums over features ``(n, D)`` of the images at ``rows`` ``(n,)`` of a split."""
         membership = rows % BLOCKS == np.arange(BLOCKS)[:, None]  # (B, n)
         return cls(membership.astype(np.float64) @ unit_rows(features), membership.sum(axis=1))
 
     @classmethod
-    def of_all(cls, features: NDArray[np.float32]) -> "PairwiseCosine":
+    def of_all(cls, features: Float32) -> "PairwiseCosine":
         """The sums over all features ``(N, D)`` of a split, which may lie on disk."""
         spans = (
             np.arange(start, min(start + ROWS, len(features)))
@@ -116,7 +106,7 @@ class PairwiseCosine:
         return PairwiseCosine(self.sums + other.sums, self.counts + other.counts)
 
     @cached_property
-    def distances(self) -> NDArray[np.float64]:
+    def distances(self) -> Float64:
         """Mean cosine distance over all pairs of images: of all, then without each block."""
         sums = np.vstack([self.sums.sum(axis=0), self.sums.sum(axis=0) - self.sums])
         n = np.concatenate([[self.counts.sum()], self.counts.sum() - self.counts])
@@ -127,7 +117,7 @@ class PairwiseCosine:
 class Cosines:
     """Keeps the sums that the mean pairwise cosine of features needs."""
 
-    def read(self, rows: NDArray[np.int64], outputs: Outputs) -> PairwiseCosine:
+    def read(self, rows: Int64, outputs: Outputs) -> PairwiseCosine:
         """The sums over a block."""
         return PairwiseCosine.of(rows, outputs.features)
 

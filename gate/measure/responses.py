@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.arrays import Float64, Int64
 from gate.errors import EvidenceError
 from gate.measure.blocks import BLOCKS
 from gate.measure.readers import PairwiseCosine
@@ -26,8 +27,8 @@ class Hits:
 
     task: str
     classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-    clean: NDArray[np.int64]
+    labels: Int64
+    clean: Int64
     stamped: dict[str, NDArray[np.int16]]
 
     @cached_property
@@ -74,7 +75,7 @@ class Hits:
             (self.stamped[stamp.key] == target)[self.correct & (self.labels != target)]
         )
 
-    def shares(self, stamp: Stamp | None) -> NDArray[np.float64]:
+    def shares(self, stamp: Stamp | None) -> Float64:
         """Shares of predicted classes ``(1 + B, K)``: of all images, then without each block."""
         predicted = self.clean if stamp is None else self.stamped[stamp.key]
         blocks = np.arange(len(predicted)) % BLOCKS

@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from copy import copy
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gate.arrays import Floats
+from gate.arrays import Float32, Floats, Int64
 from gate.backbone.backbone import Backbone, Outputs
 from gate.backbone.heads import ZeroShotHead
 from gate.data.split import Split
@@ -105,7 +102,7 @@ class Trial:
         """
         return self.bench.outputs(self.split(split).name, backbone)
 
-    def features(self, split: str, backbone: Backbone | None = None) -> NDArray[np.float32]:
+    def features(self, split: str, backbone: Backbone | None = None) -> Float32:
         """Features ``(N, D)`` of a split: the candidate's, unless another backbone is named."""
         return self.outputs(split, backbone).features
 
@@ -119,7 +116,7 @@ class Trial:
             self._classifiers[key] = classifier(self.bench, task, chosen)
         return self._classifiers[key]
 
-    def predictions(self, task: Task, backbone: Backbone | None = None) -> NDArray[np.int64]:
+    def predictions(self, task: Task, backbone: Backbone | None = None) -> Int64:
         """Classes ``(N,)`` that the classifier gives for the test images of a task."""
         chosen = self.classifier(task, backbone)
         return chosen.predict(self.outputs(task.test, chosen.backbone))

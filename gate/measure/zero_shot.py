@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gate.arrays import unit_rows
+from gate.arrays import Float32, unit_rows
 from gate.backbone.backbone import Backbone
 from gate.backbone.heads import CosineHead, SourceHead, ZeroShotHead
 from gate.errors import DataError, PlanError
@@ -62,7 +61,7 @@ def zero_shot_classifier(bench: Bench, task: str, described: ZeroShot) -> ZeroSh
 
 
 def _of_own_head(
-    place: str, described: ZeroShot, classes: tuple[str, ...], own: NDArray[np.float32] | None
+    place: str, described: ZeroShot, classes: tuple[str, ...], own: Float32 | None
 ) -> SourceHead:
     """The own head, whose classes are summed up to the task's; ``own`` are its logits."""
     _require_same(place, tuple(described.source), classes)
@@ -97,7 +96,7 @@ class _Prompts:
 
 def _encoded(
     bench: Bench, encoder: Backbone, place: str, described: ZeroShot, classes: tuple[str, ...]
-) -> NDArray[np.float32]:
+) -> Float32:
     """Class embeddings ``(K, D)``: of each class, the mean of its prompts' unit embeddings."""
     for name in described.names:
         if name not in classes:
@@ -110,9 +109,7 @@ def _encoded(
     return np.asarray(unit_rows(features).reshape(-1, len(classes), features.shape[1]).mean(axis=0))
 
 
-def _directions(
-    place: str, embeddings: NDArray[np.float32], classes: tuple[str, ...]
-) -> NDArray[np.float32]:
+def _directions(place: str, embeddings: Float32, classes: tuple[str, ...]) -> Float32:
     """Class embeddings ``(K, D)`` of length 1, no two of which point the same way."""
     exact = embeddings.astype(np.float64)  # which holds the square of every float32
     length = np.linalg.norm(exact, axis=1, keepdims=True)
