@@ -6,12 +6,11 @@ an architecture comes from the team's own repository and is trusted.
 
 from functools import cached_property
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gate.arrays import Float32, Images, Int64
+from gate.arrays import Float32, Floats, Images, Int64
 from gate.backbone.runtime import Runtime, Tokens
 from gate.backbone.tokens import Tokenizer
 from gate.errors import BackboneError, PlanError
@@ -27,7 +26,7 @@ class Outputs(NamedTuple):
 
 
 class Backbone:
-    """Weights, their runtime and their preprocessing.
+    """Weights, their runtime (``gate/backbone/FORMAT_runtime.py``) and their preprocessing.
 
     Args:
         plan: Where the weights lie, and their preprocessing.
@@ -39,7 +38,9 @@ class Backbone:
     def __init__(self, plan: BackbonePlan) -> None:
         self.plan = plan
         self.digest = sha256_of(plan.path, BackboneError)
-        self._runtime = _opened(plan)
+        # torch takes seconds to import, and an ONNX backbone does without it
+        home = import_module(f"gate.backbone.{plan.format}_runtime")
+        self._runtime: Runtime = home.open_runtime(plan)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -73,7 +74,7 @@ class Backbone:
         return Tokenizer(self.plan.text)
 
     @cached_property
-    def _normalise(self) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+    def _normalise(self) -> tuple[Floats, Floats]:
         """What pixels are multiplied by, and what is then added."""
         per_channel = (-1, 1, 1) if self.preprocessing.layout == "NCHW" else (-1,)
         std = np.asarray(self.preprocessing.std, np.float32).reshape(per_channel)
@@ -160,15 +161,3 @@ def _pooled(outputs: Float32, plan: BackbonePlan, mask: Int64 | None) -> Float32
         f"{plan.path}: features of shape {outputs.shape}, expected (N, D), (N, T, D) or maps; "
         "name another output or layer"
     )
-
-
-def _opened(plan: BackbonePlan) -> Runtime:
-    """The runtime of a description, by ``gate/backbone/FORMAT_runtime.py``.
-
-    Raises:
-        BackboneError: Weights that are missing, truncated, a pickle, or of a kind that is refused.
-    """
-    # torch takes seconds to import, and an ONNX backbone does without it
-    home = import_module(f"gate.backbone.{plan.format}_runtime")
-    runtime: Runtime = home.open_runtime(plan)
-    return runtime

@@ -53,12 +53,10 @@ class OnnxRuntime:
 
     def run(self, inputs: Float32 | Tokens) -> list[Float32]:
         """The named outputs for one batch."""
+        fed: dict[str, Any] = {self._inputs[0]: inputs}
         if isinstance(inputs, dict):
-            ids = inputs["input_ids"]
-            fed: dict[str, Any] = {"token_type_ids": np.zeros_like(ids), **inputs}
-            fed = {name: fed[name] for name in self._inputs}
-        else:
-            fed = {self._inputs[0]: inputs}
+            known = {"token_type_ids": np.zeros_like(inputs["input_ids"]), **inputs}
+            fed = {name: known[name] for name in self._inputs}
         try:
             given = self._session.run(self._outputs, fed)
         except Exception as fault:  # ONNX Runtime's own exceptions have no common base
@@ -144,16 +142,10 @@ def session_of(source: str | bytes, providers: list[str]) -> Any:
 def _gpu_is_there() -> bool:
     """Asks the driver; importing torch for it would take seconds."""
     for name in ("libcuda.so.1", "nvcuda.dll"):
-        try:
-            driver = ctypes.CDLL(name)
-        except OSError:
-            continue
-        count = ctypes.c_int(0)
-        return (
-            driver.cuInit(0) == 0
-            and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
-            and count.value > 0
-        )
+        with contextlib.suppress(OSError):
+            driver, count = ctypes.CDLL(name), ctypes.c_int(0)
+            answers = driver.cuInit(0) == 0 == driver.cuDeviceGetCount(ctypes.byref(count))
+            return answers and count.value > 0
     return False
 
 

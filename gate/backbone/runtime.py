@@ -14,4 +14,3 @@ class Runtime(Protocol):
 
     def run(self, inputs: Float32 | Tokens) -> list[Float32]:
         """Inputs to the named output or layer and, if there is one, the own head's logits."""
-        ...

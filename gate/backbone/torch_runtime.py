@@ -48,8 +48,7 @@ class TorchRuntime:
         except Exception as fault:  # whatever the architecture's own code raises
             raise BackboneError(
                 f"{self._plan.path}: refused a batch of shape {(count, *rest)}: "
-                f"{first_line(fault)}; check "
-                f"{self._plan.hint}"
+                f"{first_line(fault)}; check {self._plan.hint}"
             ) from fault
         given = [self._captured_by(self._layer) if self._layer else whole]
         if self._plan.logits:

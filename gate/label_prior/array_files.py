@@ -66,9 +66,8 @@ def read_embeddings(path: Path) -> tuple[Float32, tuple[str, ...] | None]:
     if path.suffix != ".npz":
         return embeddings, None
     with np.load(path, allow_pickle=False) as archive:
-        named = "classes" in archive.files
-    if not named:
-        return embeddings, None
+        if "classes" not in archive.files:
+            return embeddings, None
     classes = _read(path, "classes")
     if classes.shape != (len(embeddings),):
         raise DataError(
@@ -119,7 +118,12 @@ def write(path: Path, arrays: dict[str, Array]) -> None:
     Raises:
         GateError: Another ending, or the file cannot be written.
     """
-    with files.replacing(_writable(path)) as partial:
+    if path.suffix not in KINDS[1:]:
+        raise DataError(
+            f"{path}: several arrays are written as {', '.join(KINDS[1:])}, not as "
+            f"{path.suffix or 'a file without ending'}; choose one of them"
+        )
+    with files.replacing(path) as partial:
         if path.suffix == ".npz":
             with partial.open("wb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]  # none is named allow_pickle
@@ -133,15 +137,6 @@ def write(path: Path, arrays: dict[str, Array]) -> None:
 
             to = write_csv if path.suffix == ".csv" else write_table
             to(_table(arrays), str(partial))
-
-
-def _writable(path: Path) -> Path:
-    if path.suffix not in KINDS[1:]:
-        raise DataError(
-            f"{path}: several arrays are written as {', '.join(KINDS[1:])}, not as "
-            f"{path.suffix or 'a file without ending'}; choose one of them"
-        )
-    return path
 
 
 def _table(arrays: dict[str, Array]) -> Any:

@@ -92,11 +92,9 @@ def sample_results(scores: Floats, labels: Labels) -> SampleResults:
     """Hits, confidence and log loss of samples by their scores ``(n, K)``."""
     f = np.asarray(scores - scores.max(axis=1, keepdims=True), np.float64)
     log_total = np.log(np.exp(f).sum(axis=1))
-    return SampleResults(
-        (f.argmax(axis=1) == labels).astype(float),
-        np.exp(-log_total),
-        log_total - f[np.arange(len(labels)), labels],
-    )
+    hits = (f.argmax(axis=1) == labels).astype(float)
+    log_loss = log_total - f[np.arange(len(labels)), labels]
+    return SampleResults(hits, np.exp(-log_total), log_loss)
 
 
 def _compared(
@@ -105,14 +103,11 @@ def _compared(
     before, after = results["fine_tuned"], results["gla"]
     gain = after.hits - before.hits
     ordered = list(groups.values())  # of a mild tail there may be one group only
+    counted = after.hits * before.hits, gain > 0, gain < 0
+    both, first, second = (int(each.sum()) for each in counted)
     return MethodComparison(
         {name: _method_results(each, labels, groups, seed) for name, each in results.items()},
-        stats.paired_difference(
-            both=int((after.hits * before.hits).sum()),
-            first=int((gain > 0).sum()),
-            second=int((gain < 0).sum()),
-            n=len(labels),
-        ),
+        stats.paired_difference(both, first, second, n=len(labels)),
         stats.mean_of_classes(gain, labels),
         _within(gain, labels, ordered[-1]),
         _within(-gain, labels, ordered[0]),

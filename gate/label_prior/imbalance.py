@@ -45,9 +45,8 @@ def imbalance_of(prior: Prior, seed: int, draws: int = 2000) -> Imbalance:
     def around(measure: Callable[[Float64], float], by: Float64, high: float) -> Interval:
         """Interval around the measure of q, which draws differ from by so much."""
         value, middle, reach = measure(prior.shares), measure(centre), float(np.quantile(by, 0.95))
-        return Interval(
-            value, max(min(middle - reach, value), 0.0), min(max(middle + reach, value), high)
-        )
+        low = max(min(middle - reach, value), 0.0)
+        return Interval(value, low, min(max(middle + reach, value), high))
 
     total_variation = around(
         lambda shares: float(np.abs(shares - uniform).sum() / 2), apart.total_variation, 1.0
@@ -56,12 +55,9 @@ def imbalance_of(prior: Prior, seed: int, draws: int = 2000) -> Imbalance:
     if not total_variation.low:
         kl = kl._replace(low=0.0)
     log_ratio = around(lambda shares: float(np.ptp(np.log(shares))), apart.log_ratio, math.inf)
-    return Imbalance(
-        total_variation,
-        kl,
-        Interval(*map(math.exp, log_ratio)),
-        Interval(*(classes * math.exp(-nats) for nats in (kl.value, kl.high, kl.low))),
-    )
+    ratio = Interval(*map(math.exp, log_ratio))
+    effective = Interval(*(classes * math.exp(-nats) for nats in (kl.value, kl.high, kl.low)))
+    return Imbalance(total_variation, kl, ratio, effective)
 
 
 def _drawn(prior: Prior, seed: int, draws: int) -> _Differences:

@@ -9,14 +9,11 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from gate.arrays import Float64, Floats, Labels
-
-if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Order = Literal["slope", "diagonal", "full"]
@@ -41,7 +38,7 @@ def one_blas_thread(function: Function) -> Function:
 
 
 @functools.cache
-def _libraries() -> "ThreadpoolController":
+def _libraries() -> Any:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

@@ -15,7 +15,6 @@ from gate.errors import EvidenceError
 from gate.label_prior.joint import CrossFit, Fit, cross_fit, fit
 from gate.label_prior.likelihood import Likelihood, one_blas_thread
 from gate.label_prior.uncertainty import uncertainty
-from gate.stats import Interval
 
 _Z = 1.959964  # a 95 % interval of a normal estimate
 _TINY = 1e-12  # shares below are as good as 0
@@ -96,17 +95,12 @@ class Prior:
 class CrossFitted:
     """What removing the prior changes for samples that it was not estimated on.
 
-    ``fits`` are temperature and bias of each fold, fitted without it; ``folds`` (N,) says whose
-    fold a sample is in.
+    ``fits`` are temperature and bias of each fold, fitted without it.
     """
 
-    log_loss_gain: Interval
-    balanced_accuracy_gain: Interval
+    log_loss_gain: stats.Interval
+    balanced_accuracy_gain: stats.Interval
     fits: CrossFit
-
-    def logits(self, logits: Floats, rows: slice) -> Floats:
-        """Out-of-fold corrected logits ``a f - log q`` of those rows, up to a shift."""
-        return self.fits.logits(logits, rows)
 
 
 def shares_of(log_shares: Float64) -> Float64:
@@ -237,9 +231,8 @@ def _cross_fitted(
     labels = likelihood.labels
     gain = crossed.before.log_loss - crossed.after.log_loss
     hits = (crossed.after.predicted == labels).astype(float) - (crossed.before.predicted == labels)
-    return CrossFitted(
-        stats.mean(gain, clusters), stats.mean_of_classes(hits, labels, clusters), crossed
-    )
+    balanced = stats.mean_of_classes(hits, labels, clusters)
+    return CrossFitted(stats.mean(gain, clusters), balanced, crossed)
 
 
 def check(logits: Floats, labels: Labels) -> None:

@@ -29,15 +29,12 @@ class Examples(Protocol):
 
     def __len__(self) -> int:
         """How many there are."""
-        ...
 
     def batches(self, size: int, side: int, channels: int) -> Iterator[Images]:
         """Images ``(n, side, side, channels)`` uint8, so many a block."""
-        ...
 
     def texts(self, size: int) -> Iterator[list[str]]:
         """Texts, so many a block."""
-        ...
 
 
 class Part(NamedTuple):
@@ -108,7 +105,6 @@ class Engine(Protocol):
 
     def backbone(self, plan: BackbonePlan) -> Backbone:
         """The backbone of a description, opened once."""
-        ...
 
     def map(self, work: Pass, examples: Examples, size: int, advance: Advance) -> Iterator[Part]:
         """A pass over examples, block by block, in their order; ``size`` are the examples a block.
@@ -117,7 +113,6 @@ class Engine(Protocol):
             BackboneError: The runtime fails, or gives what is not finite.
             DataError: Images that do not decode, or empty texts.
         """
-        ...
 
 
 class InProcess:
@@ -137,19 +132,12 @@ class InProcess:
         """A pass over examples, block by block; see `Engine`."""
         backbone = self.backbone(work.backbone)
         of_block, start = work.opened(backbone), 0
-        for block in _blocks(examples, work.backbone, size):
+        shape = work.backbone.input_shape
+        for block in examples.batches(size, *shape) if shape else examples.texts(size):
             part = of_block(np.arange(start, start + len(block)), block, advance)
             self.passes[backbone.digest] += len(block) * len(work.variants)
             start += len(block)
             yield part
-
-
-def _blocks(
-    examples: Examples, plan: BackbonePlan, size: int
-) -> Iterator[Images] | Iterator[list[str]]:
-    if plan.preprocessing is None:
-        return examples.texts(size)
-    return examples.batches(size, plan.preprocessing.size, plan.preprocessing.channels)
 
 
 def gathered(parts: Iterator[Part], work: Pass, total: int) -> dict[str, list[Any]]:

@@ -11,10 +11,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.arrays import ROWS, Float32, Float64, Int64, unit_rows
+from gate.arrays import ROWS, Array, Float32, Float64, Int64, unit_rows
 from gate.backbone.backbone import Outputs
 from gate.backbone.heads import LinearHead
 from gate.measure.blocks import BLOCKS
+
+OutputName = Literal["features", "logits"]
 
 
 class Reader(Protocol):
@@ -22,30 +24,30 @@ class Reader(Protocol):
 
     def read(self, rows: Int64, outputs: Outputs, /) -> Any:
         """What is kept of the outputs of the examples at ``rows`` ``(n,)`` of a split."""
-        ...
 
     def put(self, whole: Any, kept: Any, rows: Int64, total: int, /) -> Any:
         """What was kept of blocks so far (None at first), with that of one more added."""
-        ...
+
+
+def _in_place(whole: Array | None, kept: Array, rows: Int64, total: int) -> Array:
+    """What was kept of all N examples, that of this block in its place."""
+    if whole is None:
+        whole = np.empty((total, *kept.shape[1:]), kept.dtype)
+    whole[rows] = kept
+    return whole
 
 
 @dataclass(frozen=True)
 class Output:
     """Keeps the features, together ``(N, D)`` float32, or the own head's logits ``(N, K)``."""
 
-    name: Literal["features", "logits"]
+    name: OutputName
 
     def read(self, _rows: Int64, outputs: Outputs) -> Float32:
         """The output ``(n, D)`` of a block."""
-        output: Float32 = getattr(outputs, self.name)
-        return output
+        return np.asarray(getattr(outputs, self.name))
 
-    def put(self, whole: Float32 | None, kept: Float32, rows: Int64, total: int) -> Float32:
-        """The output ``(N, D)`` of all examples, that of this block in its place."""
-        if whole is None:
-            whole = np.empty((total, kept.shape[1]), np.float32)
-        whole[rows] = kept
-        return whole
+    put = staticmethod(_in_place)
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,7 @@ class Classes:
         assert outputs.logits is not None  # noqa: S101  # such a task names the output of its head
         return np.asarray(outputs.logits.argmax(axis=1))
 
-    def put(
-        self, whole: NDArray[np.int16] | None, kept: NDArray[np.int16], rows: Int64, total: int
-    ) -> NDArray[np.int16]:
-        """All classes ``(N,)``, those of this block in their place."""
-        if whole is None:
-            whole = np.empty(total, np.int16)
-        whole[rows] = kept
-        return whole
+    put = staticmethod(_in_place)
 
 
 @dataclass(frozen=True)
@@ -94,11 +89,9 @@ class PairwiseCosine:
     @classmethod
     def of_all(cls, features: Float32) -> "PairwiseCosine":
         """The sums over all features ``(N, D)`` of a split, which may lie on disk."""
-        spans = (
-            np.arange(start, min(start + ROWS, len(features)))
-            for start in range(0, len(features), ROWS)
-        )
-        first, *others = (cls.of(rows, features[rows[0] : rows[-1] + 1]) for rows in spans)
+        rows = np.arange(len(features))
+        spans = [slice(start, start + ROWS) for start in range(0, len(features), ROWS)]
+        first, *others = (cls.of(rows[span], features[span]) for span in spans)
         return sum(others, first)
 
     def __add__(self, other: "PairwiseCosine") -> "PairwiseCosine":

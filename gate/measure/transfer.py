@@ -15,7 +15,7 @@ from gate.backbone.backbone import Backbone, Outputs
 from gate.backbone.heads import LinearHead
 from gate.data.split import Split
 from gate.errors import EvidenceError, PlanError
-from gate.files import digest_of_json
+from gate.measure import embed
 from gate.measure.bench import Bench
 from gate.measure.head import fit_linear, main_directions
 from gate.measure.readers import Classes, Output
@@ -179,12 +179,12 @@ def _fine_tuned(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
         "train": train.digest,
         "seed": bench.plan.seed,
     }
-    folder = bench.folder / f"{task.transfer.mode}-{digest_of_json(content)[7:39]}"
+    folder = bench.folder / f"{task.transfer.mode}-{files.digest_of_json(content)[7:39]}"
     if not (folder / WEIGHTS).exists():  # the last file that training writes
         stamps: list[Stamp | None] = [None] * len(train)
         if task.debias:
             stamps = _stamps(bench, task.debias, train)
-        pixels = bench.pixels(train, backbone)
+        pixels = embed.pixels(bench.folder, train, backbone.preprocessing)
         examples = TrainingSet(pixels, train.labels, stamps, backbone.inputs)
         total = len(train) * task.transfer.schedule.epochs
         with bench.progress(f"{task.transfer.mode} {task.train}", total) as advance:
