@@ -82,8 +82,7 @@ class _Graph:
                 features = self.reduced("ReduceMean", features, first)
             return features
         if file.text and file.text.pooling == "first":
-            first_token = self.tensor("first", np.array(0))
-            return self.node("Gather", [features, first_token], axis=1)
+            return self.node("Gather", [features, self.tensor("first", np.array(0))], axis=1)
         mask = self.floats("attention_mask")
         places = self.tensor("last axis", np.array([2]))
         weighted = self.node("Mul", [features, self.node("Unsqueeze", [mask, places])])

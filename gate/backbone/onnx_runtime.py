@@ -122,10 +122,8 @@ def _session(file: Path, source: str | bytes) -> tuple[Any, str]:
     if provider == "CUDAExecutionProvider":
         log.info("%s: ONNX Runtime runs on the GPU", file.name)
     elif gpu:
-        why = said.getvalue().strip().splitlines()[:1] or ["install torch with CUDA"]
-        log.warning(
-            "%s: ONNX Runtime could not load CUDA and runs on the CPU: %s", file.name, why[0]
-        )
+        why = (said.getvalue().strip().splitlines() or ["install torch with CUDA"])[0]
+        log.warning("%s: ONNX Runtime could not load CUDA and runs on the CPU: %s", file.name, why)
     else:
         log.info("%s: no GPU here; ONNX Runtime runs on the CPU", file.name)
     return session, provider

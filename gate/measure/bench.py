@@ -10,7 +10,7 @@ from gate.backbone.backbone import Backbone, Outputs
 from gate.data.split import Split, open_split
 from gate.errors import PlanError
 from gate.measure import embed
-from gate.measure.passes import AS_THEY_ARE, Engine, Examples, InProcess, Pass, gathered
+from gate.measure.passes import Engine, Examples, InProcess, Pass, gathered
 from gate.measure.readers import Reader
 from gate.plan.plan import Plan
 from gate.plan.task import Task
@@ -121,7 +121,7 @@ class Bench:
         examples: Examples,
         backbone: Backbone,
         readers: Mapping[str, Reader],
-        variants: Sequence[Stamp | None] = AS_THEY_ARE,
+        variants: Sequence[Stamp | None],
     ) -> dict[str, list[Any]]:
         """What readers keep of examples, each variant of which is passed once.
 

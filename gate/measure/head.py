@@ -9,6 +9,8 @@ from gate.arrays import Float32, Int64, standardised
 from gate.backbone.heads import LinearHead
 from gate.errors import EvidenceError
 
+Fit = Callable[[Float32, Int64], LinearHead]  # of features (N, D) and labels (N,)
+
 _ITERATIONS = 2000
 
 
@@ -84,11 +86,7 @@ def fit_nearest_class_mean(features: Float32, labels: Int64) -> LinearHead:
 
 
 def out_of_fold_logits(
-    fit: Callable[[Float32, Int64], LinearHead],
-    features: Float32,
-    labels: Int64,
-    seed: int,
-    folds: int = 5,
+    fit: Fit, features: Float32, labels: Int64, seed: int, folds: int = 5
 ) -> Float32:
     """Logits ``(N, K)`` of each image by a head that was fitted without its fold.
 

@@ -21,8 +21,6 @@ from gate.plan.backbone import BackbonePlan
 from gate.progress import Advance
 from gate.triggers.stamp import Stamp
 
-AS_THEY_ARE: tuple[None] = (None,)  # the one variant that changes nothing
-
 
 class Examples(Protocol):
     """Images or texts in blocks, as a split gives them."""
@@ -56,7 +54,7 @@ class Pass:
 
     backbone: BackbonePlan
     readers: Mapping[str, Reader]
-    variants: tuple[Stamp | None, ...] = AS_THEY_ARE
+    variants: tuple[Stamp | None, ...] = (None,)
 
     def opened(self, backbone: Backbone) -> Callable[..., Part]:
         """The pass as a function of a block, on its backbone once that is opened.

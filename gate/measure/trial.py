@@ -1,6 +1,5 @@
 """Trial: a bench with classifiers trained on it. Probes ask it; it notes what they asked for."""
 
-from collections.abc import Sequence
 from copy import copy
 
 from gate.arrays import Float32, Floats, Int64
@@ -14,7 +13,6 @@ from gate.measure.readers import Cosines, PairwiseCosine, Reader
 from gate.measure.responses import Hits, Responses
 from gate.measure.transfer import Classifier, classifier
 from gate.measure.zero_shot import zero_shot_head
-from gate.plan.plan import Plan
 from gate.plan.task import Task
 from gate.triggers.grid import TriggerGrid
 from gate.triggers.stamp import Stamp, Trigger
@@ -30,7 +28,7 @@ class Trial:
     """
 
     def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+        self.bench, self.plan = bench, bench.plan
         self._calibrated: dict[str, calibrate.Calibrated] = {}
         self._zero_shots: dict[str, tuple[ZeroShotHead, str]] = {}
         self._classifiers: dict[tuple[str, str], Classifier] = {}
@@ -52,11 +50,6 @@ class Trial:
     def asked_tasks(self) -> dict[str, Task]:
         """The tasks that were asked for, in the order of the plan."""
         return {n: task for n, task in self.plan.tasks.items() if n in self._asked_tasks}
-
-    @property
-    def plan(self) -> Plan:
-        """What is measured."""
-        return self.bench.plan
 
     @property
     def backbone(self) -> Backbone:
@@ -125,7 +118,7 @@ class Trial:
         self,
         split: str,
         tasks: dict[str, Task],
-        stamps: Sequence[Stamp],
+        stamps: list[Stamp],
         backbone: Backbone | None = None,
     ) -> Responses:
         """What classifiers make of stamped images; each stamp passes each backbone once.
