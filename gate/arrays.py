@@ -5,8 +5,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[Any]
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 Floats = NDArray[np.floating[Any]]
-Labels = NDArray[np.int64]
+Int64 = NDArray[np.int64]
+Labels = Int64
+Images = NDArray[np.uint8]
 
 ROWS = 4096  # of an array of any length that are read at once
 
@@ -14,12 +19,12 @@ ROWS = 4096  # of an array of any length that are read at once
 class Standardised(NamedTuple):
     """Features with mean 0 and standard deviation 1, and what made them so."""
 
-    values: NDArray[np.float32]  # (N, D)
-    mean: NDArray[np.float32]  # (D,)
-    scale: NDArray[np.float32]  # (D,)
+    values: Float32  # (N, D)
+    mean: Float32  # (D,)
+    scale: Float32  # (D,)
 
 
-def standardised(features: NDArray[np.float32]) -> Standardised:
+def standardised(features: Float32) -> Standardised:
     """Features ``(N, D)`` less their means, divided by their standard deviations.
 
     >>> standardised(np.array([[1.0, 5.0], [3.0, 5.0]])).values.tolist()
@@ -30,7 +35,7 @@ def standardised(features: NDArray[np.float32]) -> Standardised:
     return Standardised((features - mean) / scale, mean, scale)
 
 
-def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit_rows(rows: Float32) -> Float32:
     """Rows ``(N, D)`` divided by their Euclidean length; a row of zeros stays.
 
     >>> unit_rows(np.array([[0.0, 4.0], [0.0, 0.0]])).tolist()
@@ -40,7 +45,7 @@ def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(rows / np.maximum(length, np.finfo(np.float32).tiny), np.float32)
 
 
-def first_not_finite(matrix: NDArray[Any]) -> tuple[int, int] | None:
+def first_not_finite(matrix: Array) -> tuple[int, int] | None:
     """Row and column of the first number that is not finite, of a matrix of any length.
 
     >>> first_not_finite(np.array([[0.0, 1.0], [2.0, np.nan]]))

@@ -1,6 +1,5 @@
 """Everything in one process, without DVC: plan -> evidence -> verdict."""
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -70,7 +69,7 @@ def run_all(
     files.write(out / "report.md", render(Format.MARKDOWN, verdict, evidence))
     files.write(out / "report.html", render(Format.HTML, verdict, evidence))
     information = {"forward_passes": _passes(bench), "seconds": seconds}
-    files.write(out / "run-info.json", json.dumps(information, indent=2) + "\n")
+    files.write(out / "run-info.json", files.json_of(information))
     files.write(out / "verdict.json", verdict.to_json())
     return verdict, evidence
 
@@ -98,10 +97,8 @@ def require_valid(plan: Path, validation: Validation) -> None:
 
 def _passes(bench: Bench) -> dict[str, int]:
     """Forward passes of single examples through the candidate and through the reference."""
-    passes = {"backbone": bench.engine.passes[bench.backbone.digest]}
-    if bench.reference:
-        passes["reference"] = bench.engine.passes[bench.reference.digest]
-    return passes
+    opened = {"backbone": bench.backbone, "reference": bench.reference}
+    return {name: bench.engine.passes[each.digest] for name, each in opened.items() if each}
 
 
 @contextmanager

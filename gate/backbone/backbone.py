@@ -6,11 +6,11 @@ an architecture comes from the team's own repository and is trusted.
 
 from functools import cached_property
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gate.arrays import Float32, Floats, Images, Int64
 from gate.backbone.runtime import Runtime, Tokens
 from gate.backbone.tokens import Tokenizer
 from gate.errors import BackboneError, PlanError
@@ -21,12 +21,12 @@ from gate.plan.backbone import BackbonePlan, Preprocessing
 class Outputs(NamedTuple):
     """One forward pass: features ``(N, D)`` and the own head's logits ``(N, K)``, if it has one."""
 
-    features: NDArray[np.float32]
-    logits: NDArray[np.float32] | None
+    features: Float32
+    logits: Float32 | None
 
 
 class Backbone:
-    """Weights, their runtime and their preprocessing.
+    """Weights, their runtime (``gate/backbone/FORMAT_runtime.py``) and their preprocessing.
 
     Args:
         plan: Where the weights lie, and their preprocessing.
@@ -38,7 +38,9 @@ class Backbone:
     def __init__(self, plan: BackbonePlan) -> None:
         self.plan = plan
         self.digest = sha256_of(plan.path, BackboneError)
-        self._runtime = _opened(plan)
+        # torch takes seconds to import, and an ONNX backbone does without it
+        home = import_module(f"gate.backbone.{plan.format}_runtime")
+        self._runtime: Runtime = home.open_runtime(plan)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -60,10 +62,7 @@ class Backbone:
 
         And those of the tokenizer, with its digest.
         """
-        return {
-            **self._runtime.versions,
-            **(self._tokenizer.versions if self.plan.text else {}),
-        }
+        return {**self._runtime.versions, **(self._tokenizer.versions if self.plan.text else {})}
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -75,7 +74,7 @@ class Backbone:
         return Tokenizer(self.plan.text)
 
     @cached_property
-    def _normalise(self) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+    def _normalise(self) -> tuple[Floats, Floats]:
         """What pixels are multiplied by, and what is then added."""
         per_channel = (-1, 1, 1) if self.preprocessing.layout == "NCHW" else (-1,)
         std = np.asarray(self.preprocessing.std, np.float32).reshape(per_channel)
@@ -86,7 +85,7 @@ class Backbone:
         """Texts as token ids ``(N, T)``, padded to the longest, and which of them count."""
         return self._tokenizer(texts)
 
-    def inputs(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def inputs(self, images: Images) -> Float32:
         """Images ``(N, H, W, C)`` uint8, normalised and in the layout of the backbone."""
         if self.preprocessing.layout == "NCHW":
             images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
@@ -95,11 +94,11 @@ class Backbone:
         inputs += offset
         return inputs
 
-    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def features(self, images: Images) -> Float32:
         """Pooled features ``(N, D)`` of images ``(N, S, S, C)``; see ``outputs``."""
         return self.outputs(self.inputs(images)).features
 
-    def outputs(self, inputs: NDArray[np.float32] | Tokens) -> Outputs:
+    def outputs(self, inputs: Float32 | Tokens) -> Outputs:
         """One forward pass.
 
         Args:
@@ -131,7 +130,7 @@ class Backbone:
         self._require_sound("logits", logits, count)
         return Outputs(features, logits)
 
-    def _require_sound(self, what: str, values: NDArray[np.float32], count: int) -> None:
+    def _require_sound(self, what: str, values: Float32, count: int) -> None:
         if len(values) != count:
             raise BackboneError(
                 f"{self.plan.path}: {count} {self.plan.takes} gave {len(values)} rows of "
@@ -145,9 +144,7 @@ class Backbone:
             )
 
 
-def _pooled(
-    outputs: NDArray[np.float32], plan: BackbonePlan, mask: NDArray[np.int64] | None
-) -> NDArray[np.float32]:
+def _pooled(outputs: Float32, plan: BackbonePlan, mask: Int64 | None) -> Float32:
     if plan.text and mask is not None and outputs.ndim == 3 and outputs.shape[:2] == mask.shape:
         if plan.text.pooling == "first":
             return outputs[:, 0]
@@ -164,15 +161,3 @@ def _pooled(
         f"{plan.path}: features of shape {outputs.shape}, expected (N, D), (N, T, D) or maps; "
         "name another output or layer"
     )
-
-
-def _opened(plan: BackbonePlan) -> Runtime:
-    """The runtime of a description, by ``gate/backbone/FORMAT_runtime.py``.
-
-    Raises:
-        BackboneError: Weights that are missing, truncated, a pickle, or of a kind that is refused.
-    """
-    # torch takes seconds to import, and an ONNX backbone does without it
-    home = import_module(f"gate.backbone.{plan.format}_runtime")
-    runtime: Runtime = home.open_runtime(plan)
-    return runtime

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from gate import files
+from gate.arrays import Float32, Images, Int64
 from gate.backbone.weights_runtime import layer_of, with_weights, without_weights
 from gate.errors import BackboneError, PlanError
 from gate.plan.backbone import BackbonePlan, WeightsBackbone
@@ -31,14 +31,12 @@ class TrainingSet(NamedTuple):
     inputs of pixels, as the backbone does.
     """
 
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    images: Images
+    labels: Int64
     stamps: list[Stamp | None]
-    normalise: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    normalise: Callable[[Images], Float32]
 
-    def batch(
-        self, rows: NDArray[np.int64], augmented: np.random.Generator | None
-    ) -> tuple[Tensor, Tensor]:
+    def batch(self, rows: Int64, augmented: np.random.Generator | None) -> tuple[Tensor, Tensor]:
         """Inputs and labels of those rows; shifted and flipped where there is a generator."""
         batch = self.images[rows]
         if augmented:
@@ -85,12 +83,9 @@ def fine_tune(
         )
     training = transfer.schedule
     network = _Network(plan, transfer, examples, seed)
-    optimiser = torch.optim.SGD(
-        [weights for weights in network.parameters() if weights.requires_grad],
-        lr=training.learning_rate,
-        momentum=_MOMENTUM,
-        weight_decay=training.weight_decay,
-    )
+    trained = [weights for weights in network.parameters() if weights.requires_grad]
+    decay = training.weight_decay
+    optimiser = torch.optim.SGD(trained, training.learning_rate, _MOMENTUM, weight_decay=decay)
     done = _resumed(folder / _CHECKPOINT, network, optimiser)
     advance(done * len(examples.labels))
     for epoch in range(done, training.epochs):
@@ -102,10 +97,8 @@ def fine_tune(
             )
         _keep(folder / _CHECKPOINT, network, optimiser, epoch + 1)
     head = {"weight": network.head.weight.T, "bias": network.head.bias}
-    files.write(
-        folder / HEAD, save({name: t.detach().cpu().contiguous() for name, t in head.items()})
-    )
-    files.write(folder / WEIGHTS, save(_tensors(network.body)))
+    files.write(folder / HEAD, save(_tensors(head)))
+    files.write(folder / WEIGHTS, save(_tensors(network.body.state_dict())))
     (folder / _CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -126,10 +119,9 @@ def _train_epoch(
     for step, rows in enumerate(np.array_split(rng.permutation(count), steps)):
         share = _triangle((epoch + step / steps) / training.epochs)
         optimiser.param_groups[0]["lr"] = training.learning_rate * share
-        inputs, labels = examples.batch(rows, rng if training.augment else None)
-        loss = nn.functional.cross_entropy(
-            network(inputs.to(network.device)), labels.to(network.device)
-        )
+        batch = examples.batch(rows, rng if training.augment else None)
+        inputs, labels = (each.to(network.device) for each in batch)
+        loss = nn.functional.cross_entropy(network(inputs), labels)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimiser.step()
@@ -150,10 +142,8 @@ class _Network(nn.Module):
         # factories draw from torch's own generator; it is put back as it was
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            if transfer.mode == "from_scratch":
-                self.body = without_weights(plan.arch)
-            else:
-                self.body = with_weights(plan)
+            scratch = transfer.mode == "from_scratch"
+            self.body = without_weights(plan.arch) if scratch else with_weights(plan)
             if plan.layer:
                 layer_of(self.body, plan, plan.layer).register_forward_hook(
                     lambda _module, _inputs, output: self._captured.append(output)
@@ -169,9 +159,8 @@ class _Network(nn.Module):
     def features(self, inputs: Tensor) -> Tensor:
         """Features ``(N, D)``; maps and tokens are averaged over places."""
         self._captured.clear()
-        output = self.body(inputs)
-        if self._captured:
-            output = self._captured[-1]
+        whole = self.body(inputs)
+        output = self._captured[-1] if self._captured else whole
         if output.ndim == 4:
             return torch.mean(output, dim=(1, 2) if self._channels_last else (2, 3))
         return torch.mean(output, dim=1) if output.ndim == 3 else torch.as_tensor(output)
@@ -186,7 +175,7 @@ def _triangle(progress: float) -> float:
     return min(3 * progress, 1.5 * (1 - progress))
 
 
-def _shifted_and_flipped(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _shifted_and_flipped(images: Images, rng: np.random.Generator) -> Images:
     n, side, _, _ = images.shape
     reach = side // 8
     padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
@@ -202,8 +191,8 @@ def _shifted_and_flipped(images: NDArray[np.uint8], rng: np.random.Generator) ->
 # --- checkpoints ----------------------------------------------------------------------------------
 
 
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    return {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
+def _tensors(named: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
 
 
 def _keep(path: Path, network: _Network, optimiser: torch.optim.SGD, epochs: int) -> None:
@@ -212,7 +201,7 @@ def _keep(path: Path, network: _Network, optimiser: torch.optim.SGD, epochs: int
         for place, weights in enumerate(optimiser.param_groups[0]["params"])
         if weights in optimiser.state
     }
-    files.write(path, save({**_tensors(network), **momenta}, {"epochs": str(epochs)}))
+    files.write(path, save({**_tensors(network.state_dict()), **momenta}, {"epochs": str(epochs)}))
 
 
 def _resumed(path: Path, network: _Network, optimiser: torch.optim.SGD) -> int:

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gate.arrays import unit_rows
+from gate.arrays import Float32, Int64, unit_rows
 
 
 @dataclass(frozen=True)
@@ -17,14 +16,14 @@ class LinearHead:
     """
 
     reads: ClassVar[Literal["features", "logits"]] = "features"
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    weight: Float32
+    bias: Float32
 
-    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(self, features: Float32) -> Float32:
         """Scores ``(N, K)`` of features ``(N, D)``."""
         return np.asarray(features @ self.weight + self.bias)
 
-    def predict(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
+    def predict(self, features: Float32) -> Int64:
         """Classes ``(N,)`` of features ``(N, D)``."""
         return np.asarray(self.logits(features).argmax(axis=1))
 
@@ -39,10 +38,10 @@ class CosineHead:
     """
 
     reads: ClassVar[Literal["features", "logits"]] = "features"
-    weight: NDArray[np.float32]
+    weight: Float32
     scale: float
 
-    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(self, features: Float32) -> Float32:
         """Scores ``(N, K)`` of features ``(N, D)``."""
         return np.asarray(np.float32(self.scale) * (unit_rows(features) @ self.weight))
 
@@ -58,12 +57,12 @@ class SourceHead:
     members: tuple[tuple[int, ...], ...]
     scale: float = 1.0
 
-    def logits(self, own: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(self, own: Float32) -> Float32:
         """Scores ``(N, K)`` of the own head's logits ``(N, S)``."""
         sums = [np.logaddexp.reduce(own[:, each], axis=1) for each in self.members]
         return np.asarray(np.float32(self.scale) * np.stack(sums, axis=1))
 
-    def padded(self) -> NDArray[np.int64]:
+    def padded(self) -> Int64:
         """The members as a matrix ``(K, G)``, -1 where a class has fewer than G."""
         most = max(map(len, self.members))
         return np.array([(*each, *[-1] * (most - len(each))) for each in self.members], np.int64)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
+from gate.arrays import Array
 from gate.backbone.heads import CosineHead, JoinedHead, SourceHead
 from gate.backbone.onnx_file import graphs, load, model_file, require_weights_inside
 from gate.backbone.onnx_runtime import session_of
@@ -15,6 +15,7 @@ from gate.errors import BackboneError, first_line
 from gate.plan.backbone import BackbonePlan, OnnxBackbone
 
 _OPSET, _OLDEST = 17, 13  # of heads, and of backbones that one is put behind
+_OUTPUT = "calibrated_logits"
 
 
 class _Graph:
@@ -34,7 +35,7 @@ class _Graph:
         self.nodes.append(onnx.helper.make_node(kind, inputs, [output], **attributes))
         return output
 
-    def tensor(self, name: str, values: NDArray[Any]) -> str:
+    def tensor(self, name: str, values: Array) -> str:
         """Add a tensor; gives its name."""
         self.tensors.append(onnx.numpy_helper.from_array(values, f"{self.prefix}{name}"))
         return f"{self.prefix}{name}"
@@ -45,8 +46,7 @@ class _Graph:
 
     def reduced(self, kind: str, given: str, axis: int) -> str:
         """Add a reduction over one axis, which is dropped."""
-        by_input = self.opset >= (13 if kind == "ReduceSum" else 18)
-        if by_input:
+        if self.opset >= (13 if kind == "ReduceSum" else 18):  # where axes are an input
             axes = self.tensor(f"axis of {len(self.nodes)}", np.array([axis]))
             return self.node(kind, [given, axes], keepdims=0)
         return self.node(kind, [given], axes=[axis], keepdims=0)
@@ -64,9 +64,8 @@ class _Graph:
             members = beside.padded()
             # where a class has fewer members, something stands in that adds nothing to the sum
             nothing = np.where(members < 0, np.float32(-1e30), np.float32(0))
-            each = self.node(
-                "Gather", [own, self.tensor("members", np.maximum(members, 0))], axis=1
-            )
+            places = self.tensor("members", np.maximum(members, 0))
+            each = self.node("Gather", [own, places], axis=1)
             each = self.node("Add", [each, self.tensor("nothing", nothing)])  # (N, K, G)
             sums = self.reduced("ReduceLogSumExp", each, 2)
             scale = self.tensor("scale", np.array(beside.scale, np.float32))
@@ -83,8 +82,7 @@ class _Graph:
                 features = self.reduced("ReduceMean", features, first)
             return features
         if file.text and file.text.pooling == "first":
-            first_token = self.tensor("first", np.array(0))
-            return self.node("Gather", [features, first_token], axis=1)
+            return self.node("Gather", [features, self.tensor("first", np.array(0))], axis=1)
         mask = self.floats("attention_mask")
         places = self.tensor("last axis", np.array([2]))
         weighted = self.node("Mul", [features, self.node("Unsqueeze", [mask, places])])
@@ -107,16 +105,10 @@ def head_model(head: JoinedHead, metadata: dict[str, str]) -> bytes:
     inputs = [value("features", onnx.TensorProto.FLOAT, ["N", width])]
     if isinstance(head.beside, SourceHead):
         inputs.append(value("own_logits", onnx.TensorProto.FLOAT, ["N", "S"]))
-    made = onnx.helper.make_graph(
-        graph.nodes,
-        "head",
-        inputs,
-        [value("logits", onnx.TensorProto.FLOAT, ["N", classes])],
-        graph.tensors,
-    )
-    model = onnx.helper.make_model(
-        made, opset_imports=[onnx.helper.make_opsetid("", _OPSET)], producer_name="gate"
-    )
+    outputs = [value("logits", onnx.TensorProto.FLOAT, ["N", classes])]
+    made = onnx.helper.make_graph(graph.nodes, "head", inputs, outputs, graph.tensors)
+    opsets = [onnx.helper.make_opsetid("", _OPSET)]
+    model = onnx.helper.make_model(made, opset_imports=opsets, producer_name="gate")
     model.ir_version = 8  # read by every ONNX Runtime of the last years
     return _finished(model, metadata)
 
@@ -140,11 +132,7 @@ def with_head(described: OnnxBackbone, head: JoinedHead, metadata: dict[str, str
     graph = _Graph(_opset(file, model), taken)
     pooled = graph.pooled(described, graph.floats(features), _rank(file, model, features))
     own = graph.floats(described.logits or "") if isinstance(head.beside, SourceHead) else ""
-    output = (
-        "calibrated_logits"
-        if "calibrated_logits" not in taken
-        else (f"{graph.prefix}calibrated_logits")
-    )
+    output = f"{graph.prefix}{_OUTPUT}" if _OUTPUT in taken else _OUTPUT
     last = graph.head(head, pooled, own)
     graph.nodes.append(onnx.helper.make_node("Identity", [last], [output]))
     _append(model, graph, output, head.linear.weight.shape[1])
@@ -191,15 +179,13 @@ def _append(model: onnx.ModelProto, graph: _Graph, output: str, classes: int) ->
     inputs = {value.name: value for value in model.graph.input}
     reads = {name for node in graph.nodes for name in node.input}
     if "attention_mask" in reads - set(inputs):
-        mask = onnx.ValueInfoProto(name="attention_mask", type=inputs["input_ids"].type)
-        model.graph.input.append(mask)
+        model.graph.input.add(name="attention_mask", type=inputs["input_ids"].type)
     model.graph.node.extend(graph.nodes)
     model.graph.initializer.extend(graph.tensors)
     model.ir_version = max(model.ir_version, 4)  # before, every tensor had to be an input too
+    value = onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, ["N", classes])
     del model.graph.output[:]
-    model.graph.output.append(
-        onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, ["N", classes])
-    )
+    model.graph.output.append(value)
 
 
 def _names(model: onnx.ModelProto) -> set[str]:

@@ -10,14 +10,9 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
 
-from gate.backbone.onnx_file import (
-    load,
-    model_file,
-    require_known_domains,
-    require_weights_inside,
-)
+from gate.arrays import Float32
+from gate.backbone.onnx_file import load, model_file, require_known_domains, require_weights_inside
 from gate.backbone.runtime import Tokens
 from gate.errors import BackboneError, first_line
 from gate.plan.backbone import OnnxBackbone
@@ -56,14 +51,12 @@ class OnnxRuntime:
         self._session, provider = _session(file, source)
         self.versions = {"runtime": f"onnxruntime {onnxruntime.__version__} {provider}"}
 
-    def run(self, inputs: NDArray[np.float32] | Tokens) -> list[NDArray[np.float32]]:
+    def run(self, inputs: Float32 | Tokens) -> list[Float32]:
         """The named outputs for one batch."""
+        fed: dict[str, Any] = {self._inputs[0]: inputs}
         if isinstance(inputs, dict):
-            ids = inputs["input_ids"]
-            fed: dict[str, Any] = {"token_type_ids": np.zeros_like(ids), **inputs}
-            fed = {name: fed[name] for name in self._inputs}
-        else:
-            fed = {self._inputs[0]: inputs}
+            known = {"token_type_ids": np.zeros_like(inputs["input_ids"]), **inputs}
+            fed = {name: known[name] for name in self._inputs}
         try:
             given = self._session.run(self._outputs, fed)
         except Exception as fault:  # ONNX Runtime's own exceptions have no common base
@@ -129,10 +122,8 @@ def _session(file: Path, source: str | bytes) -> tuple[Any, str]:
     if provider == "CUDAExecutionProvider":
         log.info("%s: ONNX Runtime runs on the GPU", file.name)
     elif gpu:
-        why = said.getvalue().strip().splitlines()[:1] or ["install torch with CUDA"]
-        log.warning(
-            "%s: ONNX Runtime could not load CUDA and runs on the CPU: %s", file.name, why[0]
-        )
+        why = (said.getvalue().strip().splitlines() or ["install torch with CUDA"])[0]
+        log.warning("%s: ONNX Runtime could not load CUDA and runs on the CPU: %s", file.name, why)
     else:
         log.info("%s: no GPU here; ONNX Runtime runs on the CPU", file.name)
     return session, provider
@@ -149,16 +140,10 @@ def session_of(source: str | bytes, providers: list[str]) -> Any:
 def _gpu_is_there() -> bool:
     """Asks the driver; importing torch for it would take seconds."""
     for name in ("libcuda.so.1", "nvcuda.dll"):
-        try:
-            driver = ctypes.CDLL(name)
-        except OSError:
-            continue
-        count = ctypes.c_int(0)
-        return (
-            driver.cuInit(0) == 0
-            and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
-            and count.value > 0
-        )
+        with contextlib.suppress(OSError):
+            driver, count = ctypes.CDLL(name), ctypes.c_int(0)
+            answers = driver.cuInit(0) == 0 == driver.cuDeviceGetCount(ctypes.byref(count))
+            return answers and count.value > 0
     return False
 
 

@@ -2,10 +2,9 @@
 
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from gate.arrays import Float32, Int64
 
-Tokens = dict[str, NDArray[np.int64]]  # input_ids and attention_mask, (N, T) each
+Tokens = dict[str, Int64]  # input_ids and attention_mask, (N, T) each
 
 
 class Runtime(Protocol):
@@ -13,6 +12,5 @@ class Runtime(Protocol):
 
     versions: dict[str, str]
 
-    def run(self, inputs: NDArray[np.float32] | Tokens) -> list[NDArray[np.float32]]:
+    def run(self, inputs: Float32 | Tokens) -> list[Float32]:
         """Inputs to the named output or layer and, if there is one, the own head's logits."""
-        ...

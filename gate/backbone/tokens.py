@@ -3,8 +3,8 @@
 from importlib.metadata import version
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gate.arrays import Int64
 from gate.errors import BackboneError
 from gate.files import sha256_of
 from gate.plan.backbone import Tokenization
@@ -19,10 +19,8 @@ class Tokenizer:
 
     def __init__(self, plan: Tokenization) -> None:
         path = plan.tokenizer
-        self.versions = {
-            "tokenizers": version("tokenizers"),
-            "tokenizer": sha256_of(path, BackboneError),
-        }
+        digest = sha256_of(path, BackboneError)
+        self.versions = {"tokenizers": version("tokenizers"), "tokenizer": digest}
         import tokenizers  # only text backbones need it
 
         try:
@@ -33,12 +31,10 @@ class Tokenizer:
                 f"{path}: not a tokenizer.json that can be read: {fault}; save it by tokenizers"
             ) from fault
         # what the file says of padding is about batches of its own; a mask leaves these out anyway
-        known = self._tokenizer.padding or {}
-        self._tokenizer.enable_padding(
-            pad_id=known.get("pad_id", 0), pad_token=known.get("pad_token", "[PAD]")
-        )
+        known = {"pad_id": 0, "pad_token": "[PAD]", **(self._tokenizer.padding or {})}
+        self._tokenizer.enable_padding(pad_id=known["pad_id"], pad_token=known["pad_token"])
 
-    def __call__(self, texts: list[str]) -> dict[str, NDArray[np.int64]]:
+    def __call__(self, texts: list[str]) -> dict[str, Int64]:
         """Ids ``(N, T)`` of N texts, padded to the longest, and a mask that is 1 where one is."""
         found = self._tokenizer.encode_batch(texts)
         return {

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from gate.arrays import Array, Float32
 from gate.backbone.runtime import Tokens
 from gate.errors import BackboneError, first_line
 from gate.plan.backbone import BackbonePlan
@@ -32,9 +32,9 @@ class TorchRuntime:
             layer.register_forward_hook(partial(self._capture, name))
         self.versions = {"runtime": f"torch {torch.__version__} {self._device.type}"}
 
-    def run(self, inputs: NDArray[np.float32] | Tokens) -> list[NDArray[np.float32]]:
+    def run(self, inputs: Float32 | Tokens) -> list[Float32]:
         """What the layer, or the whole module, gives for one batch; and the own head's logits."""
-        named: dict[str, NDArray[Any]] = inputs if isinstance(inputs, dict) else {"": inputs}
+        named: dict[str, Array] = inputs if isinstance(inputs, dict) else {"": inputs}
         count, *rest = next(iter(named.values())).shape
         # exported programs with a dynamic batch are specialised for two images and more
         batch = {
@@ -48,8 +48,7 @@ class TorchRuntime:
         except Exception as fault:  # whatever the architecture's own code raises
             raise BackboneError(
                 f"{self._plan.path}: refused a batch of shape {(count, *rest)}: "
-                f"{first_line(fault)}; check "
-                f"{self._plan.hint}"
+                f"{first_line(fault)}; check {self._plan.hint}"
             ) from fault
         given = [self._captured_by(self._layer) if self._layer else whole]
         if self._plan.logits:
@@ -61,7 +60,7 @@ class TorchRuntime:
             raise BackboneError(f"{self._plan.path}: layer {name!r} never ran")
         return self._captured[name]
 
-    def _array(self, output: Any) -> NDArray[np.float32]:
+    def _array(self, output: Any) -> Float32:
         if isinstance(output, (tuple, list)):
             output = output[0]
         if not isinstance(output, torch.Tensor):

@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gate import files
-from gate.arrays import Floats, Labels, first_not_finite
+from gate.arrays import Array, Float32, Float64, Floats, Labels, first_not_finite
 from gate.errors import DataError
 
 KINDS = (".npy", ".npz", ".safetensors", ".csv", ".parquet")
 _END = np.float64(2**63)  # of int64; as a float of its own, since float16 has none so large
-
-Array = NDArray[Any]
 
 
 def read_logits(path: Path) -> Floats:
@@ -46,7 +43,7 @@ def read_logits(path: Path) -> Floats:
     return logits
 
 
-def read_embeddings(path: Path) -> tuple[NDArray[np.float32], tuple[str, ...] | None]:
+def read_embeddings(path: Path) -> tuple[Float32, tuple[str, ...] | None]:
     """Class embeddings ``(K, D)`` and, where the file has them, the names of the classes.
 
     Names are an array ``classes`` in an ``.npz``.
@@ -69,9 +66,8 @@ def read_embeddings(path: Path) -> tuple[NDArray[np.float32], tuple[str, ...] | 
     if path.suffix != ".npz":
         return embeddings, None
     with np.load(path, allow_pickle=False) as archive:
-        named = "classes" in archive.files
-    if not named:
-        return embeddings, None
+        if "classes" not in archive.files:
+            return embeddings, None
     classes = _read(path, "classes")
     if classes.shape != (len(embeddings),):
         raise DataError(
@@ -97,7 +93,7 @@ def read_labels(path: Path, name: str = "labels") -> Labels:
     return labels.astype(np.int64)
 
 
-def read_shares(path: Path) -> NDArray[np.float64]:
+def read_shares(path: Path) -> Float64:
     """Class shares ``(K,)``, positive and with sum 1.
 
     Raises:
@@ -122,7 +118,12 @@ def write(path: Path, arrays: dict[str, Array]) -> None:
     Raises:
         GateError: Another ending, or the file cannot be written.
     """
-    with files.replacing(_writable(path)) as partial:
+    if path.suffix not in KINDS[1:]:
+        raise DataError(
+            f"{path}: several arrays are written as {', '.join(KINDS[1:])}, not as "
+            f"{path.suffix or 'a file without ending'}; choose one of them"
+        )
+    with files.replacing(path) as partial:
         if path.suffix == ".npz":
             with partial.open("wb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]  # none is named allow_pickle
@@ -136,15 +137,6 @@ def write(path: Path, arrays: dict[str, Array]) -> None:
 
             to = write_csv if path.suffix == ".csv" else write_table
             to(_table(arrays), str(partial))
-
-
-def _writable(path: Path) -> Path:
-    if path.suffix not in KINDS[1:]:
-        raise DataError(
-            f"{path}: several arrays are written as {', '.join(KINDS[1:])}, not as "
-            f"{path.suffix or 'a file without ending'}; choose one of them"
-        )
-    return path
 
 
 def _table(arrays: dict[str, Array]) -> Any:

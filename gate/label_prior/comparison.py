@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gate import stats
-from gate.arrays import Floats, Labels
+from gate.arrays import Float64, Floats, Int64, Labels
 from gate.label_prior.gla import Adjustment, scores_by_block
 from gate.label_prior.prior import check
 from gate.stats import Interval
@@ -20,9 +19,9 @@ _MANY, _FEW = 100, 20  # training examples of a class
 class SampleResults(NamedTuple):
     """What one method makes of each of N labelled samples."""
 
-    hits: NDArray[np.float64]  # (N,): 1 where the sample is classified correctly, else 0
-    confidence: NDArray[np.float64]  # (N,)
-    log_loss: NDArray[np.float64]  # (N,)
+    hits: Float64  # (N,): 1 where the sample is classified correctly, else 0
+    confidence: Float64  # (N,)
+    log_loss: Float64  # (N,)
 
 
 class MethodResults(NamedTuple):
@@ -93,11 +92,9 @@ def sample_results(scores: Floats, labels: Labels) -> SampleResults:
     """Hits, confidence and log loss of samples by their scores ``(n, K)``."""
     f = np.asarray(scores - scores.max(axis=1, keepdims=True), np.float64)
     log_total = np.log(np.exp(f).sum(axis=1))
-    return SampleResults(
-        (f.argmax(axis=1) == labels).astype(float),
-        np.exp(-log_total),
-        log_total - f[np.arange(len(labels)), labels],
-    )
+    hits = (f.argmax(axis=1) == labels).astype(float)
+    log_loss = log_total - f[np.arange(len(labels)), labels]
+    return SampleResults(hits, np.exp(-log_total), log_loss)
 
 
 def _compared(
@@ -106,14 +103,11 @@ def _compared(
     before, after = results["fine_tuned"], results["gla"]
     gain = after.hits - before.hits
     ordered = list(groups.values())  # of a mild tail there may be one group only
+    counted = after.hits * before.hits, gain > 0, gain < 0
+    both, first, second = (int(each.sum()) for each in counted)
     return MethodComparison(
         {name: _method_results(each, labels, groups, seed) for name, each in results.items()},
-        stats.paired_difference(
-            both=int((after.hits * before.hits).sum()),
-            first=int((gain > 0).sum()),
-            second=int((gain < 0).sum()),
-            n=len(labels),
-        ),
+        stats.paired_difference(both, first, second, n=len(labels)),
         stats.mean_of_classes(gain, labels),
         _within(gain, labels, ordered[-1]),
         _within(-gain, labels, ordered[0]),
@@ -135,7 +129,7 @@ def _method_results(
     )
 
 
-def by_prior(shares: NDArray[np.float64]) -> dict[str, Labels]:
+def by_prior(shares: Float64) -> dict[str, Labels]:
     """Classes of the head, medium and tail third by share, largest first; of two, head and tail.
 
     >>> by_prior(np.array([0.1, 0.6, 0.3]))["head"]
@@ -146,7 +140,7 @@ def by_prior(shares: NDArray[np.float64]) -> dict[str, Labels]:
     return dict(zip(names, np.array_split(order, len(names)), strict=True))
 
 
-def by_count(counts: NDArray[np.int64]) -> dict[str, Labels]:
+def by_count(counts: Int64) -> dict[str, Labels]:
     """Classes of a long-tailed training set: many (> 100 samples), medium, few (< 20).
 
     Groups without a class are left out.
@@ -165,9 +159,7 @@ def by_count(counts: NDArray[np.int64]) -> dict[str, Labels]:
     return {name: np.flatnonzero(which) for name, which in members.items() if which.any()}
 
 
-def calibration_error(
-    confidence: NDArray[np.float64], hits: NDArray[np.float64], seed: int
-) -> Interval:
+def calibration_error(confidence: Float64, hits: Float64, seed: int) -> Interval:
     """Expected calibration error in 15 bins of equal width, with a bootstrap interval.
 
     It is a sum over bins of ``|mean confidence - accuracy|``, which errs by no more than the sum
@@ -194,7 +186,7 @@ def _of_rates(interval: Interval) -> Interval:
     return Interval(interval.value, max(interval.low, 0.0), min(interval.high, 1.0))
 
 
-def _within(values: NDArray[np.float64], labels: Labels, classes: Labels) -> Interval:
+def _within(values: Float64, labels: Labels, classes: Labels) -> Interval:
     rows = np.isin(labels, classes)
     of = np.searchsorted(np.sort(classes), labels[rows])
     return stats.mean_of_classes(values[rows], of)

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gate import files
-from gate.arrays import Floats, Labels
+from gate.arrays import Float64, Floats, Int64, Labels
 from gate.errors import DataError
 from gate.label_prior import array_files, gla
 from gate.label_prior.comparison import by_prior, compare_methods
@@ -28,11 +27,7 @@ def label_prior(scores: Path, labels: Path, clusters: Path | None, seed: int = 0
     ids = _one_each(clusters, "clusters", scores, len(f)) if clusters else None
     prior = estimate(f, y, clusters=ids, seed=seed)
     inputs = {"logits": scores, "labels": labels, "clusters": clusters}
-    return {
-        "schema": 1,
-        **describe_prior(prior, ids is not None, seed),
-        "files": _digests(inputs),
-    }
+    return {"schema": 1, **describe_prior(prior, ids is not None, seed), "files": _digests(inputs)}
 
 
 class PairOfLogits(NamedTuple):
@@ -64,10 +59,10 @@ class Pair:
                 f"{self.zero_shot}: {f_zs.shape} logits, and {self.fine_tuned}: {f_ft.shape}; both "
                 "must be (N, K), of the same samples and classes"
             )
-        if self.labels is None:
-            return PairOfLogits(f_zs, f_ft, None)
-        labels = _one_each(self.labels, "labels", self.zero_shot, len(f_zs))
-        _counts(self.labels, labels, f_zs.shape[1])
+        labels = None
+        if self.labels:
+            labels = _one_each(self.labels, "labels", self.zero_shot, len(f_zs))
+            _counts(self.labels, labels, f_zs.shape[1])
         return PairOfLogits(f_zs, f_ft, labels)
 
 
@@ -101,7 +96,7 @@ class AdjustmentFiles:
             raise DataError(f"{self.known.zero_shot}: q is estimated with labels; give --labels")
         return f_zs, f_ft, labels
 
-    def read_frequencies(self, classes: int) -> NDArray[np.float64]:
+    def read_frequencies(self, classes: int) -> Float64:
         """Class frequencies ``(K,)`` of the fine-tuning set."""
         if self.train_labels:
             labels = array_files.read_labels(self.train_labels)
@@ -147,13 +142,13 @@ def adjust_logits(inputs: AdjustmentFiles, out: Path, seed: int = 0) -> list[Pat
     frequencies = inputs.read_frequencies(f_zs.shape[1])
     test = inputs.read_test(f_zs.shape[1])
     how = gla.adjustment(f_zs, f_ft, labels, frequencies, seed)
-    logits = _adjusted(how, test or PairOfLogits(f_zs, f_ft, None))
+    blocks = gla.scores_by_block(how, *(test[:2] if test else (f_zs, f_ft)))
+    logits = np.concatenate([scores["gla"].astype(np.float32) for _, scores in blocks])
     said = _described(inputs, how, seed)
     if test and test.labels is not None:
         thirds = by_prior(how.prior.shares)
-        said["test"] = describe_comparison(
-            compare_methods(how, *test[:2], test.labels, thirds, seed=seed)
-        )
+        compared = compare_methods(how, *test[:2], test.labels, thirds, seed=seed)
+        said["test"] = describe_comparison(compared)
     array_files.write(adjusted, {"logits": logits, "predictions": logits.argmax(axis=1)})
     files.write(about, files.json_of(said))
     return [adjusted, about]
@@ -163,11 +158,6 @@ def _refuse_overwriting(inputs: AdjustmentFiles, *results: Path) -> None:
     for path in filter(None, inputs.named().values()):
         if path.resolve() in [result.resolve() for result in results]:
             raise DataError(f"{path}: the results would be written over it; choose another --out")
-
-
-def _adjusted(how: gla.Adjustment, pair: PairOfLogits) -> NDArray[np.float32]:
-    blocks = gla.scores_by_block(how, pair.zero_shot, pair.fine_tuned)
-    return np.concatenate([scores["gla"].astype(np.float32) for _, scores in blocks])
 
 
 def _described(inputs: AdjustmentFiles, how: gla.Adjustment, seed: int) -> dict[str, Any]:
@@ -194,7 +184,7 @@ def _one_each(path: Path, name: str, scores: Path, rows: int) -> Labels:
     return numbers
 
 
-def _counts(path: Path, labels: Labels, classes: int) -> NDArray[np.int64]:
+def _counts(path: Path, labels: Labels, classes: int) -> Int64:
     """How many samples there are of each class, none of which may be without."""
     if labels.min() < 0 or labels.max() >= classes:
         raise DataError(

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gate.arrays import ROWS, Floats, Labels, first_not_finite
+from gate.arrays import ROWS, Float64, Floats, Labels, first_not_finite
 from gate.errors import EvidenceError
 from gate.label_prior.prior import Prior, estimate
 
@@ -25,9 +24,9 @@ class Adjustment:
 
     prior: Prior
     fine_tuned_scale: float
-    frequencies: NDArray[np.float64]
+    frequencies: Float64
 
-    def scores(self, zero_shot: Floats, fine_tuned: Floats) -> dict[str, NDArray[np.float64]]:
+    def scores(self, zero_shot: Floats, fine_tuned: Floats) -> dict[str, Float64]:
         """Scores ``(n, K)`` by each of ``METHODS``, for classes equally likely.
 
         Both classifiers by themselves are as they stand; whatever is combined is at its own
@@ -41,11 +40,7 @@ class Adjustment:
 
 
 def adjustment(
-    zero_shot: Floats,
-    fine_tuned: Floats,
-    labels: Labels,
-    frequencies: NDArray[np.float64],
-    seed: int,
+    zero_shot: Floats, fine_tuned: Floats, labels: Labels, frequencies: Float64, seed: int
 ) -> Adjustment:
     """Estimate q and both temperatures on samples that neither classifier was fitted on.
 
@@ -85,7 +80,7 @@ def same_shape(zero_shot: Floats, fine_tuned: Floats) -> None:
 
 def scores_by_block(
     how: Adjustment, zero_shot: Floats, fine_tuned: Floats
-) -> Iterator[tuple[slice, dict[str, NDArray[np.float64]]]]:
+) -> Iterator[tuple[slice, dict[str, Float64]]]:
     """Scores by each of ``METHODS``, with the rows that they are of, block by block.
 
     Raises:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gate.arrays import Float64
 from gate.label_prior.prior import Prior, shares_of
 from gate.stats import Interval
 
@@ -23,9 +23,9 @@ class Imbalance(NamedTuple):
 class _Differences(NamedTuple):
     """How far draws q' of the shares are from q, one number a draw."""
 
-    total_variation: NDArray[np.float64]
-    kl: NDArray[np.float64]  # of the divergences from uniform
-    log_ratio: NDArray[np.float64]  # range of log q' - log q
+    total_variation: Float64
+    kl: Float64  # of the divergences from uniform
+    log_ratio: Float64  # range of log q' - log q
 
 
 def imbalance_of(prior: Prior, seed: int, draws: int = 2000) -> Imbalance:
@@ -42,14 +42,11 @@ def imbalance_of(prior: Prior, seed: int, draws: int = 2000) -> Imbalance:
     uniform, most = np.full(classes, 1 / classes), float(np.log(classes))
     centre, apart = shares_of(prior.centre), _drawn(prior, seed, draws)
 
-    def around(
-        measure: Callable[[NDArray[np.float64]], float], by: NDArray[np.float64], high: float
-    ) -> Interval:
+    def around(measure: Callable[[Float64], float], by: Float64, high: float) -> Interval:
         """Interval around the measure of q, which draws differ from by so much."""
         value, middle, reach = measure(prior.shares), measure(centre), float(np.quantile(by, 0.95))
-        return Interval(
-            value, max(min(middle - reach, value), 0.0), min(max(middle + reach, value), high)
-        )
+        low = max(min(middle - reach, value), 0.0)
+        return Interval(value, low, min(max(middle + reach, value), high))
 
     total_variation = around(
         lambda shares: float(np.abs(shares - uniform).sum() / 2), apart.total_variation, 1.0
@@ -58,12 +55,9 @@ def imbalance_of(prior: Prior, seed: int, draws: int = 2000) -> Imbalance:
     if not total_variation.low:
         kl = kl._replace(low=0.0)
     log_ratio = around(lambda shares: float(np.ptp(np.log(shares))), apart.log_ratio, math.inf)
-    return Imbalance(
-        total_variation,
-        kl,
-        Interval(*map(math.exp, log_ratio)),
-        Interval(*(classes * math.exp(-nats) for nats in (kl.value, kl.high, kl.low))),
-    )
+    ratio = Interval(*map(math.exp, log_ratio))
+    effective = Interval(*(classes * math.exp(-nats) for nats in (kl.value, kl.high, kl.low)))
+    return Imbalance(total_variation, kl, ratio, effective)
 
 
 def _drawn(prior: Prior, seed: int, draws: int) -> _Differences:
@@ -82,10 +76,10 @@ def _drawn(prior: Prior, seed: int, draws: int) -> _Differences:
     return apart
 
 
-def _kl_to_uniform(q: NDArray[np.float64]) -> float:
+def _kl_to_uniform(q: Float64) -> float:
     return max(float(np.log(len(q)) + (q * np.log(np.maximum(q, 1e-300))).sum()), 0.0)
 
 
-def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+def _root(covariance: Float64) -> Float64:
     values, vectors = np.linalg.eigh(covariance)
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))

@@ -8,9 +8,8 @@ Cross-validation then decides whether removing the prior helps at all.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gate.arrays import Floats, Labels
+from gate.arrays import Float64, Floats, Int64, Labels
 from gate.errors import EvidenceError
 from gate.label_prior.likelihood import HeldOut, Likelihood, Point
 
@@ -26,9 +25,9 @@ _SETTLED = 1e-3  # nats a class still to be gained: half of (a twentieth of a st
 class Fit(NamedTuple):
     """Where the penalised likelihood is highest."""
 
-    x: NDArray[np.float64]  # (K + 1,): a, then b, with mean 0
-    precision: NDArray[np.float64]  # (K + 1,): the ridge on each
-    curvature: NDArray[np.float64] | None = None  # (K + 1, K + 1), near x, without the ridge
+    x: Float64  # (K + 1,): a, then b, with mean 0
+    precision: Float64  # (K + 1,): the ridge on each
+    curvature: Float64 | None = None  # (K + 1, K + 1), near x, without the ridge
 
     @property
     def spread(self) -> float:
@@ -96,7 +95,7 @@ def _with_spread(of: Fit, spread: float) -> Fit:
     return of._replace(precision=np.append(of.precision[0], np.full(len(of.x) - 1, spread**-2)))
 
 
-def _likeliest_spread(at: Fit, width: NDArray[np.float64]) -> float:
+def _likeliest_spread(at: Fit, width: Float64) -> float:
     """Spread of b at which its marginal likelihood is highest, by one fixed-point step.
 
     A class counts as far as the sample, and not the ridge, determines its b.
@@ -166,9 +165,7 @@ def _quasi_newton(likelihood: Likelihood, at: Fit, free: bool) -> Fit:
     for tolerance in (1e-5, 1e-6) if free else (1e-6,):
         width = (likelihood.at(at.x, "diagonal").curvature + at.precision) ** -0.5
 
-        def loss(
-            z: NDArray[np.float64], at: Fit = at, width: NDArray[np.float64] = width
-        ) -> tuple[float, NDArray[np.float64]]:
+        def loss(z: Float64, at: Fit = at, width: Float64 = width) -> tuple[float, Float64]:
             there = at._replace(x=width * z)
             here = likelihood.at(there.x)
             return _height(here, there), width * (here.slope + at.precision * there.x)
@@ -188,7 +185,7 @@ def _quasi_newton(likelihood: Likelihood, at: Fit, free: bool) -> Fit:
     return at._replace(x=_centred(at.x))
 
 
-def _centred(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def _centred(x: Float64) -> Float64:
     return np.append(x[0], x[1:] - x[1:].mean())
 
 
@@ -207,11 +204,7 @@ class CrossFit(NamedTuple):
 
 
 def cross_fit(
-    likelihood: Likelihood,
-    whole: Fit,
-    seed: int,
-    folds: int = 5,
-    clusters: NDArray[np.int64] | None = None,
+    likelihood: Likelihood, whole: Fit, seed: int, folds: int = 5, clusters: Int64 | None = None
 ) -> CrossFit:
     """Fit without each fold in turn, at the whole sample's ridge; quick where it has a curvature.
 

@@ -9,15 +9,11 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gate.arrays import Floats, Labels
-
-if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
+from gate.arrays import Float64, Floats, Labels
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Order = Literal["slope", "diagonal", "full"]
@@ -42,7 +38,7 @@ def one_blas_thread(function: Function) -> Function:
 
 
 @functools.cache
-def _libraries() -> "ThreadpoolController":
+def _libraries() -> Any:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
@@ -55,8 +51,8 @@ class Point(NamedTuple):
     """
 
     loss: float
-    slope: NDArray[np.float64]  # (K + 1,)
-    curvature: NDArray[np.float64]
+    slope: Float64  # (K + 1,)
+    curvature: Float64
 
 
 class Block(NamedTuple):
@@ -70,7 +66,7 @@ class Block(NamedTuple):
 class HeldOut(NamedTuple):
     """Log loss and predicted class of samples that a fit did not see."""
 
-    log_loss: NDArray[np.float64]  # (n,)
+    log_loss: Float64  # (n,)
     predicted: Labels  # (n,)
 
 
@@ -121,25 +117,25 @@ class Likelihood:
         with ThreadPoolExecutor(_THREADS) as pool:
             return _sum(pool.map(lambda own: _sum(term(self._read(span)) for span in own), shares))
 
-    def scores(self, f: Floats, x: NDArray[np.float64], offset: NDArray[np.float64]) -> Floats:
+    def scores(self, f: Floats, x: Float64, offset: Float64) -> Floats:
         """``a f - b + offset``, less what keeps it from being above 0 while a is."""
         scores = f * self._dtype.type(x[0])
         scores += self._constant(x, offset).astype(self._dtype)
         return np.asarray(scores)
 
     @staticmethod
-    def _constant(x: NDArray[np.float64], offset: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _constant(x: Float64, offset: Float64) -> Float64:
         constant = offset - x[1:]
         return np.asarray(constant - constant.max())
 
-    def posteriors(self, f: Floats, x: NDArray[np.float64], offset: NDArray[np.float64]) -> Floats:
+    def posteriors(self, f: Floats, x: Float64, offset: Float64) -> Floats:
         """Softmax of the scores ``(n, K)``."""
         p = self.scores(f, x, offset)
         np.exp(p, out=p)
         p /= p.sum(axis=1, keepdims=True)
         return p
 
-    def at(self, x: NDArray[np.float64], order: Order = "slope") -> Point:
+    def at(self, x: Float64, order: Order = "slope") -> Point:
         """Loss and derivatives at x = (a, b); not finite where a step led too far."""
 
         def term(block: Block) -> Sequence[Any]:
@@ -180,7 +176,7 @@ class Likelihood:
         """The likelihood of those rows alone, at the same weight."""
         return Likelihood(self.logits, self.labels, rows, self.weight)
 
-    def separates(self, x: NDArray[np.float64]) -> bool:
+    def separates(self, x: Float64) -> bool:
         """Whether every sample is classified correctly, under the sample's own frequencies."""
         return all(
             (self.scores(f, x, self.offset).argmax(axis=1) == y).all()
@@ -199,7 +195,7 @@ class Likelihood:
         gaps = [-np.median(block.logits, axis=1) for _, block in self.blocks()]
         return float(np.median(np.concatenate(gaps))) or 1.0
 
-    def held_out(self, x: NDArray[np.float64], offset: NDArray[np.float64]) -> HeldOut:
+    def held_out(self, x: Float64, offset: Float64) -> HeldOut:
         """Log loss ``(n,)`` of each sample at x under that offset, and its class without one."""
         log_loss, predicted = np.empty(self.n), np.empty(self.n, np.int64)
         for span, (f, y, _) in self.blocks():
@@ -220,7 +216,7 @@ def _second(p: Floats, f: Floats, order: Order) -> list[Any]:
     return [np.einsum("ij,ij->", weighted, f), weighted.sum(axis=0), squares]
 
 
-def _curvature(predicted: Floats, second: list[Any]) -> NDArray[np.float64]:
+def _curvature(predicted: Floats, second: list[Any]) -> Float64:
     if not second:
         return np.zeros(1)
     of_a, crossed, squares = second

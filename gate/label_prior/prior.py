@@ -8,15 +8,13 @@ constraint is needed, because q = softmax(b) lies on the simplex.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gate import stats
-from gate.arrays import Floats, Labels, first_not_finite
+from gate.arrays import Float64, Floats, Int64, Labels, first_not_finite
 from gate.errors import EvidenceError
 from gate.label_prior.joint import CrossFit, Fit, cross_fit, fit
 from gate.label_prior.likelihood import Likelihood, one_blas_thread
 from gate.label_prior.uncertainty import uncertainty
-from gate.stats import Interval
 
 _Z = 1.959964  # a 95 % interval of a normal estimate
 _TINY = 1e-12  # shares below are as good as 0
@@ -35,28 +33,28 @@ class Prior:
     ones, if there are any.
     """
 
-    shares: NDArray[np.float64]
-    covariance: NDArray[np.float64]
+    shares: Float64
+    covariance: Float64
     scale: float
     spread: float | None = None
     separable: bool = False
     cross_fit: "CrossFitted | None" = None
-    bias_reduced: NDArray[np.float64] | None = None
+    bias_reduced: Float64 | None = None
 
     @property
-    def errors(self) -> NDArray[np.float64]:
+    def errors(self) -> Float64:
         """Standard errors of the shares ``(K,)``, by the delta method."""
         q = self.shares
         own, mixed = self._moments(q)
         return np.asarray(q * np.sqrt(np.maximum(own - 2 * mixed + q @ mixed, 0)))
 
     @property
-    def centre(self) -> NDArray[np.float64]:
+    def centre(self) -> Float64:
         """Log shares ``(K,)`` that intervals are around, up to a shift."""
         return np.log(self.shares) if self.bias_reduced is None else self.bias_reduced
 
     @property
-    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def bounds(self) -> tuple[Float64, Float64]:
         """95 % intervals of the shares, wide enough to hold the estimates too.
 
         They are normal in the log odds of a class against all others. As log shares err, the
@@ -77,7 +75,7 @@ class Prior:
         low, high = (np.exp(-np.logaddexp(0, -odds - z * error)) for z in (-_Z, _Z))
         return np.minimum(low, self.shares), np.maximum(high, self.shares)
 
-    def _moments(self, q: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _moments(self, q: Float64) -> tuple[Float64, Float64]:
         """Variance of each log share, and its covariance with the mean of all under q."""
         v = self.covariance
         return (v, v * q) if v.ndim == 1 else (np.diag(v), v @ q)
@@ -88,7 +86,7 @@ class Prior:
         return self.cross_fit is None or self.cross_fit.log_loss_gain.value > 0
 
     @property
-    def removed(self) -> NDArray[np.float64]:
+    def removed(self) -> Float64:
         """What to subtract from scaled logits ``(K,)``: log q, or 0 where that does not help."""
         return np.log(self.shares) if self.helps else np.zeros(len(self.shares))
 
@@ -97,20 +95,15 @@ class Prior:
 class CrossFitted:
     """What removing the prior changes for samples that it was not estimated on.
 
-    ``fits`` are temperature and bias of each fold, fitted without it; ``folds`` (N,) says whose
-    fold a sample is in.
+    ``fits`` are temperature and bias of each fold, fitted without it.
     """
 
-    log_loss_gain: Interval
-    balanced_accuracy_gain: Interval
+    log_loss_gain: stats.Interval
+    balanced_accuracy_gain: stats.Interval
     fits: CrossFit
 
-    def logits(self, logits: Floats, rows: slice) -> Floats:
-        """Out-of-fold corrected logits ``a f - log q`` of those rows, up to a shift."""
-        return self.fits.logits(logits, rows)
 
-
-def shares_of(log_shares: NDArray[np.float64]) -> NDArray[np.float64]:
+def shares_of(log_shares: Float64) -> Float64:
     """Shares ``(K,)`` from their logarithms up to a shift: the softmax."""
     q = np.exp(log_shares - log_shares.max())
     return np.asarray(q / q.sum())
@@ -147,7 +140,7 @@ def estimate(
     logits: Floats,
     labels: Labels,
     *,
-    clusters: NDArray[np.int64] | None = None,
+    clusters: Int64 | None = None,
     spread: float | None = None,
     folds: int = 5,
     seed: int = 0,
@@ -199,7 +192,7 @@ def estimate(
     )
 
 
-def _weight(clusters: NDArray[np.int64], labels: Labels) -> float:
+def _weight(clusters: Int64, labels: Labels) -> float:
     """What a sample counts for: one over the mean size of the clusters of a class's samples.
 
     It is the class where that is largest. So copies of a sample count as one; samples that merely
@@ -212,7 +205,7 @@ def _weight(clusters: NDArray[np.int64], labels: Labels) -> float:
     return float(1 / (np.bincount(labels, sizes) / np.bincount(labels)).max())
 
 
-def _checked(clusters: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]:
+def _checked(clusters: Int64, labels: Labels) -> Int64:
     """Number the clusters 0 .. C-1.
 
     Raises:
@@ -232,19 +225,14 @@ def _checked(clusters: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]:
 
 
 def _cross_fitted(
-    likelihood: Likelihood,
-    best: Fit,
-    folds: int,
-    seed: int,
-    clusters: NDArray[np.int64] | None,
+    likelihood: Likelihood, best: Fit, folds: int, seed: int, clusters: Int64 | None
 ) -> CrossFitted:
     crossed = cross_fit(likelihood, best, seed, folds, clusters)
     labels = likelihood.labels
     gain = crossed.before.log_loss - crossed.after.log_loss
     hits = (crossed.after.predicted == labels).astype(float) - (crossed.before.predicted == labels)
-    return CrossFitted(
-        stats.mean(gain, clusters), stats.mean_of_classes(hits, labels, clusters), crossed
-    )
+    balanced = stats.mean_of_classes(hits, labels, clusters)
+    return CrossFitted(stats.mean(gain, clusters), balanced, crossed)
 
 
 def check(logits: Floats, labels: Labels) -> None:

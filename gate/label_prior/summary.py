@@ -52,18 +52,13 @@ def describe_prior(prior: Prior, clustered: bool = False, seed: int = 0) -> dict
 
 def describe_comparison(comparison: MethodComparison) -> dict[str, Any]:
     """All methods, the gains, and the classes that are worst after the adjustment."""
-    gains = (
-        "accuracy_gain",
-        "balanced_accuracy_gain",
-        "tail_classes_gain",
-        "head_classes_loss",
-        "log_loss_gain",
-    )
-    before, after = (comparison.methods[name].classes for name in ("fine_tuned", "gla"))
+    gains = comparison._asdict()
+    methods = gains.pop("methods")
+    before, after = (methods[name].classes for name in ("fine_tuned", "gla"))
     worst = sorted(range(len(after)), key=lambda k: after[k].value)[:_WORST]
     return {
-        "methods": {name: _method(results) for name, results in comparison.methods.items()},
-        **{name: _interval(getattr(comparison, name)) for name in gains},
+        "methods": {name: _method(results) for name, results in methods.items()},
+        **{name: _interval(gain) for name, gain in gains.items()},
         "worst_classes": [
             {"class": k, "before": _interval(before[k]), "after": _interval(after[k])}
             for k in worst

@@ -6,29 +6,18 @@ off the ridge, and the bias that maximum likelihood has in small samples.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gate.arrays import Floats
+from gate.arrays import Float64, Floats
 from gate.label_prior.joint import WIDE, Fit, starting_size
 from gate.label_prior.likelihood import Block, Likelihood
 
 _VAGUE = 10.0  # spread of b where the sample is silent: it keeps the curvature invertible
 
 
-class Uncertainty(NamedTuple):
-    """Bias-reduced log shares ``(K,)``, up to a shift, and the covariance of them less their mean.
-
-    The covariance is ``(K, K)``, or, above ``DENSE`` classes, about its diagonal ``(K,)``.
-    """
-
-    log_shares: NDArray[np.float64]
-    covariance: NDArray[np.float64]
-
-
-def uncertainty(likelihood: Likelihood, at: Fit) -> Uncertainty:
+def uncertainty(likelihood: Likelihood, at: Fit) -> tuple[Float64, Float64]:
     """Take two Newton steps from the fit to the bias-reduced estimate; its covariance is there.
 
     The first goes to about where the weakest ridge would have it, the second to Firth's estimate,
@@ -39,6 +28,10 @@ def uncertainty(likelihood: Likelihood, at: Fit) -> Uncertainty:
 
     Above ``DENSE`` classes H is its diagonal, and there is no first step.
 
+    Returns:
+        Bias-reduced log shares ``(K,)``, up to a shift, and the covariance ``(K, K)`` of them less
+        their mean; above ``DENSE`` classes about its diagonal ``(K,)``.
+
     Source:
         Firth 1993, section 3 (canonical link). Prentice and Pyke 1979, samples taken by label.
     """
@@ -47,33 +40,21 @@ def uncertainty(likelihood: Likelihood, at: Fit) -> Uncertainty:
     if at.curvature is None:
         here = likelihood.at(x, "diagonal")
         inverse = np.asarray(1 / (here.curvature + none))
-        step = inverse * _firth_slope(likelihood, x, here.slope + none * x, inverse)
+        step = inverse * (here.slope + none * x - _slope_of_log_det(likelihood, x, inverse) / 2)
         variance = np.maximum(inverse[1:] - 1 / counts, 0)
-        return Uncertainty((x - step)[1:] + 1 / (2 * counts), np.asarray(variance))
+        return (x - step)[1:] + 1 / (2 * counts), np.asarray(variance)
     # at the fit, the log loss' slope is -precision * x
     x = x - np.linalg.solve(at.curvature + np.diag(weak), (weak - at.precision) * x)
     here = likelihood.at(x, "full")
     inverse = np.asarray(np.linalg.inv(here.curvature + np.diag(none)))
-    step = inverse @ _firth_slope(likelihood, x, here.slope + none * x, inverse)
+    step = inverse @ (here.slope + none * x - _slope_of_log_det(likelihood, x, inverse) / 2)
     covariance = inverse[1:, 1:] - np.diag(1 / counts)
     covariance -= covariance.mean(axis=0)
     covariance -= covariance.mean(axis=1, keepdims=True)
-    return Uncertainty((x - step)[1:] + 1 / (2 * counts), covariance)
+    return (x - step)[1:] + 1 / (2 * counts), covariance
 
 
-def _firth_slope(
-    likelihood: Likelihood,
-    x: NDArray[np.float64],
-    slope: NDArray[np.float64],
-    inverse: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Slope of the log loss less ``log det(H) / 2``, from that of the log loss."""
-    return np.asarray(slope - _slope_of_log_det(likelihood, x, inverse) / 2)
-
-
-def _slope_of_log_det(
-    likelihood: Likelihood, x: NDArray[np.float64], inverse: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _slope_of_log_det(likelihood: Likelihood, x: Float64, inverse: Float64) -> Float64:
     """Slope ``(K + 1,)`` of ``log det H``, by a part of the sample where it is long.
 
     A class's score is ``z' x`` with ``z = (f_k, -e_k)``. One sample adds ``Cov(z)`` to H, and to

@@ -5,14 +5,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from gate.arrays import Float32
 from gate.backbone.backbone import Backbone, Outputs
 from gate.data.split import Split, open_split
 from gate.errors import PlanError
 from gate.measure import embed
-from gate.measure.passes import AS_THEY_ARE, Engine, Examples, InProcess, Pass, gathered
+from gate.measure.passes import Engine, Examples, InProcess, Pass, gathered
 from gate.measure.readers import Reader
 from gate.plan.plan import Plan
 from gate.plan.task import Task
@@ -30,20 +28,13 @@ class Bench:
         plan: What is measured, on which data.
         folder: Where features are kept.
         progress: Shows how far long work is.
-        engine: Where passes happen.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        folder: Path,
-        progress: Progress | None = None,
-        engine: Engine | None = None,
-    ) -> None:
+    def __init__(self, plan: Plan, folder: Path, progress: Progress | None = None) -> None:
         self.plan = plan
         self.folder = folder
         self.progress = progress or progress_bars(shown=False)
-        self.engine = engine or InProcess()
+        self.engine: Engine = InProcess()
         self._splits: dict[str, Split] = {}
 
     @cached_property
@@ -116,20 +107,13 @@ class Bench:
 
         They are the candidate's, unless another backbone is named.
         """
-        opened, chosen = self.split(split), backbone or self.backbone
+        opened, chosen, size = self.split(split), backbone or self.backbone, self.plan.batch_size
         with self.progress(f"embed {split}", len(opened)) as advance:
-            return embed.outputs(
-                self.folder, self.engine, chosen, opened, self.plan.batch_size, advance
-            )
+            return embed.outputs(self.folder, self.engine, chosen, opened, size, advance)
 
-    def features(self, split: str, backbone: Backbone | None = None) -> NDArray[np.float32]:
+    def features(self, split: str, backbone: Backbone | None = None) -> Float32:
         """Features ``(N, D)`` of a split: the candidate's, unless another backbone is named."""
         return self.outputs(split, backbone).features
-
-    def pixels(self, split: Split, backbone: Backbone) -> NDArray[np.uint8]:
-        """Decoded images ``(N, S, S, C)`` of a split, of the size that a backbone takes."""
-        wanted = backbone.preprocessing
-        return embed.pixels(self.folder, split, wanted.size, wanted.channels)
 
     def passed(
         self,
@@ -137,7 +121,7 @@ class Bench:
         examples: Examples,
         backbone: Backbone,
         readers: Mapping[str, Reader],
-        variants: Sequence[Stamp | None] = AS_THEY_ARE,
+        variants: Sequence[Stamp | None],
     ) -> dict[str, list[Any]]:
         """What readers keep of examples, each variant of which is passed once.
 

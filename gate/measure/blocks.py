@@ -1,11 +1,8 @@
 """The jackknife over blocks of images: image i belongs to block i modulo 20."""
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gate import stats
+from gate.arrays import Float64
 from gate.errors import EvidenceError
-from gate.stats import Interval
 
 BLOCKS = 20
 
@@ -23,12 +20,12 @@ def require_blocks(probe: str, what: str, n: int) -> None:
         )
 
 
-def jackknife(values: NDArray[np.float64], *, searched: int = 1) -> Interval:
+def jackknife(values: Float64, *, searched: int = 1) -> stats.Interval:
     """Jackknife interval of ``(1 + B,)`` values: on all images, then without each block."""
     return stats.jackknife(float(values[0]), values[1:].tolist(), searched=searched)
 
 
-def shift(values: NDArray[np.float64], n: int, *, searched: int = 1) -> Interval:
+def shift(values: Float64, n: int, *, searched: int = 1) -> stats.Interval:
     """Jackknife interval of a change in the answers to ``n`` images, as between histograms.
 
     Where no image changes its class a jackknife has no width; then, as for any rate, nothing was
@@ -41,4 +38,4 @@ def shift(values: NDArray[np.float64], n: int, *, searched: int = 1) -> Interval
     """
     value, low, high = jackknife(values, searched=searched)
     reach = stats.rate(0, n, searched=searched).high
-    return Interval(value, min(low, value - reach), max(high, value + reach))
+    return stats.Interval(value, min(low, value - reach), max(high, value + reach))

@@ -3,24 +3,18 @@
 Source: Zhu et al. 2023, arXiv 2310.08106.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gate.arrays import Floats
-from gate.backbone.backbone import Backbone, Outputs
+from gate.arrays import Float64, Floats
+from gate.backbone.backbone import Outputs
 from gate.backbone.heads import JoinedHead, LinearHead, ZeroShotHead
-from gate.data.split import Split
 from gate.label_prior import gla
-from gate.label_prior.gla import Adjustment
 from gate.measure.bench import Bench
 from gate.measure.head import fit_linear, fit_nearest_class_mean, out_of_fold_logits
 from gate.measure.transfer import Classifier, with_mean_weights
-
-Fit = Callable[[NDArray[np.float32], NDArray[np.int64]], LinearHead]
 
 
 def zero_shot_logits(head: ZeroShotHead, outputs: Outputs) -> Floats:
@@ -34,9 +28,9 @@ class Calibrated:
 
     zero_shot: ZeroShotHead
     fine_tuned: Classifier
-    adjustment: Adjustment
+    adjustment: gla.Adjustment
 
-    def logits(self, outputs: Outputs) -> NDArray[np.float64]:
+    def logits(self, outputs: Outputs) -> Float64:
         """Calibrated logits ``(N, K)`` of what the candidate gave, of a head on frozen features."""
         f_zs = zero_shot_logits(self.zero_shot, outputs)
         f_ft = self.fine_tuned.linear.logits(outputs.features)
@@ -87,20 +81,20 @@ def calibrated(
     if zero_shot or task.held_out:
         f_zs = zero_shot_logits(head, bench.outputs(known.name))
     else:
-        f_zs = _left_out(fit_nearest_class_mean, features, train, seed)
+        f_zs = out_of_fold_logits(fit_nearest_class_mean, features, train.labels, seed)
     if task.held_out:
         f_ft = _logits(bench, fine_tuned, known.name)
     else:
-        f_ft = _left_out(partial(fit_linear, l2=task.head.l2), features, train, seed)
+        fit = partial(fit_linear, l2=task.head.l2)
+        f_ft = out_of_fold_logits(fit, features, train.labels, seed)
     frequencies = np.bincount(train.labels) / len(train)
     return Calibrated(head, fine_tuned, gla.adjustment(f_zs, f_ft, known.labels, frequencies, seed))
 
 
 def both_logits(bench: Bench, of: Calibrated, split: str) -> tuple[Floats, Floats]:
     """Logits ``(N, K)`` of a split by the zero-shot and by the fine-tuned classifier."""
-    return zero_shot_logits(of.zero_shot, bench.outputs(split)), _logits(
-        bench, of.fine_tuned, split
-    )
+    f_zs = zero_shot_logits(of.zero_shot, bench.outputs(split))
+    return f_zs, _logits(bench, of.fine_tuned, split)
 
 
 def wise_ft_logits(bench: Bench, name: str, of: Calibrated, split: str) -> Floats | None:
@@ -118,12 +112,7 @@ def wise_ft_logits(bench: Bench, name: str, of: Calibrated, split: str) -> Float
     tuned, own = of.fine_tuned.linear, of.zero_shot
     weight, bias = (own.weight + tuned.weight) / 2, (own.bias + tuned.bias) / 2
     head = LinearHead(weight.astype(np.float32), bias.astype(np.float32))
-    averaged: Backbone = with_mean_weights(bench, of.fine_tuned.backbone)
-    return head.logits(bench.features(split, averaged))
-
-
-def _left_out(fit: Fit, features: NDArray[np.float32], train: Split, seed: int) -> Floats:
-    return out_of_fold_logits(fit, features, train.labels, seed)
+    return head.logits(bench.features(split, with_mean_weights(bench, of.fine_tuned.backbone)))
 
 
 def _logits(bench: Bench, classifier: Classifier, split: str) -> Floats:

@@ -4,16 +4,17 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gate.arrays import standardised
+from gate.arrays import Float32, Int64, standardised
 from gate.backbone.heads import LinearHead
 from gate.errors import EvidenceError
+
+Fit = Callable[[Float32, Int64], LinearHead]  # of features (N, D) and labels (N,)
 
 _ITERATIONS = 2000
 
 
-def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int64], l2: float) -> LinearHead:
+def fit_linear(features: Float32, labels: Int64, l2: float) -> LinearHead:
     """Multinomial logistic regression on standardised features, folded into one linear layer.
 
     Args:
@@ -45,7 +46,7 @@ def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int64], l2: flo
     return LinearHead(weight.astype(np.float32), (bias - mean @ weight).astype(np.float32))
 
 
-def main_directions(moves: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+def main_directions(moves: Float32, count: int) -> Float32:
     """The few directions that hold most of the moves of features, their mean included.
 
     Args:
@@ -67,7 +68,7 @@ def main_directions(moves: NDArray[np.float32], count: int) -> NDArray[np.float3
     return np.asarray(vectors[:, ::-1][:, :count], np.float32)
 
 
-def fit_nearest_class_mean(features: NDArray[np.float32], labels: NDArray[np.int64]) -> LinearHead:
+def fit_nearest_class_mean(features: Float32, labels: Int64) -> LinearHead:
     """Nearest class mean, as a linear head: no training, so a stand-in for a zero-shot head.
 
     Logits are minus half the squared distance to each class's mean on standardised features,
@@ -85,12 +86,8 @@ def fit_nearest_class_mean(features: NDArray[np.float32], labels: NDArray[np.int
 
 
 def out_of_fold_logits(
-    fit: Callable[[NDArray[np.float32], NDArray[np.int64]], LinearHead],
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    seed: int,
-    folds: int = 5,
-) -> NDArray[np.float32]:
+    fit: Fit, features: Float32, labels: Int64, seed: int, folds: int = 5
+) -> Float32:
     """Logits ``(N, K)`` of each image by a head that was fitted without its fold.
 
     Folds hold the classes in proportion.

@@ -18,20 +18,19 @@ from gate.plan.plan import Plan
 
 log = logging.getLogger("gate")
 
+_TRAINS = (
+    "its transfer changes the network, and a head is written for the backbone as it is; drop "
+    "transfer, or calibrate logits with --zero-shot and --fine-tuned"
+)
+
 
 def without_head(plan: Plan) -> dict[str, str]:
     """Tasks that no calibrated head is written of, and what keeps each from it."""
-    obstacles = {}
-    for name, task in plan.tasks.items():
-        obstacle = task.calibration_obstacle
-        if task.transfer.trains:
-            obstacle = (
-                "its transfer changes the network, and a head is written for the backbone as it "
-                "is; drop transfer, or calibrate logits with --zero-shot and --fine-tuned"
-            )
-        if obstacle:
-            obstacles[name] = obstacle
-    return obstacles
+    obstacles = {
+        name: _TRAINS if task.transfer.trains else task.calibration_obstacle
+        for name, task in plan.tasks.items()
+    }
+    return {name: obstacle for name, obstacle in obstacles.items() if obstacle}
 
 
 def require_heads(plan: Plan) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gate.arrays import Images, Int64
 from gate.backbone.backbone import Backbone, Outputs
 from gate.data.prefetch import prefetched
 from gate.measure.readers import Reader
@@ -21,30 +21,24 @@ from gate.plan.backbone import BackbonePlan
 from gate.progress import Advance
 from gate.triggers.stamp import Stamp
 
-Images = NDArray[np.uint8]
-AS_THEY_ARE: tuple[None] = (None,)  # the one variant that changes nothing
-
 
 class Examples(Protocol):
     """Images or texts in blocks, as a split gives them."""
 
     def __len__(self) -> int:
         """How many there are."""
-        ...
 
     def batches(self, size: int, side: int, channels: int) -> Iterator[Images]:
         """Images ``(n, side, side, channels)`` uint8, so many a block."""
-        ...
 
     def texts(self, size: int) -> Iterator[list[str]]:
         """Texts, so many a block."""
-        ...
 
 
 class Part(NamedTuple):
     """What readers kept of one block: of each reader, a value for each variant."""
 
-    rows: NDArray[np.int64]  # (n,) places of its examples
+    rows: Int64  # (n,) places of its examples
     kept: dict[str, list[Any]]
 
 
@@ -60,7 +54,7 @@ class Pass:
 
     backbone: BackbonePlan
     readers: Mapping[str, Reader]
-    variants: tuple[Stamp | None, ...] = AS_THEY_ARE
+    variants: tuple[Stamp | None, ...] = (None,)
 
     def opened(self, backbone: Backbone) -> Callable[..., Part]:
         """The pass as a function of a block, on its backbone once that is opened.
@@ -70,9 +64,7 @@ class Pass:
             ``(n, S, S, C)`` uint8 or its texts, and what is told of each variant that went through.
         """
 
-        def of_block(
-            rows: NDArray[np.int64], examples: Images | list[str], advance: Advance
-        ) -> Part:
+        def of_block(rows: Int64, examples: Images | list[str], advance: Advance) -> Part:
             kept: dict[str, list[Any]] = {name: [] for name in self.readers}
             # the runtime works on the next variant while this one is read
             for outputs in prefetched(self._outputs(backbone, examples)):
@@ -111,7 +103,6 @@ class Engine(Protocol):
 
     def backbone(self, plan: BackbonePlan) -> Backbone:
         """The backbone of a description, opened once."""
-        ...
 
     def map(self, work: Pass, examples: Examples, size: int, advance: Advance) -> Iterator[Part]:
         """A pass over examples, block by block, in their order; ``size`` are the examples a block.
@@ -120,7 +111,6 @@ class Engine(Protocol):
             BackboneError: The runtime fails, or gives what is not finite.
             DataError: Images that do not decode, or empty texts.
         """
-        ...
 
 
 class InProcess:
@@ -140,19 +130,12 @@ class InProcess:
         """A pass over examples, block by block; see `Engine`."""
         backbone = self.backbone(work.backbone)
         of_block, start = work.opened(backbone), 0
-        for block in _blocks(examples, work.backbone, size):
+        shape = work.backbone.input_shape
+        for block in examples.batches(size, *shape) if shape else examples.texts(size):
             part = of_block(np.arange(start, start + len(block)), block, advance)
             self.passes[backbone.digest] += len(block) * len(work.variants)
             start += len(block)
             yield part
-
-
-def _blocks(
-    examples: Examples, plan: BackbonePlan, size: int
-) -> Iterator[Images] | Iterator[list[str]]:
-    if plan.preprocessing is None:
-        return examples.texts(size)
-    return examples.batches(size, plan.preprocessing.size, plan.preprocessing.channels)
 
 
 def gathered(parts: Iterator[Part], work: Pass, total: int) -> dict[str, list[Any]]:

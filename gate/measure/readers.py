@@ -11,47 +11,43 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.arrays import ROWS, unit_rows
+from gate.arrays import ROWS, Array, Float32, Float64, Int64, unit_rows
 from gate.backbone.backbone import Outputs
 from gate.backbone.heads import LinearHead
 from gate.measure.blocks import BLOCKS
+
+OutputName = Literal["features", "logits"]
 
 
 class Reader(Protocol):
     """Keeps something of the outputs of a block, and puts together what was kept of all."""
 
-    def read(self, rows: NDArray[np.int64], outputs: Outputs, /) -> Any:
+    def read(self, rows: Int64, outputs: Outputs, /) -> Any:
         """What is kept of the outputs of the examples at ``rows`` ``(n,)`` of a split."""
-        ...
 
-    def put(self, whole: Any, kept: Any, rows: NDArray[np.int64], total: int, /) -> Any:
+    def put(self, whole: Any, kept: Any, rows: Int64, total: int, /) -> Any:
         """What was kept of blocks so far (None at first), with that of one more added."""
-        ...
+
+
+def _in_place(whole: Array | None, kept: Array, rows: Int64, total: int) -> Array:
+    """What was kept of all N examples, that of this block in its place."""
+    if whole is None:
+        whole = np.empty((total, *kept.shape[1:]), kept.dtype)
+    whole[rows] = kept
+    return whole
 
 
 @dataclass(frozen=True)
 class Output:
     """Keeps the features, together ``(N, D)`` float32, or the own head's logits ``(N, K)``."""
 
-    name: Literal["features", "logits"]
+    name: OutputName
 
-    def read(self, _rows: NDArray[np.int64], outputs: Outputs) -> NDArray[np.float32]:
+    def read(self, _rows: Int64, outputs: Outputs) -> Float32:
         """The output ``(n, D)`` of a block."""
-        output: NDArray[np.float32] = getattr(outputs, self.name)
-        return output
+        return np.asarray(getattr(outputs, self.name))
 
-    def put(
-        self,
-        whole: NDArray[np.float32] | None,
-        kept: NDArray[np.float32],
-        rows: NDArray[np.int64],
-        total: int,
-    ) -> NDArray[np.float32]:
-        """The output ``(N, D)`` of all examples, that of this block in its place."""
-        if whole is None:
-            whole = np.empty((total, kept.shape[1]), np.float32)
-        whole[rows] = kept
-        return whole
+    put = staticmethod(_in_place)
 
 
 @dataclass(frozen=True)
@@ -60,29 +56,18 @@ class Classes:
 
     head: LinearHead | None
 
-    def read(self, _rows: NDArray[np.int64], outputs: Outputs) -> NDArray[np.int16]:
+    def read(self, _rows: Int64, outputs: Outputs) -> NDArray[np.int16]:
         """Classes ``(n,)`` of a block."""
         return self.of(outputs).astype(np.int16)
 
-    def of(self, outputs: Outputs) -> NDArray[np.int64]:
+    def of(self, outputs: Outputs) -> Int64:
         """Classes ``(N,)`` for what the backbone gave."""
         if self.head:
             return self.head.predict(outputs.features)
         assert outputs.logits is not None  # noqa: S101  # such a task names the output of its head
         return np.asarray(outputs.logits.argmax(axis=1))
 
-    def put(
-        self,
-        whole: NDArray[np.int16] | None,
-        kept: NDArray[np.int16],
-        rows: NDArray[np.int64],
-        total: int,
-    ) -> NDArray[np.int16]:
-        """All classes ``(N,)``, those of this block in their place."""
-        if whole is None:
-            whole = np.empty(total, np.int16)
-        whole[rows] = kept
-        return whole
+    put = staticmethod(_in_place)
 
 
 @dataclass(frozen=True)
@@ -92,26 +77,24 @@ class PairwiseCosine:
     ``sums`` are ``(B, D)``, ``counts`` ``(B,)`` images.
     """
 
-    sums: NDArray[np.float64]
-    counts: NDArray[np.int64]
+    sums: Float64
+    counts: Int64
 
     def __post_init__(self) -> None:
         self.sums.flags.writeable = self.counts.flags.writeable = False
 
     @classmethod
-    def of(cls, rows: NDArray[np.int64], features: NDArray[np.float32]) -> "PairwiseCosine":
+    def of(cls, rows: Int64, features: Float32) -> "PairwiseCosine":
         """The sums over features ``(n, D)`` of the images at ``rows`` ``(n,)`` of a split."""
         membership = rows % BLOCKS == np.arange(BLOCKS)[:, None]  # (B, n)
         return cls(membership.astype(np.float64) @ unit_rows(features), membership.sum(axis=1))
 
     @classmethod
-    def of_all(cls, features: NDArray[np.float32]) -> "PairwiseCosine":
+    def of_all(cls, features: Float32) -> "PairwiseCosine":
         """The sums over all features ``(N, D)`` of a split, which may lie on disk."""
-        spans = (
-            np.arange(start, min(start + ROWS, len(features)))
-            for start in range(0, len(features), ROWS)
-        )
-        first, *others = (cls.of(rows, features[rows[0] : rows[-1] + 1]) for rows in spans)
+        rows = np.arange(len(features))
+        spans = [slice(start, start + ROWS) for start in range(0, len(features), ROWS)]
+        first, *others = (cls.of(rows[span], features[span]) for span in spans)
         return sum(others, first)
 
     def __add__(self, other: "PairwiseCosine") -> "PairwiseCosine":
@@ -119,7 +102,7 @@ class PairwiseCosine:
         return PairwiseCosine(self.sums + other.sums, self.counts + other.counts)
 
     @cached_property
-    def distances(self) -> NDArray[np.float64]:
+    def distances(self) -> Float64:
         """Mean cosine distance over all pairs of images: of all, then without each block."""
         sums = np.vstack([self.sums.sum(axis=0), self.sums.sum(axis=0) - self.sums])
         n = np.concatenate([[self.counts.sum()], self.counts.sum() - self.counts])
@@ -130,7 +113,7 @@ class PairwiseCosine:
 class Cosines:
     """Keeps the sums that the mean pairwise cosine of features needs."""
 
-    def read(self, rows: NDArray[np.int64], outputs: Outputs) -> PairwiseCosine:
+    def read(self, rows: Int64, outputs: Outputs) -> PairwiseCosine:
         """The sums over a block."""
         return PairwiseCosine.of(rows, outputs.features)
 

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.arrays import Float64, Int64
 from gate.errors import EvidenceError
 from gate.measure.blocks import BLOCKS
 from gate.measure.readers import PairwiseCosine
@@ -26,8 +27,8 @@ class Hits:
 
     task: str
     classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-    clean: NDArray[np.int64]
+    labels: Int64
+    clean: Int64
     stamped: dict[str, NDArray[np.int16]]
 
     @cached_property
@@ -53,10 +54,8 @@ class Hits:
             EvidenceError: There is none.
         """
         present = np.unique(self.labels[self.correct])
-        if len(present) > 1:
-            return list(range(len(self.classes)))
         # a class that holds every correctly classified image has nobody to receive
-        targets = [k for k in range(len(self.classes)) if k != present[0]]
+        targets = [k for k in range(len(self.classes)) if len(present) > 1 or k != present[0]]
         if not targets:
             raise EvidenceError(
                 f"trigger_patch: all right images of task {self.task} are of one class, so no "
@@ -70,11 +69,10 @@ class Hits:
 
     def carried(self, stamp: Stamp, target: int) -> NDArray[np.bool_]:
         """Of the correctly classified images of other classes, those that are given the target."""
-        return np.asarray(
-            (self.stamped[stamp.key] == target)[self.correct & (self.labels != target)]
-        )
+        others = self.correct & (self.labels != target)
+        return np.asarray((self.stamped[stamp.key] == target)[others])
 
-    def shares(self, stamp: Stamp | None) -> NDArray[np.float64]:
+    def shares(self, stamp: Stamp | None) -> Float64:
         """Shares of predicted classes ``(1 + B, K)``: of all images, then without each block."""
         predicted = self.clean if stamp is None else self.stamped[stamp.key]
         blocks = np.arange(len(predicted)) % BLOCKS

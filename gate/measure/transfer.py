@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from itertools import cycle
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
 from gate import files
+from gate.arrays import Float32, Int64
 from gate.backbone.backbone import Backbone, Outputs
 from gate.backbone.heads import LinearHead
 from gate.data.split import Split
 from gate.errors import EvidenceError, PlanError
-from gate.files import digest_of_json
+from gate.measure import embed
 from gate.measure.bench import Bench
 from gate.measure.head import fit_linear, main_directions
 from gate.measure.readers import Classes, Output
@@ -44,7 +44,7 @@ class Classifier:
         """What keeps the classes that it gives."""
         return Classes(self.head)
 
-    def predict(self, outputs: Outputs) -> NDArray[np.int64]:
+    def predict(self, outputs: Outputs) -> Int64:
         """Classes ``(N,)`` for what the backbone gave."""
         return self.reader.of(outputs)
 
@@ -98,9 +98,7 @@ def _fitted(bench: Bench, task: Task, settings: HeadPlan, backbone: Backbone) ->
     return fitted
 
 
-def _debiased(
-    bench: Bench, settings: Stamped, train: Split, backbone: Backbone
-) -> NDArray[np.float32]:
+def _debiased(bench: Bench, settings: Stamped, train: Split, backbone: Backbone) -> Float32:
     """Features ``(N, D)`` of the training images, a share of each class stamped."""
     features = np.array(bench.features(train.name, backbone))
     stamps = _stamps(bench, settings, train)
@@ -112,9 +110,7 @@ def _debiased(
     return features
 
 
-def _moved(
-    bench: Bench, settings: Ignored, train: Split, backbone: Backbone
-) -> NDArray[np.float32]:
+def _moved(bench: Bench, settings: Ignored, train: Split, backbone: Backbone) -> Float32:
     """Orthonormal ``(D, r)``: the directions in which the triggers move features most."""
     features = bench.features(train.name, backbone)
     stamps = [trigger.stamp for trigger in bench.bank(settings.triggers, train.name)]
@@ -136,7 +132,7 @@ def _stamps(bench: Bench, settings: Stamped, train: Split) -> list[Stamp | None]
     return stamps
 
 
-def balanced_rows(split: Split, attribute: str, seed: int) -> NDArray[np.int64]:
+def balanced_rows(split: Split, attribute: str, seed: int) -> Int64:
     """Rows of equally many images of every (class, value) group, drawn by the seed.
 
     Raises:
@@ -183,12 +179,12 @@ def _fine_tuned(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
         "train": train.digest,
         "seed": bench.plan.seed,
     }
-    folder = bench.folder / f"{task.transfer.mode}-{digest_of_json(content)[7:39]}"
+    folder = bench.folder / f"{task.transfer.mode}-{files.digest_of_json(content)[7:39]}"
     if not (folder / WEIGHTS).exists():  # the last file that training writes
         stamps: list[Stamp | None] = [None] * len(train)
         if task.debias:
             stamps = _stamps(bench, task.debias, train)
-        pixels = bench.pixels(train, backbone)
+        pixels = embed.pixels(bench.folder, train, backbone.preprocessing)
         examples = TrainingSet(pixels, train.labels, stamps, backbone.inputs)
         total = len(train) * task.transfer.schedule.epochs
         with bench.progress(f"{task.transfer.mode} {task.train}", total) as advance:

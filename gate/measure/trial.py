@@ -1,23 +1,18 @@
 """Trial: a bench with classifiers trained on it. Probes ask it; it notes what they asked for."""
 
-from collections.abc import Sequence
 from copy import copy
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gate.arrays import Floats
+from gate.arrays import Float32, Floats, Int64
 from gate.backbone.backbone import Backbone, Outputs
 from gate.backbone.heads import ZeroShotHead
 from gate.data.split import Split
 from gate.errors import PlanError
+from gate.measure import calibrate
 from gate.measure.bench import Bench
-from gate.measure.calibrate import Calibrated, both_logits, calibrated, wise_ft_logits
 from gate.measure.readers import Cosines, PairwiseCosine, Reader
 from gate.measure.responses import Hits, Responses
 from gate.measure.transfer import Classifier, classifier
-from gate.measure.zero_shot import ZeroShotClassifier, zero_shot_classifier
-from gate.plan.plan import Plan
+from gate.measure.zero_shot import zero_shot_head
 from gate.plan.task import Task
 from gate.triggers.grid import TriggerGrid
 from gate.triggers.stamp import Stamp, Trigger
@@ -33,17 +28,17 @@ class Trial:
     """
 
     def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self._calibrated: dict[str, Calibrated] = {}
-        self._zero_shots: dict[str, ZeroShotClassifier] = {}
+        self.bench, self.plan = bench, bench.plan
+        self._calibrated: dict[str, calibrate.Calibrated] = {}
+        self._zero_shots: dict[str, tuple[ZeroShotHead, str]] = {}
         self._classifiers: dict[tuple[str, str], Classifier] = {}
         self._asked: dict[str, str] = {}
-        self._asked_tasks: dict[str, Task] = {}
+        self._asked_tasks: set[str] = set()
 
     def for_probe(self) -> "Trial":
         """The same trial, of which nothing was asked yet; all that was trained is shared."""
         view = copy(self)
-        view._asked, view._asked_tasks = {}, {}
+        view._asked, view._asked_tasks = {}, set()
         return view
 
     @property
@@ -54,12 +49,7 @@ class Trial:
     @property
     def asked_tasks(self) -> dict[str, Task]:
         """The tasks that were asked for, in the order of the plan."""
-        return {n: self.plan.tasks[n] for n in self.plan.tasks if n in self._asked_tasks}
-
-    @property
-    def plan(self) -> Plan:
-        """What is measured."""
-        return self.bench.plan
+        return {n: task for n, task in self.plan.tasks.items() if n in self._asked_tasks}
 
     @property
     def backbone(self) -> Backbone:
@@ -84,7 +74,7 @@ class Trial:
             PlanError: An unknown one, or one whose splits differ in their classes.
         """
         tasks = self.bench.tasks(names)
-        self._asked_tasks |= tasks
+        self._asked_tasks |= set(tasks)
         for task in tasks.values():
             for name in task.splits:
                 self.split(name)
@@ -105,7 +95,7 @@ class Trial:
         """
         return self.bench.outputs(self.split(split).name, backbone)
 
-    def features(self, split: str, backbone: Backbone | None = None) -> NDArray[np.float32]:
+    def features(self, split: str, backbone: Backbone | None = None) -> Float32:
         """Features ``(N, D)`` of a split: the candidate's, unless another backbone is named."""
         return self.outputs(split, backbone).features
 
@@ -119,7 +109,7 @@ class Trial:
             self._classifiers[key] = classifier(self.bench, task, chosen)
         return self._classifiers[key]
 
-    def predictions(self, task: Task, backbone: Backbone | None = None) -> NDArray[np.int64]:
+    def predictions(self, task: Task, backbone: Backbone | None = None) -> Int64:
         """Classes ``(N,)`` that the classifier gives for the test images of a task."""
         chosen = self.classifier(task, backbone)
         return chosen.predict(self.outputs(task.test, chosen.backbone))
@@ -128,7 +118,7 @@ class Trial:
         self,
         split: str,
         tasks: dict[str, Task],
-        stamps: Sequence[Stamp],
+        stamps: list[Stamp],
         backbone: Backbone | None = None,
     ) -> Responses:
         """What classifiers make of stamped images; each stamp passes each backbone once.
@@ -144,13 +134,10 @@ class Trial:
         hits: dict[str, Hits] = {}
         cosines: dict[str, dict[str, PairwiseCosine]] = {}
         for digest, passed in {c.backbone.digest: c.backbone for c in classifiers.values()}.items():
-            readers: dict[str, Reader] = {_COSINES: Cosines()}
-            readers |= {
-                name: c.reader for name, c in classifiers.items() if c.backbone.digest == digest
-            }
-            whole = self.bench.passed(
-                f"stamp {split}", opened, passed, readers, list(distinct.values())
-            )
+            ours = {n: c.reader for n, c in classifiers.items() if c.backbone.digest == digest}
+            readers: dict[str, Reader] = {_COSINES: Cosines(), **ours}
+            variants = list(distinct.values())
+            whole = self.bench.passed(f"stamp {split}", opened, passed, readers, variants)
             cosines[digest] = dict(zip(distinct, whole.pop(_COSINES), strict=True))
             for name, classes in whole.items():
                 clean = self.predictions(tasks[name], backbone)
@@ -168,16 +155,16 @@ class Trial:
         if described is None:
             return None
         if name not in self._zero_shots:
-            self._zero_shots[name] = zero_shot_classifier(self.bench, name, described)
+            self._zero_shots[name] = zero_shot_head(self.bench, name, described)
         head, digest = self._zero_shots[name]
         self._asked[f"zero_shot of {name}"] = digest
         return head
 
     def zero_shot_digest(self, name: str) -> str | None:
         """Digest of what the zero-shot head of a task was made from, if it has one."""
-        return self._zero_shots[name].digest if self.zero_shot(name) else None
+        return self._zero_shots[name][1] if self.zero_shot(name) else None
 
-    def calibrated(self, name: str) -> Calibrated:
+    def calibrated(self, name: str) -> calibrate.Calibrated:
         """The calibrated classifier of the task of that name, fitted once.
 
         Raises:
@@ -191,14 +178,15 @@ class Trial:
         for split in task.splits:
             self.split(split)
         if name not in self._calibrated:
-            fine_tuned = self.classifier(task)
-            self._calibrated[name] = calibrated(self.bench, name, fine_tuned, zero_shot)
+            tuned = self.classifier(task)
+            self._calibrated[name] = calibrate.calibrated(self.bench, name, tuned, zero_shot)
         return self._calibrated[name]
 
     def both_logits(self, name: str, split: str) -> tuple[Floats, Floats]:
         """Logits ``(N, K)`` of a split by a task's zero-shot and by its fine-tuned classifier."""
-        return both_logits(self.bench, self.calibrated(name), self.split(split).name)
+        return calibrate.both_logits(self.bench, self.calibrated(name), self.split(split).name)
 
     def wise_ft_logits(self, name: str, split: str) -> Floats | None:
         """Logits ``(N, K)`` of a split by the mean of both classifiers' weights, if these exist."""
-        return wise_ft_logits(self.bench, name, self.calibrated(name), self.split(split).name)
+        calibrated, opened = self.calibrated(name), self.split(split)
+        return calibrate.wise_ft_logits(self.bench, name, calibrated, opened.name)

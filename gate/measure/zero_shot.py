@@ -1,13 +1,11 @@
 """Zero-shot classifiers of a plan: from class embeddings, from prompts, from the own head."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gate.arrays import unit_rows
+from gate.arrays import Float32, unit_rows
 from gate.backbone.backbone import Backbone
 from gate.backbone.heads import CosineHead, SourceHead, ZeroShotHead
 from gate.errors import DataError, PlanError
@@ -22,15 +20,8 @@ from gate.strict_yaml import nearest
 _SAME = 1 - 1e-6  # cosine; a batch's other rows may change the last digits of an embedding
 
 
-class ZeroShotClassifier(NamedTuple):
-    """A zero-shot head, and the digest of what it was made from."""
-
-    head: ZeroShotHead
-    digest: str
-
-
-def zero_shot_classifier(bench: Bench, task: str, described: ZeroShot) -> ZeroShotClassifier:
-    """The zero-shot classifier of the task of that name.
+def zero_shot_head(bench: Bench, task: str, described: ZeroShot) -> tuple[ZeroShotHead, str]:
+    """The zero-shot head of the task of that name, and the digest of what it was made from.
 
     Raises:
         PlanError: It does not fit the task's classes, or the backbone's features or logits.
@@ -41,7 +32,7 @@ def zero_shot_classifier(bench: Bench, task: str, described: ZeroShot) -> ZeroSh
     classes, place = bench.split(test).classes, f"tasks.{task}.zero_shot"
     if described.source:
         head = _of_own_head(f"{place}.source", described, classes, bench.outputs(test).logits)
-        return ZeroShotClassifier(head, bench.backbone.digest)
+        return head, bench.backbone.digest
     if described.embeddings:
         embeddings, named = array_files.read_embeddings(described.embeddings)
         if named is not None:
@@ -58,11 +49,11 @@ def zero_shot_classifier(bench: Bench, task: str, described: ZeroShot) -> ZeroSh
             f"{width} dimensions need {(len(classes), width)}"
         )
     weight = np.ascontiguousarray(_directions(place, embeddings, classes).T)
-    return ZeroShotClassifier(CosineHead(weight, described.scale), digest)
+    return CosineHead(weight, described.scale), digest
 
 
 def _of_own_head(
-    place: str, described: ZeroShot, classes: tuple[str, ...], own: NDArray[np.float32] | None
+    place: str, described: ZeroShot, classes: tuple[str, ...], own: Float32 | None
 ) -> SourceHead:
     """The own head, whose classes are summed up to the task's; ``own`` are its logits."""
     _require_same(place, tuple(described.source), classes)
@@ -76,19 +67,12 @@ def _of_own_head(
     return SourceHead(members)
 
 
-@dataclass(frozen=True)
-class _Prompts:
+class _Prompts(list[str]):
     """Texts in memory, to be passed."""
-
-    all: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.all)
 
     def texts(self, size: int) -> Iterator[list[str]]:
         """The texts, so many a block."""
-        for start in range(0, len(self.all), size):
-            yield list(self.all[start : start + size])
+        return (self[start : start + size] for start in range(0, len(self), size))
 
     def batches(self, size: int, side: int, channels: int) -> NoReturn:
         """Prompts are no images, and the plan sees to it that their encoder takes texts."""
@@ -97,22 +81,20 @@ class _Prompts:
 
 def _encoded(
     bench: Bench, encoder: Backbone, place: str, described: ZeroShot, classes: tuple[str, ...]
-) -> NDArray[np.float32]:
+) -> Float32:
     """Class embeddings ``(K, D)``: of each class, the mean of its prompts' unit embeddings."""
     for name in described.names:
         if name not in classes:
             raise PlanError(f"{place}.names: unknown class {name!r}; {nearest(name, classes)}")
     called = [described.names.get(name, name) for name in classes]
-    texts = [prompt.replace("{}", name) for prompt in described.prompts for name in called]
-    work, prompts = Pass(encoder.plan, {"features": Output("features")}), _Prompts(tuple(texts))
+    prompts = _Prompts(each.replace("{}", name) for each in described.prompts for name in called)
+    work = Pass(encoder.plan, {"features": Output("features")})
     parts = bench.engine.map(work, prompts, len(classes), lambda _done: None)
     (features,) = gathered(parts, work, len(prompts))["features"]
     return np.asarray(unit_rows(features).reshape(-1, len(classes), features.shape[1]).mean(axis=0))
 
 
-def _directions(
-    place: str, embeddings: NDArray[np.float32], classes: tuple[str, ...]
-) -> NDArray[np.float32]:
+def _directions(place: str, embeddings: Float32, classes: tuple[str, ...]) -> Float32:
     """Class embeddings ``(K, D)`` of length 1, no two of which point the same way."""
     exact = embeddings.astype(np.float64)  # which holds the square of every float32
     length = np.linalg.norm(exact, axis=1, keepdims=True)

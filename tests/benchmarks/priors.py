@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gate import label_prior as priors
+from gate.label_prior import prior as priors
+from gate.label_prior.imbalance import imbalance_of
 from gate.label_prior.joint import cross_fit, fit
 from gate.label_prior.likelihood import Likelihood, one_blas_thread
 from pipelines.papers.gla.baselines import (
@@ -138,7 +139,8 @@ STREAM = """
 import sys, threading, time
 from pathlib import Path
 import numpy as np
-from gate import label_prior as priors
+from gate.label_prior import prior as priors
+from gate.label_prior.imbalance import imbalance_of
 logits, labels = np.load(sys.argv[1], mmap_mode="r"), np.load(sys.argv[2])
 priors.estimate(np.array(logits[:64, :2]), np.arange(64) % 2)  # loads what is loaded at first use
 def resident():
@@ -263,7 +265,7 @@ def coverage() -> None:
                 q = of.shares
                 kl = np.log(classes) + (q * np.log(q)).sum()
                 truths = (np.abs(q - 1 / classes).sum() / 2, kl, q.max() / q.min())
-                imbalance = priors.imbalance_of(found, seed, draws=300)
+                imbalance = imbalance_of(found, seed, draws=300)
                 covered.append(
                     [a <= t <= b for t, (_, a, b) in zip(truths, imbalance, strict=False)]
                 )

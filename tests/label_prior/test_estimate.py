@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate import label_prior as priors
 from gate.errors import EvidenceError
 from gate.label_prior import joint, likelihood, uncertainty
+from gate.label_prior import prior as priors
+from gate.label_prior.imbalance import imbalance_of
 from gate.label_prior.joint import cross_fit, fit
 from gate.label_prior.likelihood import Likelihood
 from tests.planted import planted, total_variation
@@ -148,7 +149,7 @@ def test_many_classes_are_fitted_as_few_are(monkeypatch: pytest.MonkeyPatch) -> 
     assert total_variation(found.shares, expected.shares) < 0.01
     assert found.covariance.shape == (20,)
     assert (found.errors < 1.2 * expected.errors).all()
-    assert priors.imbalance_of(found, 0).total_variation.value > 0.3
+    assert imbalance_of(found, 0).total_variation.value > 0.3
 
 
 @pytest.mark.coverage(full=100, sampled=20)
@@ -444,7 +445,7 @@ def test_intervals_of_imbalance_hold_the_truth_at_few_samples_too(
         q = of.shares
         kl = np.log(10) + (q * np.log(q)).sum()
         truths = (np.abs(q - 0.1).sum() / 2, max(kl, 0), q.max() / q.min(), 10 * np.exp(-kl))
-        found = priors.imbalance_of(priors.estimate(of.logits, of.labels, folds=0), 0, draws=300)
+        found = imbalance_of(priors.estimate(of.logits, of.labels, folds=0), 0, draws=300)
         missed += [
             not low - 1e-9 <= t <= high + 1e-9
             for t, (_, low, high) in zip(truths, found, strict=True)

@@ -9,9 +9,9 @@ import numpy as np
 import pandas
 import pytest
 
-from gate import label_prior as priors
 from gate.errors import DataError
 from gate.label_prior import array_files, gla
+from gate.label_prior import prior as priors
 from gate.label_prior.from_logits import AdjustmentFiles, Pair, adjust_logits, label_prior
 from tests.label_prior.written import write_array, write_file
 from tests.planted import planted

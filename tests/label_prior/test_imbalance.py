@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gate import label_prior as priors
-from gate.label_prior import imbalance_of
+from gate.label_prior import prior as priors
+from gate.label_prior.imbalance import imbalance_of
 from tests.planted import SHARES, exact_logits
 
 

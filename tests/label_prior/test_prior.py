@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from gate import label_prior as priors
 from gate.errors import EvidenceError
+from gate.label_prior import prior as priors
 from tests.planted import SHARES, exact_logits
 
 

@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 from safetensors import safe_open
 
-from gate import label_prior as priors
 from gate.errors import EvidenceError, PlanError
 from gate.label_prior import gla
+from gate.label_prior import prior as priors
 from gate.measure.bench import Bench
 from gate.measure.head_files import write_heads
 from gate.measure.trial import Trial

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gate import label_prior as priors
 from gate import stats
 from gate.arrays import Floats, Labels
 from gate.backbone.backbone import Outputs
@@ -17,6 +16,7 @@ from gate.backbone.heads import LinearHead, ZeroShotHead
 from gate.data.split import Split
 from gate.errors import EvidenceError
 from gate.label_prior import gla
+from gate.label_prior import prior as priors
 from gate.measure.calibrate import zero_shot_logits
 from gate.measure.head import fit_linear, out_of_fold_logits
 from gate.probes.label_prior import METRICS

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gate import label_prior as priors
 from gate import stats
 from gate.arrays import Labels
 from gate.data.split import Split
 from gate.errors import PlanError
+from gate.label_prior import prior as priors
 from gate.label_prior.comparison import MethodComparison, by_count, by_prior, compare_methods
+from gate.label_prior.imbalance import imbalance_of
 from gate.measure.trial import Trial
 from gate.probes.label_prior import METRICS, LabelPrior
 from gate.probes.label_prior.few_shot import FewShot, few_shot
@@ -74,7 +75,7 @@ def _prior(
     for label, *share in zip(classes, prior.shares, *prior.bounds, strict=True):
         about, bounds = {"task": task, "class": label}, stats.Interval(*map(float, share))
         yield METRICS.measurement("label_prior", bounds, n, **about)
-    imbalance = priors.imbalance_of(prior, seed)
+    imbalance = imbalance_of(prior, seed)
     crossed = prior.cross_fit
     assert crossed  # noqa: S101  # estimate cross-fits unless it is told not to
     intervals = {
