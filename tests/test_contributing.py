@@ -20,11 +20,7 @@ BLOCK = re.compile(r"```python\n# (\S+?)(, before FORMATS)?\n(.*?)```", re.S)
 LINES = {  # the table of each kind, and a line of it that the new one goes before
     "probe": ("probes/__init__.py", '        "clean_accuracy",', '"prediction_share",'),
     "report format": ("reports/__init__.py", '    TEXT = "text"', 'CSV = "csv"'),
-    "backbone format": (
-        "plan/backbone.py",
-        '    "onnx": OnnxBackbone,',
-        '"matrix": MatrixBackbone,',
-    ),
+    "backbone format": ("plan/backbone.py", "        OnnxBackbone,", "MatrixBackbone,"),
 }
 
 

@@ -192,6 +192,11 @@ class WeightsBackbone(BackbonePlan):
 
 
 FORMATS: dict[str, type[BackbonePlan]] = {
-    plan.format: plan for plan in (OnnxBackbone, ExportedBackbone, WeightsBackbone)
+    plan.format: plan
+    for plan in (
+        OnnxBackbone,
+        ExportedBackbone,
+        WeightsBackbone,
+    )
 }
 AnyBackbone = SerializeAsAny[BackbonePlan]  # a field of whichever format; dumps have all its keys

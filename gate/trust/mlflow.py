@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -76,12 +76,11 @@ def _require_held(client: Any, name: str, version: int, admitted: Admitted) -> N
 def _marked(client: Any, name: str, version: str, admission: str) -> Iterator[None]:
     """Name the admission on a version; as it was before, if the block fails."""
     before = client.get_model_version(name, version).tags.get(_MARK)
-    client.set_model_version_tag(name, version, _MARK, admission)
-    try:
-        yield
-    except BaseException:
+    with ExitStack() as undo:
         if before is None:
-            client.delete_model_version_tag(name, version, _MARK)
+            undo.callback(client.delete_model_version_tag, name, version, _MARK)
         else:
-            client.set_model_version_tag(name, version, _MARK, before)
-        raise
+            undo.callback(client.set_model_version_tag, name, version, _MARK, before)
+        client.set_model_version_tag(name, version, _MARK, admission)
+        yield
+        undo.pop_all()  # the mark stays

@@ -37,11 +37,11 @@ def two_tasks(digits_plan: PlanMaker) -> Path:
     (task,) = content["tasks"].values()
     test = content["splits"]["test"]
     for index, name in enumerate(("test", "elsewhere")):
-        shard = {"index": index, "count": 2}
+        shard = {"index": index, "count": 3}  # every second one is on one photograph
         content["splits"][name] = test | {"shard": shard, "balanced": [], "minimum_group": 2}
     content["tasks"] = {"one": task, "two": task | {"test": "elsewhere", "head": {"l2": 10}}}
     content["probes"] = PROBED
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(json.dumps(content))  # as YAML it would hold aliases
     return path
 
 
@@ -110,7 +110,9 @@ def test_evidence_names_the_data_and_tasks_that_its_probe_asked_for_and_no_other
 def test_a_zero_shot_classifier_that_another_probe_had_made_is_not_in_the_evidence(
     tmp_path: Path,
 ) -> None:
-    trial = Trial(Bench(Plan.model_validate(tiny_text.write_plan(tmp_path)), tmp_path / "f"))
+    prompts = {"prompts": ["the {}"], "names": {"sport": "ball", "money": "stock"}}
+    plan = Plan.model_validate(tiny_text.write_plan(tmp_path, zero_shot=prompts))
+    trial = Trial(Bench(plan, tmp_path / "f"))
     before = run_probe("clean_accuracy", trial).to_json()
 
     prior = run_probe("label_prior", trial)

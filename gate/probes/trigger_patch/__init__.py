@@ -1,10 +1,11 @@
 """Does a patch carry images away from their class, beyond what its size and contrast explain?
 
-What it measures: for every trigger of a bank and every task, the share of right images that turn
-wrong (attack success rate, ASR), the share that each class receives (targeted ASR), how far the
-histogram of predicted classes moves, and how far the features of stamped images collapse onto each
-other, which needs no labels and no head; the worst of each over the bank, with an interval that
-holds for the whole search; and, if asked, what remedies leave of the worst trigger.
+What it measures: for every trigger of a bank and every task, the share of correctly classified
+images that it flips to another class (attack success rate, ASR), the share that each class receives
+(targeted ASR), how far the histogram of predicted classes moves, and how far the features of
+stamped images collapse onto each other, which needs no labels and no head; the worst of each over
+the bank, with an interval that holds for the whole search; and, if asked, what remedies leave of
+the worst trigger.
 Control: patches of the same size, place and contrast that are not the trigger, on the same images
 (a high-contrast patch flips images on a clean backbone too); and a reference backbone, if given.
 An excess is over the *strongest* control, with an interval that holds for all of them.
