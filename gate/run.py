@@ -60,9 +60,6 @@ def run_all(
         with _timed(seconds, f"probe {probe}"):
             evidence.append(run_probe(probe, trial))
             files.write(out / "evidence" / f"{probe}.json", evidence[-1].to_json())
-    for older in (out / "evidence").glob("*.json"):
-        if older.stem not in bench.plan.probes.named():
-            older.unlink()  # of an older plan
     with _timed(seconds, "calibrate"):
         list(write_heads(trial, out / "heads"))
     verdict = decide(policy, evidence, today, waivers)

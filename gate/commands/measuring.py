@@ -15,10 +15,13 @@ from gate.commands.options import DIR, FILE, Candidate, Features, Judging, PlanF
 from gate.commands.results import conclude, make_way, warn_of_unmatched
 from gate.errors import ExitCode, PlanError
 from gate.policy.load import load_policy
+from gate.probes import PROBES
 from gate.strict_yaml import nearest
 
 if TYPE_CHECKING:
     from gate.measure.trial import Trial
+
+_RESULTS = ("verdict.json", "report.md", "report.html", "validation.json", "run-info.json")
 
 
 def run(
@@ -36,8 +39,9 @@ def run(
     """
     from gate.run import run_all
 
-    for name in ("verdict.json", "report.md", "report.html"):
-        make_way(out / name, plan, policy, backbone, judging.waivers)
+    older = [out / name for name in _RESULTS] + list((out / "evidence").glob("*.json"))
+    for result in older:
+        make_way(result, plan, policy, backbone, judging.waivers)
     rules, waivers = load_policy(policy), judging.load_waivers()
     verdict, evidence = run_all(
         plan,
@@ -86,7 +90,10 @@ def embed(
 
 
 def probe(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A probe that the plan names.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help=f"One that the plan names, of {', '.join(PROBES)}."),
+    ],
     plan: Annotated[Path, typer.Option(metavar="PLAN", help="What is measured.")],
     out: Annotated[Path, FILE(help="The evidence, as JSON.")],
     backbone: Candidate = None,

@@ -1,9 +1,12 @@
-"""The commands that issue an admission, check it, and move a registry on its strength."""
+"""The commands that issue an admission, check it, and move a registry on its strength.
+
+What knows keys and envelopes imports cryptography, and waits until a command runs.
+"""
 
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,12 +17,11 @@ from gate.errors import AdmissionError, EvidenceError, ExitCode
 from gate.policy.load import load_policy
 from gate.policy.waivers import load_waivers
 from gate.strict_json import read_evidence, read_json
-from gate.trust import gto, mlflow
-from gate.trust.admission import admit as issue
-from gate.trust.check import Admitted
-from gate.trust.check import check as verify
 from gate.trust.require import Grounds
 from gate.values import Verdict
+
+if TYPE_CHECKING:
+    from gate.trust.check import Admitted
 
 Artefact = Annotated[Path, typer.Argument(metavar="ARTEFACT", help="What is to be deployed.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all, and change nothing.")]
@@ -44,6 +46,8 @@ def admit(
 
     The verdict is decided again from its evidence, and the admission carries all of it.
     """
+    from gate.trust.admission import admit as issue
+
     evidence, today = evidence or verdict.parent / "evidence", date.today()
     make_way(out, verdict, artefact, policy, evidence, waivers, key)
     judged = read_json(verdict, Verdict, EvidenceError)
@@ -74,12 +78,14 @@ class Demands:
         int | None, typer.Option(metavar="DAYS", min=0, help="How old an admission may be.")
     ] = None
 
-    def check(self, artefact: Path) -> Admitted:
+    def check(self, artefact: Path) -> "Admitted":
         """Verify that the admission admits this artefact, today.
 
         Raises:
             GateError: It does not, or a file cannot be read.
         """
+        from gate.trust.check import check as verify
+
         return verify(
             files.read(self.admission, AdmissionError),
             files.hashed(artefact, AdmissionError),
@@ -113,6 +119,8 @@ def promote_gto(
     What is checked is what that commit holds, in git or in DVC, and not the file in the workspace
     alone.
     """
+    from gate.trust import gto
+
     for line in gto.promote(artefact, demands.check(artefact), name, stage, dry_run):
         print(line)
     return ExitCode.ACCEPT
@@ -130,6 +138,8 @@ def promote_mlflow(
 
     The version is downloaded first, and must hold the artefact, byte for byte, and nothing else.
     """
+    from gate.trust import mlflow
+
     for line in mlflow.promote(demands.check(artefact), name, version, alias, dry_run):
         print(line)
     return ExitCode.ACCEPT
