@@ -56,9 +56,11 @@ def admit(
     grounds = Grounds(
         load_policy(policy), read_evidence(evidence), load_waivers(waivers) if waivers else ()
     )
-    hashes = files.hashed(artefact, AdmissionError)
     pem = files.read(key, AdmissionError) if key else None
-    files.write(out, issue(judged, grounds, artefact.name, hashes, today, pem))
+    files.write(
+        out,
+        issue(judged, grounds, artefact.name, files.hashed(artefact, AdmissionError), today, pem),
+    )
     warn_of_unmatched(grounds.policy, grounds.evidence, today, grounds.waivers)
     print(f"{artefact}: admitted by {out}, {'signed' if key else 'unsigned'}")
     return ExitCode.ACCEPT
