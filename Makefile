@@ -2,12 +2,13 @@
 # make test      set up, run the tests; of simulations of intervals' coverage, a sample
 # make coverage  set up, run those simulations in full
 # make check     what CI runs: tests, simulations in full, ruff, mypy --strict
+# make tables    write what follows from the table of probes: README's table, policies/schema.json
 
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: gate gate-cifar test coverage check clean
+.PHONY: gate gate-cifar test coverage check tables clean
 
 gate: .venv/.installed
 	dvc repro --quiet report plots
@@ -37,6 +38,9 @@ check: test coverage
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+tables: .venv/.installed
+	python -m tests.tables
 
 clean:
 	rm -rf .venv out .pytest_cache .mypy_cache .ruff_cache .hypothesis

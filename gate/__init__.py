@@ -11,5 +11,5 @@ from gate.policy.load import load_policy
 from gate.policy.rules import Policy
 from gate.values import Evidence, Measurement, Verdict
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Evidence", "Measurement", "Policy", "Verdict", "decide", "load_policy"]

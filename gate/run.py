@@ -55,6 +55,8 @@ def run_all(
         validation = validated(bench)
         files.write(out / "validation.json", validation.to_json())
         require_valid(plan, validation)
+    for older in (*out.glob("evidence/*.json"), *out.glob("heads/*")):
+        older.unlink()  # of an older plan, maybe: no new verdict stands beside it
     trial, evidence = Trial(bench), []
     for probe in bench.plan.probes.named():
         with _timed(seconds, f"probe {probe}"):

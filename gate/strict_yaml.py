@@ -125,7 +125,7 @@ def read(path: Path, model: type[Model], error: type[GateError]) -> Document[Mod
         raise error(f"{path}: not valid YAML: {fault}") from fault
     if node is None or not isinstance(content, dict):
         raise error(
-            f"{path}: expected keys such as {', '.join(list(model.model_fields)[:3])}, found "
+            f"{path}: expected keys such as {', '.join(map(str, list(_fields(model))[:3]))}, found "
             f"{'nothing' if content is None else type(content).__name__}"
         )
     try:
@@ -230,7 +230,11 @@ def _fields(kind: Any) -> dict[int | str, Any]:
     """The types of a model's fields, by their names in a document; nothing else has fields."""
     if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
         return {}
-    return {field.alias or name: field.annotation for name, field in kind.model_fields.items()}
+    # a model whose fields are those of one of several forms is read as any of them
+    models = (*kind.__subclasses__(), kind)
+    return {
+        f.alias or name: f.annotation for each in models for name, f in each.model_fields.items()
+    }
 
 
 def _step(kind: Any, part: int | str) -> list[Any]:

@@ -44,7 +44,11 @@ def added(tmp_path: Path) -> Callable[[str], Path]:
         path = copy / "gate" / table
         before, found, after = path.read_text().partition(f"{mark}\n")
         assert found
-        path.write_text(f"{before}{' ' * 4}{line}\n{mark}\n{after}")
+        indent = mark[: len(mark) - len(mark.lstrip())]
+        path.write_text(f"{before}{indent}{line}\n{mark}\n{after}")
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        for check in (["check"], ["format", "--check"]):
+            subprocess.run([sys.executable, "-m", "ruff", *check, "gate"], cwd=copy, check=True)
         return copy
 
     return add

@@ -54,7 +54,12 @@ ORDER = (
     {"cli"},
     {"__main__"},
 )
-ABOVE = ("policy", "reports", "trust", "starter")  # the torch line
+# The torch line: what is above reaches nothing below it, not even in a function. `run` joins both
+# halves, and the commands that measure call what is below once they run.
+ABOVE = {module for wings in ORDER[:8] for module in wings} | {
+    "commands.judging", "commands.trusting", "commands.policies", "commands.starting",
+    "commands.options", "commands.results",
+}  # fmt: skip
 HEAVY_FILES = ("measure", "data", "backbone", "label_prior", "probes.evidence", "probes.skews")
 KNOWS = {
     "onnxruntime": {"backbone/onnx_runtime.py"},
@@ -156,7 +161,9 @@ def test_a_module_knows_only_those_before_it(name: str) -> None:
 
 
 def test_nothing_above_the_torch_line_reaches_below_it() -> None:
-    for name in (name for name in MODULES if name.split(".")[0] in ABOVE):
+    for name in (name for name in MODULES if name in ABOVE or name.split(".")[0] in ABOVE):
+        if name.startswith("probes.") and place(name) > place("probes"):
+            continue  # what measures
         reached, waiting = set(), {name}
         while waiting:
             reached |= waiting

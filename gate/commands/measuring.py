@@ -39,9 +39,8 @@ def run(
     """
     from gate.run import run_all
 
-    older = [out / name for name in _RESULTS] + list((out / "evidence").glob("*.json"))
-    for result in older:
-        make_way(result, plan, policy, backbone, judging.waivers)
+    for name in _RESULTS:
+        make_way(out / name, plan, policy, backbone, judging.waivers)
     rules, waivers = load_policy(policy), judging.load_waivers()
     verdict, evidence = run_all(
         plan,

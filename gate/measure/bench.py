@@ -12,6 +12,7 @@ from gate.errors import PlanError
 from gate.measure import embed
 from gate.measure.passes import Engine, Examples, InProcess, Pass, gathered
 from gate.measure.readers import Reader
+from gate.plan.backbone import BackbonePlan
 from gate.plan.plan import Plan
 from gate.plan.task import Task
 from gate.progress import Progress, progress_bars
@@ -34,13 +35,20 @@ class Bench:
         self.plan = plan
         self.folder = folder
         self.progress = progress or progress_bars(shown=False)
-        self.engine: Engine = InProcess()
+        self.engine: Engine = InProcess(self.opened)
+        self._backbones: dict[BackbonePlan, Backbone] = {}
         self._splits: dict[str, Split] = {}
+
+    def opened(self, plan: BackbonePlan) -> Backbone:
+        """The backbone of a description, opened once."""
+        if plan not in self._backbones:
+            self._backbones[plan] = Backbone(plan)
+        return self._backbones[plan]
 
     @cached_property
     def backbone(self) -> Backbone:
         """The candidate."""
-        return self.engine.backbone(self.plan.backbone)
+        return self.opened(self.plan.backbone)
 
     @cached_property
     def reference(self) -> Backbone | None:
@@ -51,7 +59,7 @@ class Bench:
         """
         if self.plan.reference is None:
             return None
-        reference = self.engine.backbone(self.plan.reference)
+        reference = self.opened(self.plan.reference)
         if reference.digest == self.backbone.digest:
             raise PlanError(
                 f"reference: is the candidate itself ({reference.digest}), from which nothing "

@@ -97,12 +97,9 @@ class Pass:
 
 
 class Engine(Protocol):
-    """Where passes happen."""
+    """A place where passes happen: in this process, or in others."""
 
     passes: Counter[str]  # forward passes of single examples so far, by the backbone's digest
-
-    def backbone(self, plan: BackbonePlan) -> Backbone:
-        """The backbone of a description, opened once."""
 
     def map(self, work: Pass, examples: Examples, size: int, advance: Advance) -> Iterator[Part]:
         """A pass over examples, block by block, in their order; ``size`` are the examples a block.
@@ -114,21 +111,19 @@ class Engine(Protocol):
 
 
 class InProcess:
-    """The engine of this process; the next block is decoded while the runtime is at work."""
+    """The engine of this process; the next block is decoded while the runtime is at work.
 
-    def __init__(self) -> None:
+    Args:
+        opened: Gives the backbone of a description, opened.
+    """
+
+    def __init__(self, opened: Callable[[BackbonePlan], Backbone]) -> None:
         self.passes: Counter[str] = Counter()
-        self._backbones: dict[BackbonePlan, Backbone] = {}
-
-    def backbone(self, plan: BackbonePlan) -> Backbone:
-        """The backbone of a description, opened once."""
-        if plan not in self._backbones:
-            self._backbones[plan] = Backbone(plan)
-        return self._backbones[plan]
+        self._opened = opened
 
     def map(self, work: Pass, examples: Examples, size: int, advance: Advance) -> Iterator[Part]:
         """A pass over examples, block by block; see `Engine`."""
-        backbone = self.backbone(work.backbone)
+        backbone = self._opened(work.backbone)
         of_block, start = work.opened(backbone), 0
         shape = work.backbone.input_shape
         for block in examples.batches(size, *shape) if shape else examples.texts(size):

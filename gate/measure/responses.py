@@ -58,8 +58,8 @@ class Hits:
         targets = [k for k in range(len(self.classes)) if len(present) > 1 or k != present[0]]
         if not targets:
             raise EvidenceError(
-                f"trigger_patch: all right images of task {self.task} are of one class, so no "
-                "class can receive them; add images of other classes"
+                f"trigger_patch: all correctly classified images of task {self.task} are of one "
+                "class, so no class can receive them; add images of other classes"
             )
         return targets
 

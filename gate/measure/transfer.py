@@ -192,7 +192,7 @@ def _fine_tuned(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
     tensors = load_file(folder / HEAD)
     changed = {"weights": folder / WEIGHTS, "logits": None}
     tuned = type(backbone.plan).model_validate({**dict(backbone.plan), **changed})
-    return Classifier(bench.engine.backbone(tuned), LinearHead(tensors["weight"], tensors["bias"]))
+    return Classifier(bench.opened(tuned), LinearHead(tensors["weight"], tensors["bias"]))
 
 
 def with_mean_weights(bench: Bench, tuned: Backbone) -> Backbone:
@@ -211,4 +211,4 @@ def with_mean_weights(bench: Bench, tuned: Backbone) -> Backbone:
             if name in pretrained and np.issubdtype(tensor.dtype, np.floating):
                 weights[name] = (tensor + pretrained[name].astype(tensor.dtype)) / 2
         files.write(path, save(weights))
-    return bench.engine.backbone(tuned.plan.with_path(path))
+    return bench.opened(tuned.plan.with_path(path))

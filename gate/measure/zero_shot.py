@@ -40,7 +40,7 @@ def zero_shot_head(bench: Bench, task: str, described: ZeroShot) -> tuple[ZeroSh
             embeddings = embeddings[[named.index(name) for name in classes]]
         digest = sha256_of(described.embeddings, DataError)
     else:
-        encoder = bench.engine.backbone(described.encoder or bench.plan.backbone)
+        encoder = bench.opened(described.encoder or bench.plan.backbone)
         embeddings, digest = _encoded(bench, encoder, place, described, classes), encoder.digest
     width = bench.features(test).shape[1]
     if embeddings.shape != (len(classes), width):

@@ -7,7 +7,14 @@ A format is a model here and a line in ``FORMATS``; what runs it is ``open_runti
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
 
 from gate.errors import PlanError
 from gate.values import Value
@@ -74,6 +81,13 @@ class BackbonePlan(Value):
                 if content.get(key):
                     raise ValueError(says)
             return handler(content)
+        keys = {key for known in FORMATS.values() for key in known.model_fields}
+        if unknown := [key for key in content if key not in keys]:
+            faults = [
+                InitErrorDetails(type="extra_forbidden", loc=(key,), input=content[key])
+                for key in unknown
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, faults)
         stated = [name for name in FORMATS if content.get(name)]
         if len(stated) != 1:
             *names, last = FORMATS
@@ -81,7 +95,9 @@ class BackbonePlan(Value):
                 f"state exactly one of {', '.join(names)} and {last}; found {stated or 'none'}"
             )
         chosen: Any = FORMATS[stated[0]]
-        return chosen.model_validate(content)  # type: ignore[no-any-return]  # a format is one of us
+        # a key of another format that says nothing is none
+        said = {key: value for key, value in content.items() if value is not None}
+        return chosen.model_validate(said)  # type: ignore[no-any-return]  # a format is one of us
 
     @model_validator(mode="after")
     def _of_images_or_of_texts(self) -> Self:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from gate import strict_yaml
 from gate.errors import PlanError
@@ -114,4 +114,7 @@ def load_plan(path: Path, backbone: Path | None = None) -> Plan:
         candidate = strict_yaml.load(backbone, BackbonePlan, PlanError)
     else:
         candidate = plan.backbone.with_path(backbone)
-    return Plan.model_validate({**plan.model_dump(), "backbone": candidate.model_dump()})
+    try:
+        return Plan.model_validate({**plan.model_dump(), "backbone": candidate.model_dump()})
+    except ValidationError as fault:  # the candidate does not suit the plan's data
+        raise PlanError("\n".join(strict_yaml.explain(fault, backbone, Plan))) from fault

@@ -56,7 +56,9 @@ def follows(verdict: Verdict, grounds: Grounds, day: date, issued_by: str = __ve
     try:
         again = decide(grounds.policy, grounds.evidence, day, grounds.waivers)
     except (EvidenceError, PolicyError) as fault:
-        raise AdmissionError(f"the verdict cannot be decided again: {fault}") from fault
+        raise AdmissionError(
+            f"the verdict cannot be decided again: {fault}{by_another_gate(issued_by)}"
+        ) from fault
     if again != verdict:
         raise AdmissionError(
             f"the verdict does not follow from its evidence: {_why(verdict, again, grounds)}"

@@ -40,14 +40,14 @@ def features(
     engine: InProcess | None = None,
 ) -> np.ndarray:
     return embed.outputs(
-        folder, engine or InProcess(), backbone, split, batch, lambda _done: None
+        folder, engine or InProcess(Backbone), backbone, split, batch, lambda _done: None
     ).features
 
 
 def test_features_are_computed_once_and_come_back_memory_mapped(
     tmp_path: Path, backbone: Backbone, split: Split, images: np.ndarray
 ) -> None:
-    engine = InProcess()
+    engine = InProcess(Backbone)
     first = features(tmp_path / "f", backbone, split, engine=engine)
     again = features(tmp_path / "f", backbone, split, engine=engine)
 

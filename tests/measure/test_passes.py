@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from gate.backbone.heads import LinearHead
 from gate.data.split import Split, open_split
 from gate.errors import PlanError
 from gate.measure.blocks import BLOCKS
-from gate.measure.passes import InProcess, Part, Pass, gathered
+from gate.measure.passes import Examples, InProcess, Part, Pass, gathered
 from gate.measure.readers import Classes, Cosines, Output, PairwiseCosine, Reader
+from gate.measure.trial import Trial
 from gate.plan.backbone import BackbonePlan
 from gate.plan.split import SplitPlan
+from gate.progress import Advance
 from gate.triggers.bank import bank
 from gate.triggers.grid import TriggerGrid
 from tests import tiny
@@ -27,6 +30,9 @@ HEAD = LinearHead(
 )
 GRID = TriggerGrid(pattern="square", colour=("yellow",), size=(0.5,), place=("top_left", "centre"))
 STAMPS = tuple(trigger.stamp for trigger in bank((GRID,), tiny.SIDE, 3, 0, ()))
+
+
+MakeTrial = Callable[[str], Trial]
 
 
 def silent(_done: int) -> None:
@@ -54,7 +60,7 @@ def split(tmp_path: Path, images: np.ndarray) -> Split:
 def test_each_variant_is_what_its_stamped_images_give(
     work: Pass, split: Split, images: np.ndarray
 ) -> None:
-    whole = gathered(InProcess().map(work, split, 16, silent), work, len(split))
+    whole = gathered(InProcess(Backbone).map(work, split, 16, silent), work, len(split))
 
     for place, stamp in enumerate((None, *STAMPS)):
         features = tiny.by_hand(stamp.on(images) if stamp else images)
@@ -67,7 +73,7 @@ def test_each_variant_is_what_its_stamped_images_give(
 
 
 def test_what_comes_back_does_not_depend_on_the_order_of_blocks(work: Pass, split: Split) -> None:
-    parts = list(InProcess().map(work, split, 16, silent))
+    parts = list(InProcess(Backbone).map(work, split, 16, silent))
 
     forth, back = (gathered(iter(some), work, len(split)) for some in (parts, parts[::-1]))
 
@@ -107,26 +113,50 @@ def test_a_pass_that_was_sent_to_another_process_gives_the_same(
 def test_passes_are_counted_by_the_engine_a_variant_of_an_example_each(
     work: Pass, split: Split
 ) -> None:
-    engine = InProcess()
+    engine = InProcess(Backbone)
     told: list[int] = []
 
     list(engine.map(work, split, 25, told.append))
 
-    assert engine.passes == {engine.backbone(work.backbone).digest: 3 * 60}
+    assert engine.passes == {Backbone(work.backbone).digest: 3 * 60}
     assert told == [25] * 6 + [10] * 3
 
 
-def test_a_backbone_is_opened_once_for_one_description(work: Pass) -> None:
-    engine = InProcess()
-    again = BackbonePlan.model_validate(work.backbone.model_dump())
+def test_a_backbone_is_opened_once_for_one_description(digits_trial: MakeTrial) -> None:
+    bench = digits_trial("clean").bench
+    again = BackbonePlan.model_validate(bench.plan.backbone.model_dump())
 
-    assert engine.backbone(work.backbone) is engine.backbone(again)
+    assert bench.opened(again) is bench.backbone
+
+
+class Scattered(InProcess):
+    """Another engine: blocks are lists of rows, as far apart as can be, and come back anyhow."""
+
+    def map(self, work: Pass, examples: Examples, size: int, advance: Advance) -> Iterator[Part]:
+        assert isinstance(examples, Split)
+        for start in (2, 0, 1):
+            rows = np.arange(start, len(examples), 3)
+            for part in super().map(work, examples.only(rows), size, advance):
+                yield Part(rows[part.rows], part.kept)
+
+
+def test_it_does_not_matter_where_and_in_which_lists_of_rows_blocks_are_passed(
+    work: Pass, split: Split
+) -> None:
+    one, other = (
+        gathered(engine(Backbone).map(work, split, 16, silent), work, len(split))
+        for engine in (InProcess, Scattered)
+    )
+
+    for place in range(3):
+        np.testing.assert_allclose(one["features"][place], other["features"][place], rtol=1e-5)
+        np.testing.assert_array_equal(one["classes"][place], other["classes"][place])
 
 
 def test_part_of_a_split_is_passed_by_itself(work: Pass, split: Split, images: np.ndarray) -> None:
     rows = np.array([3, 20, 59])
 
-    whole = gathered(InProcess().map(work, split.only(rows), 2, silent), work, len(rows))
+    whole = gathered(InProcess(Backbone).map(work, split.only(rows), 2, silent), work, len(rows))
 
     expected = tiny.by_hand(images[rows])
     np.testing.assert_allclose(whole["features"][0], expected, rtol=1e-4, atol=1e-5)
@@ -141,7 +171,7 @@ def test_images_are_no_texts(tmp_path: Path, split: Split) -> None:
     work = Pass(plan, {"features": Output("features")})
 
     with pytest.raises(PlanError, match=r"splits\.test: has images, and the backbone takes texts"):
-        list(InProcess().map(work, split, 16, silent))
+        list(InProcess(Backbone).map(work, split, 16, silent))
 
 
 def test_sums_over_blocks_are_sums_over_all(images: np.ndarray) -> None:

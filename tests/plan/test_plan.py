@@ -65,6 +65,14 @@ def test_every_shipped_plan_loads(path: str) -> None:
             "trains and tests on the same split",
         ),
         (lambda p: p["backbone"].pop("onnx"), "exactly one of onnx, exported and weights"),
+        (
+            lambda p: p["backbone"].update(onxx=p["backbone"].pop("onnx")),
+            "backbone.onxx: unknown key; did you mean 'onnx'",
+        ),
+        (
+            lambda p: p["backbone"].update(outptu="x"),
+            "backbone.outptu: unknown key; did you mean 'output'",
+        ),
         (lambda p: p["backbone"].update(layer="x"), "layer names a submodule"),
         (lambda p: p["backbone"].update(arch="a:b"), "weights and arch go together"),
         (lambda p: p["backbone"]["preprocessing"].update(mean=[1, 2]), "2 numbers for 3 channels"),
@@ -116,6 +124,20 @@ def test_a_candidate_may_bring_its_whole_description() -> None:
     assert plan.backbone.arch == "pipelines.cifar.architectures:wide_resnet_16_1"
     assert plan.backbone.preprocessing
     assert plan.backbone.preprocessing.mean == (0.0,)
+
+
+def test_a_key_of_another_format_that_says_nothing_is_none(written: Callable[..., Path]) -> None:
+    path = written(lambda p: p["backbone"].update(layer=None, weights=None))
+
+    assert load_plan(path).backbone == load_plan(Path("pipelines/digits.yaml")).backbone
+
+
+def test_a_candidate_that_does_not_suit_the_plans_data_is_refused(tmp_path: Path) -> None:
+    card = tmp_path / "card.yaml"
+    card.write_text("{onnx: words.onnx, text: {tokenizer: tokenizer.json}}")
+
+    with pytest.raises(PlanError, match=r"card\.yaml: .*the backbone takes texts"):
+        load_plan(Path("pipelines/digits.yaml"), card)
 
 
 def test_a_candidate_of_another_kind_is_refused() -> None:

@@ -34,6 +34,7 @@ def test_a_probe_measures_its_rows_of_the_catalogue(
     content["splits"]["pool"] = test | {"shard": {"index": 0, "count": 3}}
     content["splits"]["test"] = test | {"shard": {"index": 1, "count": 3}}
     content["probes"]["spurious_attribute"]["dose_response"] = "pool"
+    content["probes"][probe] = content["probes"].get(probe) or {}  # one that the plan lacks
     trial = Trial(Bench(Plan.model_validate(content), digits_trial("clean").bench.folder))
 
     found = run_probe(probe, trial).measurements

@@ -11,7 +11,7 @@ from gate.probes.probe import Metrics, Probe, ProbeSettings, fraction
 
 
 class CleanAccuracy(ProbeSettings):
-    """Nothing but the tasks."""
+    """The tasks whose classifiers are tried; it has no other settings."""
 
 
 METRICS = Metrics(

@@ -31,33 +31,57 @@ class LabelPrior(ProbeSettings):
 
 METRICS = Metrics(
     label_prior=fraction("lower", ("task", "class"), "estimated share of the class in the prior"),
-    total_variation_to_uniform=fraction("lower", _task, "share of the prior that has to move"),
+    total_variation_to_uniform=fraction(
+        "lower", _task, "share of the prior that would have to move to make it uniform"
+    ),
     kl_to_uniform=Metric("nats", "lower", _task, "divergence of the prior from the uniform one"),
-    largest_over_smallest=Metric("ratio", "lower", _task, "of the prior's shares"),
-    effective_classes=Metric("classes", "higher", _task, "exponential of the prior's entropy"),
+    largest_over_smallest=Metric(
+        "ratio", "lower", _task, "largest over smallest share of the prior"
+    ),
+    effective_classes=Metric(
+        "classes", "higher", _task, "exponential of the prior's entropy; K if it is uniform"
+    ),
     log_loss_gain=Metric(
-        "nats", "higher", _task, "fall of log loss without the prior, on examples left out"
+        "nats",
+        "higher",
+        _task,
+        "fall of the log loss of examples left out, when the prior is removed",
     ),
     balanced_accuracy_gain=difference(
-        "higher", _task, "rise of the mean accuracy of classes, on the same examples left out"
+        "higher",
+        _task,
+        "rise of the mean accuracy of classes, on examples left out, when the prior is removed",
     ),
     accuracy=fraction("higher", _method, "test images classified correctly"),
     balanced_accuracy=fraction("higher", _method, "mean accuracy of the classes"),
     calibration_error=fraction(
         "lower", _method, "expected gap between confidence and accuracy, 15 bins"
     ),
-    # a third of the classes by prior (head, medium, tail) or, for a long-tailed training set, those
-    # with so many examples (many, medium, few)
-    group_accuracy=fraction("higher", (*_method, "group"), "mean accuracy of the group's classes"),
+    group_accuracy=fraction(
+        "higher",
+        (*_method, "group"),
+        "mean accuracy of the classes in a third by prior (head, medium, tail) or, for a "
+        "long-tailed training set, by count (many, medium, few)",
+    ),
     class_accuracy=fraction(
         "higher", (*_classifier, "class"), "accuracy within one class, before and after GLA"
     ),
-    worst_class_accuracy=fraction("higher", _classifier, "lowest accuracy of a class"),
-    accuracy_gain=difference("higher", _task, "GLA minus fine-tuned, on the same test examples"),
-    tail_classes_gain=difference("higher", _task, "the same, in the last group of classes"),
-    head_classes_loss=difference("lower", _task, "fine-tuned minus GLA, in the first group"),
+    worst_class_accuracy=fraction(
+        "higher", _classifier, "accuracy of the class where it is lowest"
+    ),
+    accuracy_gain=difference(
+        "higher", _task, "GLA minus the fine-tuned classifier, on the same test examples"
+    ),
+    tail_classes_gain=difference(
+        "higher", _task, "GLA minus the fine-tuned classifier, in the last group of classes"
+    ),
+    head_classes_loss=difference(
+        "lower", _task, "fine-tuned classifier minus GLA, in the first group of classes"
+    ),
     few_shot_accuracy=fraction(
-        "higher", (*_classifier, "shots"), "at so many training examples a class, mean over draws"
+        "higher",
+        (*_classifier, "shots"),
+        "accuracy with so many training examples a class, mean over draws",
     ),
 )
 PROBE = Probe(__doc__, LabelPrior, METRICS)

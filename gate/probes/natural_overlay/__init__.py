@@ -33,7 +33,11 @@ METRICS = Metrics(
     prediction_skew=fraction(
         "lower", _overlay, "total variation between predicted classes with and without the overlay"
     ),
-    prediction_skew_jensen_shannon=fraction("lower", _overlay, "the Jensen-Shannon distance"),
+    prediction_skew_jensen_shannon=fraction(
+        "lower",
+        _overlay,
+        "Jensen-Shannon distance between predicted classes with and without the overlay",
+    ),
     excess_prediction_skew=difference(
         "lower", _overlay, "total variation under the overlay minus that of the strongest control"
     ),

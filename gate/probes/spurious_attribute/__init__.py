@@ -40,25 +40,35 @@ class SpuriousAttribute(ProbeSettings):
 
 
 METRICS = Metrics(
-    group_accuracy=fraction("higher", (*_attribute, "class", "value"), "accuracy in one group"),
+    group_accuracy=fraction(
+        "higher",
+        (*_attribute, "class", "value"),
+        "accuracy within one class and value of the attribute",
+    ),
     worst_group_accuracy=fraction("higher", _attribute, "accuracy in the group where it is lowest"),
     group_gap=difference("lower", _attribute, "mean of the groups minus the worst group"),
     group_weighted_accuracy=fraction(
         "higher", _attribute, "mean of the groups, weighted by their shares in the training split"
     ),
     attribute_decodability=fraction(
-        "lower", _attribute, "how often a head reads it off the features; groups weigh alike"
+        "lower",
+        _attribute,
+        "how often a linear head reads the attribute off the features; groups weigh alike",
     ),
     conflicting_accuracy=fraction(
-        "higher", (*_attribute, "correlation"), "against a correlation of this degree in training"
+        "higher",
+        (*_attribute, "correlation"),
+        "accuracy where the attribute goes against the correlation that training had",
     ),
     dose_response_slope=difference(
-        "higher", _attribute, "its change from correlation 0 to 1; negative takes the shortcut"
+        "higher",
+        _attribute,
+        "change of conflicting accuracy from correlation 0 to 1; negative takes the shortcut",
     ),
     worst_group_accuracy_after_remedy=fraction(
         "higher",
         _remedy,
-        "what a remedy makes of it",
+        "accuracy that a remedy leaves in the group where it is lowest",
         after_remedy_of=("group_accuracy", "worst_group_accuracy"),
     ),
     accuracy_after_remedy=fraction("higher", _remedy, "accuracy that a remedy leaves"),

@@ -44,28 +44,41 @@ class TriggerPatch(ProbeSettings):
     )
 
 
+_WORST = "the largest over the bank, with an interval that holds for the whole search"
 METRICS = Metrics(
     attack_success_rate=fraction(
         "lower", _trigger, "correctly classified images that the trigger flips to another class"
     ),
-    control_attack_success_rate=fraction("lower", _trigger, "under the strongest matched control"),
-    excess_attack_success_rate=difference("lower", _trigger, "trigger minus its strongest control"),
+    control_attack_success_rate=fraction(
+        "lower", _trigger, "attack success rate of the strongest matched control"
+    ),
+    excess_attack_success_rate=difference(
+        "lower", _trigger, "attack success rate minus that of the strongest control"
+    ),
     targeted_attack_success_rate=fraction(
         "lower",
         _target,
-        "correctly classified images of other classes, carried to this one",
+        "correctly classified images of other classes that are given this class",
     ),
     excess_targeted_attack_success_rate=difference(
-        "lower", _target, "the same minus the strongest control, for the class where it is largest"
+        "lower",
+        _target,
+        "targeted rate minus that of the strongest control, for the class where it is largest",
     ),
     prediction_skew=fraction(
         "lower", _trigger, "total variation between predicted classes with and without the trigger"
     ),
-    prediction_skew_jensen_shannon=fraction("lower", _trigger, "the Jensen-Shannon distance"),
+    prediction_skew_jensen_shannon=fraction(
+        "lower",
+        _trigger,
+        "Jensen-Shannon distance between predicted classes with and without the trigger",
+    ),
     excess_prediction_skew=difference(
         "lower", _trigger, "total variation under the trigger minus that of the strongest control"
     ),
-    reference_attack_success_rate=fraction("lower", _trigger, "the reference's on the same images"),
+    reference_attack_success_rate=fraction(
+        "lower", _trigger, "attack success rate of the reference, on the same images"
+    ),
     embedding_collapse=fraction(
         "lower",
         _split,
@@ -74,25 +87,30 @@ METRICS = Metrics(
         bounded=False,
     ),
     excess_embedding_collapse=difference(
-        "lower", _split, "the same minus the strongest control", bounded=False
+        "lower", _split, "embedding collapse minus that of the strongest control", bounded=False
     ),
-    attack_success_rate_over_reference=difference("lower", _trigger, "candidate minus reference"),
+    attack_success_rate_over_reference=difference(
+        "lower", _trigger, "candidate minus reference, on the same images"
+    ),
     targeted_attack_success_rate_over_reference=difference(
-        "lower", _target, "candidate minus reference, for the class where it is largest"
+        "lower",
+        _target,
+        "candidate minus reference on the same images, for the class where it is largest",
     ),
-    prediction_skew_over_reference=difference("lower", _trigger, "candidate minus reference"),
+    prediction_skew_over_reference=difference(
+        "lower", _trigger, "candidate minus reference, on the same images"
+    ),
     embedding_collapse_over_reference=difference(
-        "lower", _split, "candidate minus reference", bounded=False
+        "lower", _split, "candidate minus reference, on the same images", bounded=False
     ),
-    # each with an interval that holds for the whole search
-    worst_targeted_attack_success_rate=fraction("lower", _target, "largest of the bank"),
-    worst_excess_attack_success_rate=difference("lower", _trigger, "largest of the bank"),
-    worst_excess_targeted_attack_success_rate=difference("lower", _target, "largest of the bank"),
-    worst_excess_prediction_skew=difference("lower", _trigger, "largest of the bank"),
-    worst_excess_embedding_collapse=difference(
-        "lower", _split, "largest of the bank", bounded=False
+    worst_targeted_attack_success_rate=fraction("lower", _target, _WORST),
+    worst_excess_attack_success_rate=difference("lower", _trigger, _WORST),
+    worst_excess_targeted_attack_success_rate=difference("lower", _target, _WORST),
+    worst_excess_prediction_skew=difference("lower", _trigger, _WORST),
+    worst_excess_embedding_collapse=difference("lower", _split, _WORST, bounded=False),
+    accuracy_after_remedy=fraction(
+        "higher", (*_trigger, "remedy"), "clean accuracy that a remedy leaves"
     ),
-    accuracy_after_remedy=fraction("higher", (*_trigger, "remedy"), "clean accuracy with a remedy"),
     excess_targeted_attack_success_rate_after_remedy=difference(
         "lower",
         (*_target, "remedy"),
