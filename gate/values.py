@@ -149,7 +149,7 @@ class Bound(Value):
 
     @property
     def number(self) -> float:
-        """The number itself."""
+        """The number that is stated, at most or at least."""
         return self.at_most if self.at_most is not None else self.at_least or 0.0
 
     def outcome(self, measurement: Measurement) -> Literal["pass", "fail", "inconclusive"]:
@@ -218,7 +218,7 @@ class Finding(Value):
 
 
 class PolicyIdentity(Value):
-    """Which policy judged."""
+    """Name, version and digest of the policy that judged."""
 
     name: str
     version: int

@@ -83,7 +83,7 @@ def adjusted_logits(options: LogitsOptions, out: Path) -> Iterable[Path]:
         BadParameter: A file that belongs to those that there are was left out.
         GateError: A file cannot be read, or does not fit the others.
     """
-    from gate.label_prior.from_logits import AdjustmentFiles, Pair, adjust_logits
+    from gate.label_prior.from_logits import AdjustmentFiles, LogitFiles, adjust_logits
 
     if options.zero_shot is None or options.fine_tuned is None or options.labels is None:
         raise typer.BadParameter("--zero-shot needs --fine-tuned and --labels")
@@ -93,7 +93,7 @@ def adjusted_logits(options: LogitsOptions, out: Path) -> Iterable[Path]:
     if options.test_zero_shot or options.test_fine_tuned or options.test_labels:
         if not (options.test_zero_shot and options.test_fine_tuned):
             raise typer.BadParameter("a test set needs --test-zero-shot and --test-fine-tuned")
-        test = Pair(options.test_zero_shot, options.test_fine_tuned, options.test_labels)
-    known = Pair(options.zero_shot, options.fine_tuned, options.labels)
+        test = LogitFiles(options.test_zero_shot, options.test_fine_tuned, options.test_labels)
+    known = LogitFiles(options.zero_shot, options.fine_tuned, options.labels)
     inputs = AdjustmentFiles(known, options.train_labels, options.train_shares, test)
     return adjust_logits(inputs, out)

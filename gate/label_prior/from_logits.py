@@ -30,7 +30,7 @@ def label_prior(scores: Path, labels: Path, clusters: Path | None, seed: int = 0
     return {"schema": 1, **describe_prior(prior, ids is not None, seed), "files": _digests(inputs)}
 
 
-class PairOfLogits(NamedTuple):
+class BothLogits(NamedTuple):
     """Zero-shot and fine-tuned logits of the same samples, and their labels if they are known."""
 
     zero_shot: Floats  # (N, K)
@@ -39,14 +39,14 @@ class PairOfLogits(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pair:
+class LogitFiles:
     """Files of zero-shot and fine-tuned logits of the same samples, and of labels if known."""
 
     zero_shot: Path
     fine_tuned: Path
     labels: Path | None
 
-    def read(self) -> PairOfLogits:
+    def read(self) -> BothLogits:
         """The three arrays.
 
         Raises:
@@ -63,7 +63,7 @@ class Pair:
         if self.labels:
             labels = _one_each(self.labels, "labels", self.zero_shot, len(f_zs))
             _counts(self.labels, labels, f_zs.shape[1])
-        return PairOfLogits(f_zs, f_ft, labels)
+        return BothLogits(f_zs, f_ft, labels)
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ class AdjustmentFiles:
             adjusted, and nothing is judged, because q was estimated on them.
     """
 
-    known: Pair
+    known: LogitFiles
     train_labels: Path | None
     train_shares: Path | None
-    test: Pair | None
+    test: LogitFiles | None
 
     def named(self) -> dict[str, Path | None]:
         """Every file, by the name that it has in what is written."""
@@ -111,7 +111,7 @@ class AdjustmentFiles:
             )
         return shares
 
-    def read_test(self, classes: int) -> PairOfLogits | None:
+    def read_test(self, classes: int) -> BothLogits | None:
         """The samples to adjust, if they are others than those that q is estimated on."""
         if not self.test:
             return None

@@ -57,7 +57,7 @@ class SplitPlan(Value):
 
     @property
     def kind(self) -> Literal["image", "text"]:
-        """What an example is."""
+        """Whether its examples are images or texts."""
         return "text" if self.text else "image"
 
     @property

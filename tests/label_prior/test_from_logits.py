@@ -12,7 +12,7 @@ import pytest
 from gate.errors import DataError
 from gate.label_prior import array_files, gla
 from gate.label_prior import prior as priors
-from gate.label_prior.from_logits import AdjustmentFiles, Pair, adjust_logits, label_prior
+from gate.label_prior.from_logits import AdjustmentFiles, LogitFiles, adjust_logits, label_prior
 from tests.label_prior.written import write_array, write_file
 from tests.planted import planted
 
@@ -83,13 +83,13 @@ def test_what_the_ridge_or_the_fallback_did_is_said(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["removed"] is False
 
 
-def pair(folder: Path, kind: str = "npy") -> tuple[Pair, Path, Path]:
+def pair(folder: Path, kind: str = "npy") -> tuple[LogitFiles, Path, Path]:
     of = planted(10, 60, 0, features=8)
     other = planted(10, 60, 0, ratio=5, features=8).unbiased
     noise = np.random.default_rng(1).normal(size=other.shape).astype(np.float32)
     frequencies = np.linspace(1, 3, 10) / np.linspace(1, 3, 10).sum()
     fine_tuned = other + noise + np.log(frequencies).astype(np.float32)
-    known = Pair(
+    known = LogitFiles(
         write_array(folder / f"zs.{kind}", "logits", of.logits),
         write_array(folder / f"ft.{kind}", "logits", fine_tuned),
         write_array(folder / f"y.{kind}", "labels", of.labels),
@@ -141,8 +141,8 @@ def test_results_are_not_written_over_what_they_are_made_from(place: str, tmp_pa
     mine = known.zero_shot.rename(tmp_path / "gla.npz")
     before = mine.read_bytes()
     kept = write_file(tmp_path, "zs.npz", before)
-    test = Pair(mine, known.fine_tuned, None) if place == "test" else None
-    known = Pair(kept if test else mine, known.fine_tuned, known.labels)
+    test = LogitFiles(mine, known.fine_tuned, None) if place == "test" else None
+    known = LogitFiles(kept if test else mine, known.fine_tuned, known.labels)
 
     with pytest.raises(DataError, match=r"gla\.npz: the results would be written over it; choose"):
         adjust_logits(AdjustmentFiles(known, None, shares, test), tmp_path / "link")
@@ -175,7 +175,7 @@ def test_files_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None:
     narrow = write_file(tmp_path, "narrow.npy", np.zeros((600, 9)))
     few = write_file(tmp_path, "few.npy", np.full(9, 1 / 9))
     one = write_file(tmp_path, "one.npy", np.zeros(5, np.int64))
-    test = Pair(narrow, narrow, None)
+    test = LogitFiles(narrow, narrow, None)
     holed = np.array(known.read()[0])
     holed[5, 0] = np.nan
     nan = write_file(tmp_path, "nan.npy", holed)
@@ -187,17 +187,35 @@ def test_files_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None:
     high = write_file(tmp_path, "high.npy", y + 1)
 
     for arguments, says in [
-        ((Pair(known.zero_shot, narrow, known.labels), None, shares, None), r"\(600, 9\)"),
-        ((Pair(known.zero_shot, known.fine_tuned, None), None, shares, None), "give --labels"),
+        ((LogitFiles(known.zero_shot, narrow, known.labels), None, shares, None), r"\(600, 9\)"),
+        (
+            (LogitFiles(known.zero_shot, known.fine_tuned, None), None, shares, None),
+            "give --labels",
+        ),
         ((known, None, few, None), r"few\.npy: 9 shares, and .*zs\.npy: 10 classes"),
         ((known, one, None, None), r"one\.npy: class 1 has no sample \(9 of 10 have none\)"),
         ((known, high, None, None), r"high\.npy: labels 1 .. 10; the logits' classes are 0 .. 9"),
         ((known, None, shares, test), r"narrow\.npy: 9 classes, and .*zs\.npy: 10"),
-        ((known, None, shares, Pair(nan, fine_tuned, None)), r"nan\.npy: the logits in row 5 are"),
-        ((Pair(zero_shot, nan, labels), None, shares, None), r"nan\.npy: the logits in row 5 are"),
-        ((known, None, shares, Pair(zero_shot, fine_tuned, some)), r"some\.npy: class 0 has no"),
-        ((known, None, shares, Pair(zero_shot, fine_tuned, more)), r"more\.npy: 601 labels, and"),
-        ((known, None, shares, Pair(zero_shot, fine_tuned, high)), r"high\.npy: labels 1 .. 10"),
+        (
+            (known, None, shares, LogitFiles(nan, fine_tuned, None)),
+            r"nan\.npy: the logits in row 5 are",
+        ),
+        (
+            (LogitFiles(zero_shot, nan, labels), None, shares, None),
+            r"nan\.npy: the logits in row 5 are",
+        ),
+        (
+            (known, None, shares, LogitFiles(zero_shot, fine_tuned, some)),
+            r"some\.npy: class 0 has no",
+        ),
+        (
+            (known, None, shares, LogitFiles(zero_shot, fine_tuned, more)),
+            r"more\.npy: 601 labels, and",
+        ),
+        (
+            (known, None, shares, LogitFiles(zero_shot, fine_tuned, high)),
+            r"high\.npy: labels 1 .. 10",
+        ),
     ]:
         with pytest.raises(DataError, match=says):
             adjust_logits(AdjustmentFiles(*arguments), tmp_path / "out")

@@ -42,15 +42,10 @@ METRICS = Metrics(
         "classes", "higher", _task, "exponential of the prior's entropy; K if it is uniform"
     ),
     log_loss_gain=Metric(
-        "nats",
-        "higher",
-        _task,
-        "fall of the log loss of examples left out, when the prior is removed",
+        "nats", "higher", _task, "fall of the log loss of examples left out, without the prior"
     ),
     balanced_accuracy_gain=difference(
-        "higher",
-        _task,
-        "rise of the mean accuracy of classes, on examples left out, when the prior is removed",
+        "higher", _task, "rise of classes' mean accuracy on examples left out, without the prior"
     ),
     accuracy=fraction("higher", _method, "test images classified correctly"),
     balanced_accuracy=fraction("higher", _method, "mean accuracy of the classes"),
@@ -60,8 +55,7 @@ METRICS = Metrics(
     group_accuracy=fraction(
         "higher",
         (*_method, "group"),
-        "mean accuracy of the classes in a third by prior (head, medium, tail) or, for a "
-        "long-tailed training set, by count (many, medium, few)",
+        "mean accuracy of a third of the classes by prior, or by training count if long-tailed",
     ),
     class_accuracy=fraction(
         "higher", (*_classifier, "class"), "accuracy within one class, before and after GLA"
@@ -79,9 +73,7 @@ METRICS = Metrics(
         "lower", _task, "fine-tuned classifier minus GLA, in the first group of classes"
     ),
     few_shot_accuracy=fraction(
-        "higher",
-        (*_classifier, "shots"),
-        "accuracy with so many training examples a class, mean over draws",
+        "higher", (*_classifier, "shots"), "accuracy with so many examples a class, mean over draws"
     ),
 )
 PROBE = Probe(__doc__, LabelPrior, METRICS)

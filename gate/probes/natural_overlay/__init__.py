@@ -34,9 +34,7 @@ METRICS = Metrics(
         "lower", _overlay, "total variation between predicted classes with and without the overlay"
     ),
     prediction_skew_jensen_shannon=fraction(
-        "lower",
-        _overlay,
-        "Jensen-Shannon distance between predicted classes with and without the overlay",
+        "lower", _overlay, "Jensen-Shannon distance with and without the overlay"
     ),
     excess_prediction_skew=difference(
         "lower", _overlay, "total variation under the overlay minus that of the strongest control"

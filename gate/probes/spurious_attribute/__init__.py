@@ -53,17 +53,15 @@ METRICS = Metrics(
     attribute_decodability=fraction(
         "lower",
         _attribute,
-        "how often a linear head reads the attribute off the features; groups weigh alike",
+        "how often a head reads the attribute off the features; groups weigh alike",
     ),
     conflicting_accuracy=fraction(
-        "higher",
-        (*_attribute, "correlation"),
-        "accuracy where the attribute goes against the correlation that training had",
+        "higher", (*_attribute, "correlation"), "accuracy against the correlation of training"
     ),
     dose_response_slope=difference(
         "higher",
         _attribute,
-        "change of conflicting accuracy from correlation 0 to 1; negative takes the shortcut",
+        "change of conflicting accuracy from 0 to 1; negative takes the shortcut",
     ),
     worst_group_accuracy_after_remedy=fraction(
         "higher",

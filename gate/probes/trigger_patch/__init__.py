@@ -44,6 +44,7 @@ class TriggerPatch(ProbeSettings):
     )
 
 
+_OVER = "candidate minus reference, on the same images"
 _WORST = "the largest over the bank, with an interval that holds for the whole search"
 METRICS = Metrics(
     attack_success_rate=fraction(
@@ -56,22 +57,18 @@ METRICS = Metrics(
         "lower", _trigger, "attack success rate minus that of the strongest control"
     ),
     targeted_attack_success_rate=fraction(
-        "lower",
-        _target,
-        "correctly classified images of other classes that are given this class",
+        "lower", _target, "correctly classified images of other classes given this class"
     ),
     excess_targeted_attack_success_rate=difference(
         "lower",
         _target,
-        "targeted rate minus that of the strongest control, for the class where it is largest",
+        "targeted rate minus the strongest control's, for the class where it is largest",
     ),
     prediction_skew=fraction(
         "lower", _trigger, "total variation between predicted classes with and without the trigger"
     ),
     prediction_skew_jensen_shannon=fraction(
-        "lower",
-        _trigger,
-        "Jensen-Shannon distance between predicted classes with and without the trigger",
+        "lower", _trigger, "Jensen-Shannon distance with and without the trigger"
     ),
     excess_prediction_skew=difference(
         "lower", _trigger, "total variation under the trigger minus that of the strongest control"
@@ -89,20 +86,12 @@ METRICS = Metrics(
     excess_embedding_collapse=difference(
         "lower", _split, "embedding collapse minus that of the strongest control", bounded=False
     ),
-    attack_success_rate_over_reference=difference(
-        "lower", _trigger, "candidate minus reference, on the same images"
-    ),
+    attack_success_rate_over_reference=difference("lower", _trigger, _OVER),
     targeted_attack_success_rate_over_reference=difference(
-        "lower",
-        _target,
-        "candidate minus reference on the same images, for the class where it is largest",
+        "lower", _target, "candidate minus reference, for the class where it is largest"
     ),
-    prediction_skew_over_reference=difference(
-        "lower", _trigger, "candidate minus reference, on the same images"
-    ),
-    embedding_collapse_over_reference=difference(
-        "lower", _split, "candidate minus reference, on the same images", bounded=False
-    ),
+    prediction_skew_over_reference=difference("lower", _trigger, _OVER),
+    embedding_collapse_over_reference=difference("lower", _split, _OVER, bounded=False),
     worst_targeted_attack_success_rate=fraction("lower", _target, _WORST),
     worst_excess_attack_success_rate=difference("lower", _trigger, _WORST),
     worst_excess_targeted_attack_success_rate=difference("lower", _target, _WORST),
