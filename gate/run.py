@@ -55,7 +55,8 @@ def run_all(
         validation = validated(bench)
         files.write(out / "validation.json", validation.to_json())
         require_valid(plan, validation)
-    for older in (*out.glob("evidence/*.json"), *out.glob("heads/*")):
+    heads = (*out.glob("heads/*.safetensors"), *out.glob("heads/*.onnx"))
+    for older in (*out.glob("evidence/*.json"), *heads):
         older.unlink()  # of an older plan, maybe: no new verdict stands beside it
     trial, evidence = Trial(bench), []
     for probe in bench.plan.probes.named():

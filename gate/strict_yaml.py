@@ -230,11 +230,11 @@ def _fields(kind: Any) -> dict[int | str, Any]:
     """The types of a model's fields, by their names in a document; nothing else has fields."""
     if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
         return {}
-    # a model whose fields are those of one of several forms is read as any of them
-    models = (*kind.__subclasses__(), kind)
-    return {
-        f.alias or name: f.annotation for each in models for name, f in each.model_fields.items()
-    }
+    # a model whose fields are those of one of several forms is read as any of them, these first
+    known = {name: f for each in kind.__subclasses__() for name, f in each.model_fields.items()}
+    fields = {name: f for name, f in known.items() if name not in kind.model_fields}
+    fields |= kind.model_fields
+    return {field.alias or name: field.annotation for name, field in fields.items()}
 
 
 def _step(kind: Any, part: int | str) -> list[Any]:

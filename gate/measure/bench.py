@@ -10,7 +10,7 @@ from gate.backbone.backbone import Backbone, Outputs
 from gate.data.split import Split, open_split
 from gate.errors import PlanError
 from gate.measure import embed
-from gate.measure.passes import Engine, Examples, InProcess, Pass, gathered
+from gate.measure.passes import Engine, Examples, InProcess, Pass, Variant, gathered
 from gate.measure.readers import Reader
 from gate.plan.backbone import BackbonePlan
 from gate.plan.plan import Plan
@@ -19,7 +19,7 @@ from gate.progress import Progress, progress_bars
 from gate.strict_yaml import nearest
 from gate.triggers.bank import bank
 from gate.triggers.grid import TriggerGrid
-from gate.triggers.stamp import Stamp, Trigger
+from gate.triggers.stamp import Trigger
 
 
 class Bench:
@@ -129,7 +129,7 @@ class Bench:
         examples: Examples,
         backbone: Backbone,
         readers: Mapping[str, Reader],
-        variants: Sequence[Stamp | None],
+        variants: Sequence[Variant],
     ) -> dict[str, list[Any]]:
         """What readers keep of examples, each variant of which is passed once.
 

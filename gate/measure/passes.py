@@ -1,9 +1,10 @@
 """All forward passes of gate: blocks of a split, varied, through one backbone, read by many.
 
-A `Pass` is made of values that can be sent elsewhere. Opened, it is a pure function of a block:
-``(rows, examples) -> what readers keep``. An `Engine` maps it over the blocks of a split, in order;
-`InProcess` is the one of this process. What comes back is put together where it is asked for, so it
-does not matter where a block was passed, and passes are counted here and nowhere else.
+A `Pass` is made of values that can be sent elsewhere. Opened, it is a function of a block alone:
+``(rows, examples) -> what readers keep``, which tells on its way how far it is. An `Engine` maps it
+over the blocks of a split, in order; `InProcess` is the one of this process. What comes back is put
+together where it is asked for, so it does not matter where a block was passed, and passes are
+counted here and nowhere else.
 """
 
 from collections import Counter
@@ -19,7 +20,9 @@ from gate.data.prefetch import prefetched
 from gate.measure.readers import Reader
 from gate.plan.backbone import BackbonePlan
 from gate.progress import Advance
-from gate.triggers.stamp import Stamp
+from gate.triggers.stamp import Stamp, StampOfEach
+
+Variant = Stamp | StampOfEach | None
 
 
 class Examples(Protocol):
@@ -42,6 +45,10 @@ class Part(NamedTuple):
     kept: dict[str, list[Any]]
 
 
+# a block's rows and examples, and what is told of each variant that went through
+OfBlock = Callable[[Int64, Images | list[str], Advance], Part]
+
+
 @dataclass(frozen=True)
 class Pass:
     """What a block goes through: a backbone, once for each variant, with all readers beside it.
@@ -49,14 +56,15 @@ class Pass:
     Args:
         backbone: Its description.
         readers: What is kept of each output, by name.
-        variants: What is stamped on images; None leaves them, and texts, as they are.
+        variants: What is stamped on images: one stamp on all, or one on each; None leaves them,
+            and texts, as they are.
     """
 
     backbone: BackbonePlan
     readers: Mapping[str, Reader]
-    variants: tuple[Stamp | None, ...] = (None,)
+    variants: tuple[Variant, ...] = (None,)
 
-    def opened(self, backbone: Backbone) -> Callable[..., Part]:
+    def opened(self, backbone: Backbone) -> OfBlock:
         """The pass as a function of a block, on its backbone once that is opened.
 
         Returns:
@@ -66,8 +74,9 @@ class Pass:
 
         def of_block(rows: Int64, examples: Images | list[str], advance: Advance) -> Part:
             kept: dict[str, list[Any]] = {name: [] for name in self.readers}
+            passed = self._outputs(backbone, rows, examples)
             # the runtime works on the next variant while this one is read
-            for outputs in prefetched(self._outputs(backbone, examples)):
+            for outputs in prefetched(passed) if len(self.variants) > 1 else passed:
                 for name, reader in self.readers.items():
                     kept[name].append(reader.read(rows, outputs))
                 advance(len(rows))
@@ -75,7 +84,9 @@ class Pass:
 
         return of_block
 
-    def _outputs(self, backbone: Backbone, examples: Images | list[str]) -> Iterator[Outputs]:
+    def _outputs(
+        self, backbone: Backbone, rows: Int64, examples: Images | list[str]
+    ) -> Iterator[Outputs]:
         """What the backbone gives for each variant of a block.
 
         Images are normalised once. Each stamp changes only its box, which is put back afterwards.
@@ -88,6 +99,9 @@ class Pass:
         for stamp in self.variants:
             if stamp is None:
                 yield backbone.outputs(inputs)
+                continue
+            if isinstance(stamp, StampOfEach):
+                yield backbone.outputs(backbone.inputs(stamp.on(rows, examples)))
                 continue
             box = (..., *stamp.box) if channels_first else (slice(None), *stamp.box)
             unstamped = inputs[box].copy()

@@ -21,7 +21,7 @@ from gate.measure.head import fit_linear, main_directions
 from gate.measure.readers import Classes, Output
 from gate.plan.task import HeadPlan, Ignored, Stamped, Task
 from gate.strict_yaml import nearest
-from gate.triggers.stamp import Stamp
+from gate.triggers.stamp import Stamp, StampOfEach
 
 _FEATURES = {"features": Output("features")}
 
@@ -86,7 +86,7 @@ def _fitted(bench: Bench, task: Task, settings: HeadPlan, backbone: Backbone) ->
     if task.debias:
         features = _debiased(bench, task.debias, train, backbone)
     if settings.ignore:
-        directions = _moved(bench, settings.ignore, train, backbone)
+        directions = _moved_directions(bench, settings.ignore, train, backbone)
         features = np.asarray(features - (features @ directions) @ directions.T, np.float32)
     if settings.balanced_by:
         rows = balanced_rows(train, settings.balanced_by, bench.plan.seed)
@@ -102,15 +102,14 @@ def _debiased(bench: Bench, settings: Stamped, train: Split, backbone: Backbone)
     """Features ``(N, D)`` of the training images, a share of each class stamped."""
     features = np.array(bench.features(train.name, backbone))
     stamps = _stamps(bench, settings, train)
-    for stamp in {id(stamp): stamp for stamp in stamps if stamp}.values():
-        rows = np.array([row for row, of_row in enumerate(stamps) if of_row is stamp])
-        step, examples = f"stamp {train.name}", train.only(rows)
-        ((stamped,),) = bench.passed(step, examples, backbone, _FEATURES, [stamp]).values()
-        features[rows] = stamped
+    rows = np.array([row for row, stamp in enumerate(stamps) if stamp], np.int64)
+    each = StampOfEach(tuple(stamp for stamp in stamps if stamp))
+    step, examples = f"stamp {train.name}", train.only(rows)
+    ((features[rows],),) = bench.passed(step, examples, backbone, _FEATURES, [each]).values()
     return features
 
 
-def _moved(bench: Bench, settings: Ignored, train: Split, backbone: Backbone) -> Float32:
+def _moved_directions(bench: Bench, settings: Ignored, train: Split, backbone: Backbone) -> Float32:
     """Orthonormal ``(D, r)``: the directions in which the triggers move features most."""
     features = bench.features(train.name, backbone)
     stamps = [trigger.stamp for trigger in bench.bank(settings.triggers, train.name)]

@@ -158,6 +158,9 @@ class Trial:
             self._zero_shots[name] = zero_shot_head(self.bench, name, described)
         head, digest = self._zero_shots[name]
         self._asked[f"zero_shot of {name}"] = digest
+        if described.encoder:  # the candidate's own tokenizer is among its versions
+            tokenizer = self.bench.opened(described.encoder).versions["tokenizer"]
+            self._asked[f"tokenizer of zero_shot of {name}"] = tokenizer
         return head
 
     def zero_shot_digest(self, name: str) -> str | None:

@@ -88,7 +88,7 @@ class BackbonePlan(Value):
                 for key in unknown
             ]
             raise ValidationError.from_exception_data(cls.__name__, faults)
-        stated = [name for name in FORMATS if content.get(name)]
+        stated = [name for name in FORMATS if content.get(name) is not None]
         if len(stated) != 1:
             *names, last = FORMATS
             raise ValueError(
@@ -96,7 +96,7 @@ class BackbonePlan(Value):
             )
         chosen: Any = FORMATS[stated[0]]
         # a key of another format that says nothing is none
-        said = {key: value for key, value in content.items() if value is not None}
+        said = {key: value for key, value in content.items() if value or key in chosen.model_fields}
         return chosen.model_validate(said)  # type: ignore[no-any-return]  # a format is one of us
 
     @model_validator(mode="after")

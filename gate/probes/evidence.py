@@ -38,6 +38,7 @@ def run_probe(probe: str, trial: Trial) -> Evidence:
             "probe": settings.model_dump(mode="json"),
             "batch_size": plan.batch_size,
             "backbone": plan.backbone.settings,
+            "reference": plan.reference.settings if plan.reference else None,
             "tasks": {name: task.settings for name, task in view.asked_tasks.items()},
         },
         backbone=trial.backbone.digest,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.arrays import Images, Int64
 from gate.triggers.grid import TriggerGrid
 
 
@@ -60,6 +61,18 @@ class Stamp:
         """The same patch at the same place has the same key, whatever its name."""
         content = f"{self.top},{self.left},{self.add.shape}".encode()
         return hashlib.sha256(content + self.keep.tobytes() + self.add.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class StampOfEach:
+    """A stamp for each image of a split, in their order; they may differ in size and place."""
+
+    stamps: tuple[Stamp, ...]
+
+    def on(self, rows: Int64, images: Images) -> Images:
+        """A stamped copy of the images ``(n, H, W, C)`` at ``rows`` ``(n,)`` of the split."""
+        single = (images[place : place + 1] for place in range(len(images)))
+        return np.concatenate([self.stamps[row].on(i) for row, i in zip(rows, single, strict=True)])
 
 
 @dataclass(frozen=True)

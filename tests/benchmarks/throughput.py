@@ -61,7 +61,7 @@ def main() -> None:
         wall = time.perf_counter() - start
         information = json.loads((Path(folder) / "run-info.json").read_text())
     after = [bare_rate(plan.backbone), bare_rate(plan.reference)]
-    passed = information["images_passed"]
+    passed = information["forward_passes"]
     # other work on the machine comes and goes: the loop's rate is the mean of before and after
     bare = sum(
         n / ((a[1] + b[1]) / 2)

@@ -175,7 +175,7 @@ def test_texts_go_through_validation_and_probes(tmp_path: Path) -> None:
     ("part", "content", "says"),
     [
         ("probes", {"trigger_patch": {}}, "probes.trigger_patch: stamps images"),
-        ("probes", {"natural_overlay": {"overlays": ("ball",)}}, "natural_overlay"),
+        ("probes", {"natural_overlay": {}}, "probes.natural_overlay: stamps images"),
         (
             "tasks",
             {"topics": {"train": "train", "test": "test", "transfer": {"mode": "full_network"}}},

@@ -13,6 +13,7 @@ from torch import nn
 
 from gate.backbone import fine_tune
 from gate.backbone.heads import LinearHead
+from gate.data.split import Split
 from gate.errors import BackboneError, EvidenceError, PlanError
 from gate.measure.bench import Bench
 from gate.measure.head import fit_nearest_class_mean
@@ -285,6 +286,25 @@ def test_a_debiased_target_stamps_the_same_share_of_every_class(make: MakeTrial)
 
     assert passes(trial) - before == 30
     assert not np.allclose(changed, trial.classifier(task()).linear.weight)
+
+
+def test_many_triggers_are_stamped_in_one_pass_over_the_data(
+    make: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grids = [YELLOW, {**YELLOW, "place": ["centre", "bottom_right"], "size": [0.25, 0.5]}]
+    trial = make()
+    trial.features("train")
+    begun: list[int] = []
+    rows = Split.rows
+
+    def counted(split: Split) -> Any:
+        begun.append(len(split))
+        return rows(split)
+
+    monkeypatch.setattr(Split, "rows", counted)
+    trial.classifier(task(debias={"triggers": grids, "share": 0.5}))
+
+    assert begun == [30]
 
 
 def test_groups_are_balanced_by_their_smallest(make: MakeTrial) -> None:

@@ -121,6 +121,23 @@ def test_a_zero_shot_classifier_that_another_probe_had_made_is_not_in_the_eviden
     assert run_probe("clean_accuracy", trial).to_json() == before
 
 
+def test_whatever_a_trial_is_asked_for_is_noted_though_it_was_open_before(
+    two_tasks: Path, tmp_path: Path
+) -> None:
+    trial = Trial(Bench(load_plan(two_tasks), tmp_path))
+    for name in PROBED:
+        run_probe(name, trial)
+    asked = [trial.for_probe() for _ in range(4)]
+
+    asked[0].features("elsewhere")
+    asked[1].classifier(trial.plan.tasks["two"])
+    asked[2].calibrated("one")
+    asked[3].responses("elsewhere", {}, [])
+
+    noted = [set(view.asked_data) for view in asked]
+    assert noted == [{"elsewhere"}, {"train", "elsewhere"}, {"train", "test"}, {"elsewhere"}]
+
+
 def test_every_line_of_the_table_is_a_folder_that_measures() -> None:
     folders = {path.parent.name for path in Path("gate/probes").glob("*/__init__.py")}
 
