@@ -58,7 +58,12 @@ ABOVE = ("policy", "reports", "trust", "starter")  # the torch line
 HEAVY_FILES = ("measure", "data", "backbone", "label_prior", "probes.evidence", "probes.skews")
 KNOWS = {
     "onnxruntime": {"backbone/onnx_runtime.py"},
-    "onnx": {"backbone/onnx_file.py", "backbone/onnx_runtime.py", "backbone/onnx_heads.py"},
+    "onnx": {
+        "backbone/onnx_file.py",
+        "backbone/onnx_weights.py",
+        "backbone/onnx_runtime.py",
+        "backbone/onnx_heads.py",
+    },
     # three run weights, one trains them
     "torch": {
         "backbone/torch_runtime.py",
