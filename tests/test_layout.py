@@ -64,6 +64,7 @@ KNOWS = {
         "backbone/onnx_runtime.py",
         "backbone/onnx_heads.py",
     },
+    "google": {"backbone/onnx_file.py"},
     # three run weights, one trains them
     "torch": {
         "backbone/torch_runtime.py",

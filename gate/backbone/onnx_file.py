@@ -1,13 +1,15 @@
 """What an ONNX file may hold: known operators, and nothing that lies outside its digest."""
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import onnx
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from gate.backbone.artefact import Artefact
-from gate.backbone.onnx_weights import take_in_weights
+from gate.backbone.onnx_weights import require_fitting, take_in_weights
 from gate.errors import BackboneError, first_line
 
 # operators that ONNX Runtime brings itself; others would need a library of somebody's
@@ -40,14 +42,20 @@ def messages(whole: Any) -> Iterator[Any]:
     while waiting:
         message = waiting.pop()
         yield message
-        for field in message.DESCRIPTOR.fields:
-            if field.message_type is None:
-                continue
-            value = getattr(message, field.name)
+        for name in _fields(message.DESCRIPTOR)[0]:
+            value = getattr(message, name)
             if not hasattr(value, "DESCRIPTOR"):  # repeated
                 waiting += value
-            elif message.HasField(field.name):
+            elif message.HasField(name):
                 waiting.append(value)
+
+
+@cache
+def _fields(descriptor: Any) -> tuple[list[str], list[str]]:
+    """Names of the fields of a message that hold messages, and of those that hold text."""
+    fields = descriptor.fields
+    messages = [field.name for field in fields if field.message_type]
+    return messages, [field.name for field in fields if field.type == field.TYPE_STRING]
 
 
 def nodes_in(whole: Any) -> Iterator[onnx.NodeProto]:
@@ -85,27 +93,17 @@ def _parsed(file: Path, content: bytes) -> onnx.ModelProto:
             f"{file}: begins like a model in ONNX Runtime's own format, as which a runtime may "
             "read it; export it again"
         )
-    size = model.ByteSize()
-    model.DiscardUnknownFields()
-    if model.ByteSize() != size:  # they might name files
-        raise BackboneError(
-            f"{file}: holds fields that onnx {onnx.__version__} does not know; install a later "
-            "onnx, or export it for an earlier one"
-        )
     for message in messages(model):
-        for field in message.DESCRIPTOR.fields:
-            if field.type != field.TYPE_STRING:
-                continue
-            value = getattr(message, field.name)  # bytes where it is no UTF-8
-            if any(isinstance(text, bytes) for text in _each(value)):
-                raise BackboneError(
-                    f"{file}: {field.name} of a {message.DESCRIPTOR.name} is no text"
-                )
+        if len(UnknownFieldSet(message)):  # they might name files
+            raise BackboneError(
+                f"{file}: holds fields that onnx {onnx.__version__} does not know; install a later "
+                "onnx, or export it for an earlier one"
+            )
+        for name in _fields(message.DESCRIPTOR)[1]:
+            text = getattr(message, name)  # bytes where it is no UTF-8
+            if not isinstance(text, str) and not all(isinstance(each, str) for each in text):
+                raise BackboneError(f"{file}: {name} of a {message.DESCRIPTOR.name} is no text")
     return model
-
-
-def _each(value: Any) -> Iterable[Any]:
-    return [value] if isinstance(value, str | bytes) else value
 
 
 def _require_known_operators(file: Path, model: onnx.ModelProto) -> None:
@@ -157,9 +155,12 @@ def _require_few_calls(file: Path, model: onnx.ModelProto) -> None:
 def _require_nothing_outside(file: Path, model: onnx.ModelProto) -> None:
     """Refuse tensors that still name a file: only plain initializers of the graph may do so."""
     for tensor in messages(model):
-        if isinstance(tensor, onnx.TensorProto) and (tensor.external_data or tensor.data_location):
+        if not isinstance(tensor, onnx.TensorProto):
+            continue
+        if tensor.external_data or tensor.data_location:
             raise BackboneError(
                 f"{file}: tensor {tensor.name!r} names a file and is no plain initializer of the "
                 "graph, so its weights would lie outside the digest; export it with its weights "
                 "inside, or as initializers"
             )
+        require_fitting(file, tensor)

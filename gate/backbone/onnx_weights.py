@@ -120,14 +120,34 @@ def _number(file: Path, of: str, stated: dict[str, str], key: str, default: int)
     return int(text)
 
 
+def require_fitting(file: Path, tensor: onnx.TensorProto) -> None:
+    """Refuse a tensor whose bytes do not fit its shape and type: early runtimes abort on some.
+
+    Raises:
+        BackboneError: They are too many or too few.
+    """
+    if not tensor.HasField("raw_data") or _kind(tensor) not in _BITS:
+        return
+    found, size = len(tensor.raw_data), _size(file, tensor)
+    if found != size:
+        raise BackboneError(
+            f"{file}: weights of {tensor.name!r} have {found} bytes, and {size} by their shape "
+            f"{list(tensor.dims)[:8]}; export it again"
+        )
+
+
+def _kind(tensor: onnx.TensorProto) -> str:
+    names: dict[int, str] = {number: name for name, number in onnx.TensorProto.DataType.items()}
+    return names.get(tensor.data_type, str(tensor.data_type))
+
+
 def _size(file: Path, tensor: onnx.TensorProto) -> int:
     """Bytes of a tensor by its shape and type."""
-    names = {number: name for name, number in onnx.TensorProto.DataType.items()}
-    kind = names.get(tensor.data_type, str(tensor.data_type))
+    kind = _kind(tensor)
     if kind not in _BITS or any(length < 0 for length in tensor.dims):
         raise BackboneError(
             f"{file}: weights of {tensor.name!r} are {kind} of shape {list(tensor.dims)[:8]}, "
-            "which cannot lie beside a model; export it with its weights inside"
+            "which has no size in bytes; export it with its weights inside"
         )
     count: int = math.prod(tensor.dims)
     return (count * _BITS[kind] + 7) // 8

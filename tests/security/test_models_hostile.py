@@ -131,7 +131,7 @@ def test_weights_that_do_not_fit_their_shape_are_refused(dims: list[int], tmp_pa
     model.graph.initializer[0].dims[:] = dims
     path = tiny.write_onnx(tmp_path / "m.onnx", model)
 
-    with pytest.raises(BackboneError, match="ONNX Runtime refused"):
+    with pytest.raises(BackboneError, match="bytes"):
         opened(onnx=path).features(np.zeros((2, tiny.SIDE, tiny.SIDE, 3), np.uint8))
 
 
