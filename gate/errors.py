@@ -75,7 +75,7 @@ class PromotionError(GateError):
     """A registry that does not hold what was admitted, or does not answer."""
 
 
-def first_line(fault: Exception) -> str:
+def first_line(fault: BaseException) -> str:
     """What another library's exception says, in one line; its type where it says nothing.
 
     >>> first_line(ValueError(" bad shape "))

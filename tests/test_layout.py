@@ -63,7 +63,13 @@ ABOVE = {module for wings in ORDER[:8] for module in wings} | {
 HEAVY_FILES = ("measure", "data", "backbone", "label_prior", "probes.evidence", "probes.skews")
 KNOWS = {
     "onnxruntime": {"backbone/onnx_runtime.py"},
-    "onnx": {"backbone/onnx_file.py", "backbone/onnx_runtime.py", "backbone/onnx_heads.py"},
+    "onnx": {
+        "backbone/onnx_file.py",
+        "backbone/onnx_weights.py",
+        "backbone/onnx_runtime.py",
+        "backbone/onnx_heads.py",
+    },
+    "google": {"backbone/onnx_file.py"},
     # three run weights, one trains them
     "torch": {
         "backbone/torch_runtime.py",

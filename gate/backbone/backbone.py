@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from gate.arrays import Float32, Floats, Images, Int64
+from gate.backbone.artefact import Artefact
 from gate.backbone.runtime import Runtime, Tokens
 from gate.backbone.tokens import Tokenizer
 from gate.errors import BackboneError, PlanError
-from gate.files import sha256_of
 from gate.plan.backbone import BackbonePlan, Preprocessing
 
 
@@ -37,10 +37,11 @@ class Backbone:
 
     def __init__(self, plan: BackbonePlan) -> None:
         self.plan = plan
-        self.digest = sha256_of(plan.path, BackboneError)
+        self.artefact = Artefact(plan.path)
+        self.digest = self.artefact.digest
         # torch takes seconds to import, and an ONNX backbone does without it
         home = import_module(f"gate.backbone.{plan.format}_runtime")
-        self._runtime: Runtime = home.open_runtime(plan)
+        self._runtime: Runtime = home.open_runtime(plan, self.artefact)
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -33,32 +33,40 @@ _SPECIFICATIONS = ("in_spec", "out_spec")
 _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict")
 
 
-def vetted_copy(path: Path) -> io.BytesIO:
-    """The archive as ``torch.export.load`` may read it.
+def vetted_copy(path: Path, content: bytes) -> io.BytesIO:
+    """The content of an archive as ``torch.export.load`` may read it; the path is for messages.
 
     Raises:
         BackboneError: Not such an archive, or one that holds more than data.
     """
     copy = io.BytesIO()
     try:
-        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as vetted:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(copy, "w") as vetted:
             names = archive.namelist()
             if len(names) != len(set(names)):
                 raise BackboneError(f"{path}: a member stands twice in the archive; refused")
+            if (size := sum(each.file_size for each in archive.infolist())) > len(content):
+                raise BackboneError(
+                    f"{path}: {len(content)} bytes are said to hold {size}; an archive that is "
+                    "compressed, or whose members overlap, is refused; write it by "
+                    "torch.export.save"
+                )
             for name in names:
                 root, _, member = name.partition("/")
-                content = archive.read(name)
+                data = archive.read(name)
                 if member == _SAMPLE_INPUTS:
-                    content = b""
+                    data = b""
                 elif not _COPIED.fullmatch(member):
                     raise BackboneError(
                         f"{path}: member {member!r} is not plain weights or a graph (a pickle, or "
                         "compiled code); export with torch.export.save and nothing beside"
                     )
                 elif member.endswith(".json"):
-                    content = json.dumps(_vetted(path, json.loads(content))).encode()
-                vetted.writestr(f"{root}/{member}", content)
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError) as fault:
+                    data = json.dumps(_vetted(path, json.loads(data))).encode()
+                vetted.writestr(f"{root}/{member}", data)
+    except BackboneError:
+        raise
+    except Exception as fault:  # zipfile and its decompressors raise whatever they meet
         raise BackboneError(
             f"{path}: not a torch.export archive, or truncated: {fault}; a .pt file of torch.save "
             "is a pickle and is never loaded: convert it to safetensors"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gate import files
 from gate.arrays import Float32, Images, Int64
+from gate.backbone.artefact import Artefact
 from gate.backbone.weights_runtime import layer_of, with_weights, without_weights
 from gate.errors import BackboneError, PlanError
 from gate.plan.backbone import BackbonePlan, WeightsBackbone
@@ -50,6 +51,7 @@ class TrainingSet(NamedTuple):
 def fine_tune(
     folder: Path,
     plan: BackbonePlan,
+    pretrained: Artefact | None,
     transfer: Transfer,
     examples: TrainingSet,
     seed: int,
@@ -63,6 +65,7 @@ def fine_tune(
     Args:
         folder: Gets ``weights.safetensors`` and ``head.safetensors`` (weight (D, K), bias (K,)).
         plan: Safetensors with the factory of their architecture.
+        pretrained: The file of the weights that training starts from; None from scratch.
         transfer: What is trained, and how.
         examples: What it is trained on.
         seed: Draws the head, the order of images, shifts and flips; and all weights from scratch.
@@ -82,7 +85,7 @@ def fine_tune(
             "weights with an arch can be trained; give safetensors, or drop the task"
         )
     training = transfer.schedule
-    network = _Network(plan, transfer, examples, seed)
+    network = _Network(plan, pretrained, examples, seed, frozen=transfer.mode == "fixed_feature")
     trained = [weights for weights in network.parameters() if weights.requires_grad]
     decay = training.weight_decay
     optimiser = torch.optim.SGD(trained, training.learning_rate, _MOMENTUM, weight_decay=decay)
@@ -133,7 +136,13 @@ class _Network(nn.Module):
     """The architecture up to its features, pooled, and a linear head on them."""
 
     def __init__(
-        self, plan: WeightsBackbone, transfer: Transfer, examples: TrainingSet, seed: int
+        self,
+        plan: WeightsBackbone,
+        pretrained: Artefact | None,
+        examples: TrainingSet,
+        seed: int,
+        *,
+        frozen: bool,
     ) -> None:
         super().__init__()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -142,8 +151,7 @@ class _Network(nn.Module):
         # factories draw from torch's own generator; it is put back as it was
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            scratch = transfer.mode == "from_scratch"
-            self.body = without_weights(plan.arch) if scratch else with_weights(plan)
+            self.body = with_weights(plan, pretrained) if pretrained else without_weights(plan.arch)
             if plan.layer:
                 layer_of(self.body, plan, plan.layer).register_forward_hook(
                     lambda _module, _inputs, output: self._captured.append(output)
@@ -153,7 +161,7 @@ class _Network(nn.Module):
                 first = torch.from_numpy(examples.normalise(examples.images[:2]))
                 dimension = self.features(first).shape[1]
             self.head = nn.Linear(dimension, int(examples.labels.max()) + 1)
-        self.body.requires_grad_(transfer.mode != "fixed_feature")
+        self.body.requires_grad_(not frozen)
         self.to(self.device)
 
     def features(self, inputs: Tensor) -> Tensor:

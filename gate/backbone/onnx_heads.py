@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 
 from gate.arrays import Array
+from gate.backbone.artefact import Artefact
 from gate.backbone.heads import CosineHead, JoinedHead, SourceHead
-from gate.backbone.onnx_file import graphs, load, model_file, require_weights_inside
+from gate.backbone.onnx_file import messages, model_file, read_model
 from gate.backbone.onnx_runtime import session_of
 from gate.errors import BackboneError, first_line
 from gate.plan.backbone import BackbonePlan, OnnxBackbone
@@ -113,20 +114,25 @@ def head_model(head: JoinedHead, metadata: dict[str, str]) -> bytes:
     return _finished(model, metadata)
 
 
-def with_head(described: OnnxBackbone, head: JoinedHead, metadata: dict[str, str]) -> bytes:
+def with_head(
+    described: OnnxBackbone, artefact: Artefact, head: JoinedHead, metadata: dict[str, str]
+) -> bytes:
     """A backbone and its head as one ONNX file: the backbone's inputs to ``calibrated_logits``.
 
     Where tokens are averaged, ``attention_mask`` is an input even if the backbone does without it.
     The output has a longer name where the backbone has a value of that one.
 
+    Args:
+        described: Names of its outputs, and how they are pooled.
+        artefact: The file or folder that it describes.
+        head: D features to K logits.
+        metadata: Goes with the file.
+
     Raises:
         BackboneError: The backbone cannot be read, its features have no rank that is known, or
             ONNX Runtime refuses both together.
     """
-    file = model_file(described.path)
-    model = load(file)
-    if require_weights_inside(described.path, file, model):
-        onnx.load_external_data_for_model(model, str(file.parent))
+    file, model = model_file(artefact), read_model(artefact)
     features = described.output or model.graph.output[0].name
     taken = _names(model)
     graph = _Graph(_opset(file, model), taken)
@@ -191,9 +197,11 @@ def _append(model: onnx.ModelProto, graph: _Graph, output: str, classes: int) ->
 def _names(model: onnx.ModelProto) -> set[str]:
     """Names of all values and tensors."""
     names = {value.name for value in model.graph.input}
-    for nodes, tensors in graphs(model):
-        names |= {name for node in nodes for name in (*node.input, *node.output)}
-        names |= {tensor.name for tensor in tensors}
+    for message in messages(model):
+        if isinstance(message, onnx.NodeProto):
+            names |= {*message.input, *message.output}
+        elif isinstance(message, onnx.TensorProto):
+            names.add(message.name)
     return names
 
 

@@ -12,7 +12,8 @@ import onnx
 import onnxruntime
 
 from gate.arrays import Float32
-from gate.backbone.onnx_file import load, model_file, require_known_domains, require_weights_inside
+from gate.backbone.artefact import Artefact
+from gate.backbone.onnx_file import model_file, read_model
 from gate.backbone.runtime import Tokens
 from gate.errors import BackboneError, first_line
 from gate.plan.backbone import OnnxBackbone
@@ -20,6 +21,12 @@ from gate.strict_yaml import nearest
 
 log = logging.getLogger("gate")
 
+# A message of protobuf has less than 2 GiB; shapes, which ONNX Runtime reads early, are small.
+_LONGEST, _SMALL = 2_000_000_000, 4096  # bytes
+_PLAIN = {  # types that numpy has, too
+    getattr(onnx.TensorProto, name)
+    for name in ("FLOAT", "FLOAT16", "DOUBLE", "INT8", "UINT8", "INT16", "INT32", "INT64", "BOOL")
+}
 _TOKENS = {"input_ids", "attention_mask", "token_type_ids"}
 
 
@@ -36,19 +43,16 @@ class OnnxRuntime:
             an unknown output, inputs that are not its kind's, or refused by ONNX Runtime.
     """
 
-    def __init__(self, plan: OnnxBackbone) -> None:
+    def __init__(self, plan: OnnxBackbone, artefact: Artefact) -> None:
         self._plan = plan
-        file = model_file(plan.path)
-        model = load(file)
-        require_known_domains(file, model)
-        beside = require_weights_inside(plan.path, file, model)
+        file, model = model_file(artefact), read_model(artefact)
         first = plan.output or model.graph.output[0].name
         self._outputs = [first, *([plan.logits] if plan.logits else [])]
-        _add_outputs(file, model, self._outputs, beside=beside)
+        _add_outputs(file, model, self._outputs)
         self._inputs = _inputs(file, model, text=bool(plan.text))
-        # what was looked through is what runs; only weights beside the file need its path
-        source = str(file) if beside else model.SerializeToString()
-        self._session, provider = _session(file, source)
+        model.ClearField("metadata_props")  # which may hold settings for the session that runs it
+        # what was looked through is what runs, given as bytes: a path could be resolved elsewhere
+        self._session, provider = _session(file, *_parts(file, model))
         self.versions = {"runtime": f"onnxruntime {onnxruntime.__version__} {provider}"}
 
     def run(self, inputs: Float32 | Tokens) -> list[Float32]:
@@ -68,24 +72,20 @@ class OnnxRuntime:
         return [np.asarray(output, np.float32) for output in given]
 
 
-def _add_outputs(file: Path, model: onnx.ModelProto, wanted: list[str], *, beside: bool) -> None:
+def _add_outputs(file: Path, model: onnx.ModelProto, wanted: list[str]) -> None:
     """Make outputs of the graph of values inside it, where they are wanted.
 
     Raises:
-        BackboneError: There is no such value, or weights in files beside it forbid a new output.
+        BackboneError: There is no such value.
     """
     names = [value.name for value in model.graph.output]
     inner = {name for node in model.graph.node for name in node.output}
-    added = [name for name in wanted if name not in names]
-    for name in added:
+    for name in wanted:
+        if name in names:
+            continue
         if name not in inner:
             raise BackboneError(f"{file}: no output {name!r}; {nearest(name, names)}")
         model.graph.output.append(onnx.ValueInfoProto(name=name))
-    if beside and added:
-        raise BackboneError(
-            f"{file}: {added[0]!r} is not an output of the graph, and with weights in files "
-            f"beside it none can be added; {nearest(added[0], names)}"
-        )
 
 
 def _inputs(file: Path, model: onnx.ModelProto, *, text: bool) -> list[str]:
@@ -106,7 +106,7 @@ def _inputs(file: Path, model: onnx.ModelProto, *, text: bool) -> list[str]:
     return sorted(inputs)
 
 
-def _session(file: Path, source: str | bytes) -> tuple[Any, str]:
+def _session(file: Path, content: bytes, apart: dict[str, Any]) -> tuple[Any, str]:
     providers = ["CPUExecutionProvider"]
     gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and _gpu_is_there()
     said = io.StringIO()
@@ -115,7 +115,7 @@ def _session(file: Path, source: str | bytes) -> tuple[Any, str]:
             onnxruntime.preload_dlls()  # finds the CUDA libraries that torch brings
         providers.insert(0, "CUDAExecutionProvider")
     try:
-        session = session_of(source, providers)
+        session = session_of(content, providers, apart)
     except Exception as fault:  # ONNX Runtime's own exceptions have no common base
         raise BackboneError(f"{file}: ONNX Runtime refused it: {first_line(fault)}") from fault
     provider = session.get_providers()[0]
@@ -129,12 +129,37 @@ def _session(file: Path, source: str | bytes) -> tuple[Any, str]:
     return session, provider
 
 
-def session_of(source: str | bytes, providers: list[str]) -> Any:
-    """A session of ONNX Runtime, from a path or from a model's bytes."""
+def session_of(content: bytes, providers: list[str], apart: dict[str, Any] | None = None) -> Any:
+    """A session of ONNX Runtime from a model's bytes, with weights that are handed over apart."""
     onnxruntime.set_default_logger_severity(4)  # a provider that fails to load prints a page
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(source, options, providers=providers)
+    # else bytes that begin like ONNX Runtime's own format would be read as that
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    if apart:
+        options.add_external_initializers(list(apart), list(apart.values()))
+    return onnxruntime.InferenceSession(content, options, providers=providers)
+
+
+def _parts(file: Path, model: onnx.ModelProto) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of a model and, where they are too many for one message, weights apart by name."""
+    apart: dict[str, Any] = {}
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > _LONGEST:
+        for tensor in model.graph.initializer:
+            if len(tensor.raw_data) < _SMALL or tensor.data_type not in _PLAIN:
+                continue
+            values = onnx.numpy_helper.to_array(tensor)
+            apart[tensor.name] = onnxruntime.OrtValue.ortvalue_from_numpy(values)
+            tensor.ClearField("raw_data")
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            tensor.external_data.add(key="location", value="handed over apart")
+    try:
+        return model.SerializeToString(), apart
+    except Exception as fault:  # protobuf's EncodeError, whose home differs between its releases
+        raise BackboneError(
+            f"{file}: above 2 GiB, also without its large initializers: {first_line(fault)}; "
+            "export it with weights as initializers of float32, float16 or integers"
+        ) from fault
 
 
 def _gpu_is_there() -> bool:

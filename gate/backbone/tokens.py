@@ -5,8 +5,8 @@ from importlib.metadata import version
 import numpy as np
 
 from gate.arrays import Int64
+from gate.backbone.artefact import Artefact
 from gate.errors import BackboneError
-from gate.files import sha256_of
 from gate.plan.backbone import Tokenization
 
 
@@ -19,12 +19,13 @@ class Tokenizer:
 
     def __init__(self, plan: Tokenization) -> None:
         path = plan.tokenizer
-        digest = sha256_of(path, BackboneError)
-        self.versions = {"tokenizers": version("tokenizers"), "tokenizer": digest}
+        artefact = Artefact(path)
+        self.versions = {"tokenizers": version("tokenizers"), "tokenizer": artefact.digest}
+        content = artefact.read()
         import tokenizers  # only text backbones need it
 
         try:
-            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+            self._tokenizer = tokenizers.Tokenizer.from_buffer(content)
             self._tokenizer.enable_truncation(plan.max_tokens)
         except Exception as fault:  # the library raises nothing more special
             raise BackboneError(

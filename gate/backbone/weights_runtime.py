@@ -6,37 +6,36 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 
+from gate.backbone.artefact import Artefact
 from gate.backbone.torch_runtime import TorchRuntime
-from gate.errors import BackboneError
+from gate.errors import BackboneError, first_line
 from gate.plan.backbone import WeightsBackbone
 from gate.strict_yaml import nearest
 
 
-def open_runtime(plan: WeightsBackbone) -> TorchRuntime:
+def open_runtime(plan: WeightsBackbone, artefact: Artefact) -> TorchRuntime:
     """The architecture with its weights.
 
     Raises:
         BackboneError: A pickle, truncated, or weights that do not fit the architecture.
     """
-    module = with_weights(plan).eval()
+    module = with_weights(plan, artefact).eval()
     names = filter(None, (plan.layer, plan.logits))
     return TorchRuntime(plan, module, {name: layer_of(module, plan, name) for name in names})
 
 
-def with_weights(plan: WeightsBackbone) -> torch.nn.Module:
+def with_weights(plan: WeightsBackbone, artefact: Artefact) -> torch.nn.Module:
     """The architecture with the weights of the file.
 
     Raises:
         BackboneError: A pickle, truncated, or weights that do not fit the architecture.
     """
+    content = artefact.read()
     try:
-        weights = load_file(plan.weights)
-    except OSError as fault:
-        raise BackboneError(f"{plan.weights}: cannot be read: {fault}") from fault
-    except SafetensorError as fault:
+        weights = load(content)
+    except Exception as fault:  # SafetensorError, and what torch raises on types it does not know
         raise BackboneError(
             f"{plan.weights}: not safetensors, or truncated: {fault}; a pickle is never loaded: "
             "convert it to safetensors"
@@ -49,7 +48,7 @@ def with_weights(plan: WeightsBackbone) -> torch.nn.Module:
     }
     try:
         missing, unexpected = module.load_state_dict(weights, strict=False)
-    except RuntimeError as fault:
+    except Exception as fault:  # RuntimeError, and whatever the architecture's own code raises
         raise BackboneError(f"{plan.weights}: does not fit {plan.arch}: {fault}") from fault
     # how many batches were seen in training plays no part in inference, and is often left out
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
@@ -65,16 +64,24 @@ def without_weights(arch: str) -> torch.nn.Module:
     """The architecture as its factory gives it.
 
     Raises:
-        BackboneError: It cannot be imported, or gives no module.
+        BackboneError: It cannot be imported, raises something, or gives no module.
     """
     home, _, name = arch.partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # the team's own repository, where gate is run
     try:
-        made: Any = getattr(importlib.import_module(home), name)()
-    except (ImportError, AttributeError) as fault:
+        factory = getattr(importlib.import_module(home), name)
+    # whatever runs when a module is imported; sys.exit(0) would be read as ACCEPT
+    except (Exception, SystemExit) as fault:
         raise BackboneError(
             f"arch {arch!r} cannot be imported: {fault}; run gate from the repository that has it"
+        ) from fault
+    try:
+        made: Any = factory()
+    except (Exception, SystemExit) as fault:  # whatever a factory raises
+        raise BackboneError(
+            f"arch {arch!r}: called without arguments, it raised {type(fault).__name__}: "
+            f"{first_line(fault)}; name a factory that needs none and gives an nn.Module"
         ) from fault
     if not isinstance(made, torch.nn.Module):
         raise BackboneError(f"{arch}: gives {type(made).__name__}, expected an nn.Module")

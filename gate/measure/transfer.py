@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import cycle
 
 import numpy as np
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, load_file, save
 
 from gate import files
 from gate.arrays import Float32, Int64
@@ -187,7 +187,15 @@ def _fine_tuned(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
         examples = TrainingSet(pixels, train.labels, stamps, backbone.inputs)
         total = len(train) * task.transfer.schedule.epochs
         with bench.progress(f"{task.transfer.mode} {task.train}", total) as advance:
-            fine_tune(folder, backbone.plan, task.transfer, examples, bench.plan.seed, advance)
+            fine_tune(
+                folder,
+                backbone.plan,
+                None if task.transfer.mode == "from_scratch" else backbone.artefact,
+                task.transfer,
+                examples,
+                bench.plan.seed,
+                advance,
+            )
     tensors = load_file(folder / HEAD)
     changed = {"weights": folder / WEIGHTS, "logits": None}
     tuned = type(backbone.plan).model_validate({**dict(backbone.plan), **changed})
@@ -205,7 +213,7 @@ def with_mean_weights(bench: Bench, tuned: Backbone) -> Backbone:
         return first
     path = bench.folder / f"average-{first.digest[7:23]}-{tuned.digest[7:23]}.safetensors"
     if not path.exists():
-        pretrained, weights = load_file(first.plan.path), load_file(tuned.plan.path)
+        pretrained, weights = load(first.artefact.read()), load(tuned.artefact.read())
         for name, tensor in weights.items():
             if name in pretrained and np.issubdtype(tensor.dtype, np.floating):
                 weights[name] = (tensor + pretrained[name].astype(tensor.dtype)) / 2

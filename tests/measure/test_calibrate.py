@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors import safe_open
 
+from gate.backbone.artefact import Artefact
 from gate.backbone.backbone import Backbone
 from gate.backbone.heads import JoinedHead, LinearHead
 from gate.backbone.onnx_heads import with_head
@@ -135,7 +136,7 @@ def test_an_unusual_backbone_that_gate_runs_takes_a_head(
     file = described(tmp_path, made())
     backbone = Backbone(file)
 
-    whole = with_head(file, JoinedHead(HEAD, None), {})
+    whole = with_head(file, backbone.artefact, JoinedHead(HEAD, None), {})
 
     session = onnxruntime.InferenceSession(whole, providers=["CPUExecutionProvider"])
     (found,) = session.run(["calibrated_logits"], {"images": backbone.inputs(images)})
@@ -160,7 +161,7 @@ def test_what_onnx_runtime_refuses_is_an_error_that_says_what_to_do(tmp_path: Pa
     file = described(tmp_path, tiny.onnx_model(domain="com.microsoft"))
 
     with pytest.raises(BackboneError, match=r"m\.onnx: .*Relu.*leave out --with-backbone"):
-        with_head(file, JoinedHead(HEAD, None), {})
+        with_head(file, Artefact(file.path), JoinedHead(HEAD, None), {})
 
 
 # --- what made it ---------------------------------------------------------------------------------

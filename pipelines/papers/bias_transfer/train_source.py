@@ -121,7 +121,7 @@ def train(source: Source, out: Path) -> None:
     )
     with tempfile.TemporaryDirectory() as kept:
         examples = TrainingSet(images, labels, stamps, normalise)
-        fine_tune(Path(kept), file, transfer, examples, source.seed, lambda _: None)
+        fine_tune(Path(kept), file, None, transfer, examples, source.seed, lambda _: None)
         weights, head = load_file(Path(kept) / WEIGHTS), load_file(Path(kept) / HEAD)
     weights[f"{file.logits}.weight"] = head["weight"].T.contiguous()
     weights[f"{file.logits}.bias"] = head["bias"]

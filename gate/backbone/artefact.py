@@ -1,0 +1,48 @@
+"""An artefact: the file or folder of a backbone, of which the bytes that were hashed are used."""
+
+import hashlib
+from pathlib import Path
+
+from gate.errors import BackboneError
+from gate.files import digest_of_files, hashed
+
+
+class Artefact:
+    """A file or folder with its digest; what is read of it has the digest, or is refused.
+
+    Args:
+        path: Where it lies.
+
+    Raises:
+        BackboneError: It is missing or unreadable, or a folder that holds more than files.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._digests = hashed(path, BackboneError)
+        self.digest = digest_of_files(self._digests)
+
+    @property
+    def names(self) -> list[str]:
+        """Its files as seen from the folder; a file by itself is called ``.``."""
+        return list(self._digests)
+
+    def read(self, name: str = ".") -> bytes:
+        """All bytes of one of its files.
+
+        Raises:
+            BackboneError: It cannot be read, or holds other bytes than when it was hashed.
+        """
+        file = self.path / name
+        try:
+            content = file.read_bytes()
+        except OSError as fault:
+            raise BackboneError(f"{file}: cannot be read: {fault.strerror or fault}") from fault
+        except MemoryError as fault:
+            raise BackboneError(f"{file}: does not fit into this machine's memory") from fault
+        if hashlib.sha256(content).hexdigest() != self._digests.get(name):
+            raise BackboneError(
+                f"{file}: changed since its digest was taken, so the digest is not of what would "
+                "run; run again when nothing writes to it"
+            )
+        return content
