@@ -1,8 +1,7 @@
 """Read and write logits, labels, shares and embeddings: .npy, .npz, .safetensors, .csv, .parquet.
 
 A file holds one array; where it holds several, one of them has the name that is looked for.
-``.npy`` is mapped, not read, so that any length will do; nothing is unpickled. The only file that
-imports pyarrow.
+``.npy`` is mapped, not read, so that any length will do; nothing is unpickled.
 """
 
 import csv
