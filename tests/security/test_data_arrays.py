@@ -1,6 +1,7 @@
 """Hostile .npz and other files of arrays: refused as such, and never a fault of gate's own."""
 
 import io
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -140,3 +141,20 @@ def test_hostile_arrays_are_no_logits_labels_shares_or_embeddings(
         (tmp_path / "x.npy").write_bytes(content)
         with pytest.raises(DataError, match=r"x\.npy"):
             reading(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("put_back", [False, True])
+def test_logits_that_change_while_they_are_used_are_refused(put_back: bool, tmp_path: Path) -> None:
+    path = tmp_path / "logits.npy"
+    np.save(path, np.eye(4))
+    os.utime(path, (0, 0))
+    content = path.read_bytes()
+
+    with (
+        pytest.raises(DataError, match=r"logits\.npy: was changed while it was used"),
+        array_files.hashed({"logits": path, "clusters": None}) as digests,
+    ):
+        assert set(digests) == {"logits"}
+        path.write_bytes(content[:-1] + b"x")
+        if put_back:
+            path.write_bytes(content)
