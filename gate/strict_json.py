@@ -48,7 +48,11 @@ def read_evidence(folder: Path) -> list[Evidence]:
     Raises:
         EvidenceError: There is no file, or one is not evidence.
     """
-    files = [folder] if folder.is_file() else sorted(folder.glob("*.json"))
+    try:
+        files = [folder] if folder.is_file() else sorted(folder.glob("*.json"))
+    except OSError as fault:  # a name of 5,000 characters
+        says = f"cannot be read: {fault.strerror or fault}; check the path"
+        raise EvidenceError(f"{folder}: {says}") from fault
     if not files:
         raise EvidenceError(f"{folder}: no evidence (*.json); run the probes first")
     return [read_json(path, Evidence, EvidenceError) for path in files]

@@ -1,6 +1,7 @@
 """YAML files into frozen models: unknown, duplicate and mistyped keys are refused by name."""
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Hashable, Iterable, Sequence
@@ -15,6 +16,8 @@ from gate import files
 from gate.errors import GateError
 
 Model = TypeVar("Model", bound=BaseModel)
+_HALF = re.compile("[\ud800-\udfff]")
+_TOLD = ("value_error", "json_invalid")  # these say what was found; of JSON it is the whole file
 _LONGEST = 4 << 20  # bytes; the names of ImageNet-21k's classes take half a MiB
 
 
@@ -28,6 +31,10 @@ class _Loader(yaml.SafeLoader):
             raise _fault(event, "aliases (*) are refused; write the value out")
         if event.tag is not None:  # !!binary aGk= would be read as hi
             raise _fault(event, "tags (!) are refused; write the value alone")
+        if isinstance(event, yaml.ScalarEvent) and _HALF.search(event.value):
+            # no file can hold one: it would be read here and trip whoever writes it
+            says = "half a character (\\ud800 .. \\udfff) is refused; write it whole"
+            raise _fault(event, f"{event.value!a}: {says}")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -109,14 +116,16 @@ def read(path: Path, model: type[Model], error: type[GateError]) -> Document[Mod
     Raises:
         GateError: As for :func:`load`.
     """
-    if not path.exists():
-        raise error(f"{path}: no such file; check the path")
     try:
+        if not path.exists():
+            raise error(f"{path}: no such file; check the path")
         loader = _Loader(files.read(path, error, _LONGEST).decode())
         node = loader.get_single_node()
         content = loader.construct_document(node) if node else None
     except UnicodeDecodeError as fault:
         raise error(f"{path}: cannot be read: {fault}") from fault
+    except OSError as fault:  # a name of 5,000 characters
+        raise error(f"{path}: cannot be read: {fault.strerror or fault}; check the path") from fault
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -193,7 +202,7 @@ def explain(
         if item["type"] == "extra_forbidden":
             *above, key = item["loc"]
             says = f"unknown key; {nearest(str(key), _keys_at(model, above))}"
-        elif item["type"] != "value_error" and not isinstance(item["input"], dict | list):
+        elif item["type"] not in _TOLD and not isinstance(item["input"], dict | list):
             says += f" (found {item['input']!r})"
         file = str(path)
         if node:

@@ -1,9 +1,13 @@
 """Images as arrays: decoded, resized, in grey or in colour."""
 
+import contextlib
 import io
 
 import numpy as np
 from numpy.typing import NDArray
+
+# others have readers of little use and little care; that of EPS starts a program
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 
 
 def decode(
@@ -26,13 +30,36 @@ def decode(
     return _decoded(_encoded(pixels), side, channels)
 
 
+def format_of(content: object) -> str:
+    """What to say of bytes that do not decode: their format, if it is one that is not read.
+
+    No reader is started: the first bytes tell.
+
+    >>> format_of(b"%!PS-Adobe-3.0 EPSF-3.0")
+    ', of format EPS, where PNG, JPEG, WEBP, TIFF, BMP, GIF are read'
+    >>> format_of(b"not an image")
+    ''
+    """
+    from PIL import Image
+
+    if not isinstance(content, bytes):
+        return ""
+    Image.init()
+    for name in sorted(Image.OPEN.keys() - set(FORMATS)):
+        accepts = Image.OPEN[name][1]
+        with contextlib.suppress(Exception):  # some expect more bytes than there may be
+            if accepts and accepts(content[:16]) is True:
+                return f", of format {name}, where {', '.join(FORMATS)} are read"
+    return ""
+
+
 def _decoded(content: bytes, side: int | None, channels: int | None) -> NDArray[np.uint8] | None:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(content)) as opened:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
             picture = opened.convert("L" if channels == 1 else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # Pillow's readers raise whatever damaged bytes make them raise
         return None
     if side and picture.size != (side, side):
         picture = picture.resize((side, side), Image.Resampling.BILINEAR)

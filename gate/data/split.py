@@ -5,6 +5,7 @@ A stream is decoded, used, dropped, so memory does not grow with the number of e
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -13,9 +14,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.data.images import decode
+from gate.data.images import decode, format_of
 from gate.data.prefetch import prefetched
-from gate.data.readers import Row, Table, open_table
+from gate.data.readers import open_table
+from gate.data.source import Row, Table
 from gate.errors import DataError, PlanError
 from gate.files import digest_of_json
 from gate.plan.split import SplitPlan
@@ -60,12 +62,14 @@ class Split:
         """The kept examples as they stand in the file, not decoded."""
         wanted = iter(self._rows)
         following = next(wanted, None)
-        for index, row in enumerate(self._source.rows()):
-            if index == following:
-                yield row
-                following = next(wanted, None)
-                if following is None:
-                    return
+        # closed, so that the file is hashed again where its last rows are not wanted
+        with closing(self._source.rows()) as rows:
+            for index, row in enumerate(rows):
+                if index == following:
+                    yield row
+                    following = next(wanted, None)
+                    if following is None:
+                        return
         raise DataError(
             f"{self.plan.path}: ended before row {following}; was it changed meanwhile?"
         )
@@ -134,11 +138,11 @@ class Split:
         Raises:
             DataError: Some row gives None; names the first and counts all.
         """
-        unsound = []
+        unsound: list[str] = []
         for row in self.rows():
             content = read(row)
             if content is None:
-                unsound.append(row.name)
+                unsound.append(row.name + (format_of(row.content) if not unsound else ""))
             elif not unsound:
                 yield content
         if unsound:
@@ -157,7 +161,7 @@ def open_split(name: str, plan: SplitPlan) -> Split:
     """
     table = open_table(plan)
     classes = _classes(plan, table)
-    labels = _labels(plan, table.columns[plan.label], classes)
+    labels = _labels(plan, _filled(plan, plan.label, table), classes)
     attributes = {column: _attribute(plan, column, table) for column in plan.attributes}
     if plan.keep is not None:
         labels = _relabelled(name, labels, classes, plan.keep)
@@ -177,12 +181,17 @@ def open_split(name: str, plan: SplitPlan) -> Split:
 
 
 def _attribute(plan: SplitPlan, column: str, table: Table) -> NDArray[np.str_]:
+    return np.array([str(value) for value in _filled(plan, column, table)])
+
+
+def _filled(plan: SplitPlan, column: str, table: Table) -> list[Any]:
+    """The values of a column that has one in every row; NaN, which equals nothing, is none."""
     values = table.columns[column]
-    if empty := [row for row, value in enumerate(values) if value is None or value == ""]:
+    if empty := [row for row, x in enumerate(values) if x is None or x == "" or x != x]:
         raise DataError(
             f"{plan.path}: {column} is empty in {len(empty)} rows, the first is row {empty[0]}"
         )
-    return np.array([str(value) for value in values])
+    return values
 
 
 def _relabelled(
@@ -232,7 +241,7 @@ def _classes(plan: SplitPlan, source: Table) -> tuple[str, ...]:
         return plan.classes
     if source.class_names is not None:
         return source.class_names
-    values = source.columns[plan.label]
+    values = _filled(plan, plan.label, source)
     if all(isinstance(value, str) for value in values):
         return tuple(sorted(set(values)))
     raise DataError(
@@ -251,7 +260,7 @@ def _labels(plan: SplitPlan, values: list[Any], classes: tuple[str, ...]) -> NDA
                     f"{plan.path}: row {row} has label {value!r}; {nearest(value, classes)}"
                 )
             labels[row] = places[value]
-        elif isinstance(value, (int, np.integer)) and 0 <= value < len(classes):
+        elif isinstance(value, (int, float)) and 0 <= value < len(classes) and value == int(value):
             labels[row] = value
         else:
             raise DataError(

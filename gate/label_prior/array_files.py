@@ -1,12 +1,13 @@
 """Read and write logits, labels, shares and embeddings: .npy, .npz, .safetensors, .csv, .parquet.
 
 A file holds one array; where it holds several, one of them has the name that is looked for.
-``.npy`` is mapped, not read, so that any length will do; nothing is unpickled. The only file that
-imports pyarrow.
+``.npy`` is mapped, not read, so that any length will do; nothing is unpickled.
 """
 
+import contextlib
 import csv
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,28 @@ from gate.errors import DataError
 
 KINDS = (".npy", ".npz", ".safetensors", ".csv", ".parquet")
 _END = np.float64(2**63)  # of int64; as a float of its own, since float16 has none so large
+
+
+@contextlib.contextmanager
+def hashed(inputs: Mapping[str, Path | None]) -> Iterator[dict[str, str]]:
+    """SHA-256 of each file that there is, by the same name; hashed again after use.
+
+    Raises:
+        DataError: A file cannot be read, or was changed meanwhile.
+    """
+    paths = {name: path for name, path in inputs.items() if path}
+    before = {name: _hashed(path) for name, path in paths.items()}
+    yield {name: digest for name, (digest, _) in before.items()}
+    for name, path in paths.items():
+        if _hashed(path) != before[name]:
+            raise DataError(
+                f"{path}: was changed while it was used; run again on files that nobody writes to"
+            )
+
+
+def _hashed(path: Path) -> tuple[str, int]:
+    """Digest, and the moment of the last change: old bytes can be put back, that cannot."""
+    return files.sha256_of(path, DataError), path.stat().st_ctime_ns
 
 
 def read_logits(path: Path) -> Floats:

@@ -7,11 +7,13 @@ import numpy as np
 
 from gate import stats
 from gate.arrays import Float64, Floats, Int64, Labels
+from gate.errors import EvidenceError
 from gate.label_prior.gla import Adjustment, scores_by_block
 from gate.label_prior.prior import check
 from gate.stats import Interval
 
 _BINS = 15
+_MOST_LOSS = 1e100  # nats; squares of more overflow
 _DRAWS = 200
 _MANY, _FEW = 100, 20  # training examples of a class
 
@@ -89,11 +91,20 @@ def compare_methods(
 
 
 def sample_results(scores: Floats, labels: Labels) -> SampleResults:
-    """Hits, confidence and log loss of samples by their scores ``(n, K)``."""
+    """Hits, confidence and log loss of samples by their scores ``(n, K)``.
+
+    Raises:
+        EvidenceError: A log loss so large that its variance is none.
+    """
     f = np.asarray(scores - scores.max(axis=1, keepdims=True), np.float64)
     log_total = np.log(np.exp(f).sum(axis=1))
     hits = (f.argmax(axis=1) == labels).astype(float)
     log_loss = log_total - f[np.arange(len(labels)), labels]
+    if not (log_loss <= _MOST_LOSS).all():
+        raise EvidenceError(
+            f"calibrate: a log loss of {log_loss.max():.3g} nats, where at most {_MOST_LOSS:g} can "
+            "be averaged; divide the logits by a number"
+        )
     return SampleResults(hits, np.exp(-log_total), log_loss)
 
 

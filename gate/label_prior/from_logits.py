@@ -21,13 +21,14 @@ def label_prior(scores: Path, labels: Path, clusters: Path | None, seed: int = 0
     Raises:
         GateError: Files that cannot be read, or nothing can be estimated from.
     """
-    f = array_files.read_logits(scores)
-    y = _one_each(labels, "labels", scores, len(f))
-    _counts(labels, y, f.shape[1])
-    ids = _one_each(clusters, "clusters", scores, len(f)) if clusters else None
-    prior = estimate(f, y, clusters=ids, seed=seed)
     inputs = {"logits": scores, "labels": labels, "clusters": clusters}
-    return {"schema": 1, **describe_prior(prior, ids is not None, seed), "files": _digests(inputs)}
+    with array_files.hashed(inputs) as digests:
+        f = array_files.read_logits(scores)
+        y = _one_each(labels, "labels", scores, len(f))
+        _counts(labels, y, f.shape[1])
+        ids = _one_each(clusters, "clusters", scores, len(f)) if clusters else None
+        prior = estimate(f, y, clusters=ids, seed=seed)
+    return {"schema": 1, **describe_prior(prior, ids is not None, seed), "files": digests}
 
 
 class BothLogits(NamedTuple):
@@ -138,17 +139,19 @@ def adjust_logits(inputs: AdjustmentFiles, out: Path, seed: int = 0) -> list[Pat
     ending = inputs.known.zero_shot.suffix.replace(".npy", ".npz")
     adjusted, about = out / f"gla{ending}", out / "gla.json"
     _refuse_overwriting(inputs, adjusted, about)
-    f_zs, f_ft, labels = inputs.read_known()
-    frequencies = inputs.read_frequencies(f_zs.shape[1])
-    test = inputs.read_test(f_zs.shape[1])
-    how = gla.adjustment(f_zs, f_ft, labels, frequencies, seed)
-    blocks = gla.scores_by_block(how, *(test[:2] if test else (f_zs, f_ft)))
-    logits = np.concatenate([scores["gla"].astype(np.float32) for _, scores in blocks])
-    said = _described(inputs, how, seed)
-    if test and test.labels is not None:
-        thirds = by_prior(how.prior.shares)
-        compared = compare_methods(how, *test[:2], test.labels, thirds, seed=seed)
-        said["test"] = describe_comparison(compared)
+    with array_files.hashed(inputs.named()) as digests:
+        f_zs, f_ft, labels = inputs.read_known()
+        frequencies = inputs.read_frequencies(f_zs.shape[1])
+        test = inputs.read_test(f_zs.shape[1])
+        how = gla.adjustment(f_zs, f_ft, labels, frequencies, seed)
+        blocks = gla.scores_by_block(how, *(test[:2] if test else (f_zs, f_ft)))
+        logits = np.concatenate([scores["gla"].astype(np.float32) for _, scores in blocks])
+        said = _described(how, seed)
+        said |= {"adjusted": "test" if test else "estimation set", "files": digests}
+        if test and test.labels is not None:
+            thirds = by_prior(how.prior.shares)
+            compared = compare_methods(how, *test[:2], test.labels, thirds, seed=seed)
+            said["test"] = describe_comparison(compared)
     array_files.write(adjusted, {"logits": logits, "predictions": logits.argmax(axis=1)})
     files.write(about, files.json_of(said))
     return [adjusted, about]
@@ -160,15 +163,13 @@ def _refuse_overwriting(inputs: AdjustmentFiles, *results: Path) -> None:
             raise DataError(f"{path}: the results would be written over it; choose another --out")
 
 
-def _described(inputs: AdjustmentFiles, how: gla.Adjustment, seed: int) -> dict[str, Any]:
+def _described(how: gla.Adjustment, seed: int) -> dict[str, Any]:
     return {
         "schema": 1,
         "method": "generalized logit adjustment (arXiv 2310.08106)",
         "prior": describe_prior(how.prior, seed=seed),
         "train_frequencies": files.rounded(how.frequencies),
         "temperature_scales": {"zero_shot": how.prior.scale, "fine_tuned": how.fine_tuned_scale},
-        "adjusted": "test" if inputs.test else "estimation set",
-        "files": _digests(inputs.named()),
     }
 
 
@@ -198,7 +199,3 @@ def _counts(path: Path, labels: Labels, classes: int) -> Int64:
             "have none); add some, or leave the class out of the logits"
         )
     return counts
-
-
-def _digests(inputs: dict[str, Path | None]) -> dict[str, str]:
-    return {name: files.sha256_of(path, DataError) for name, path in inputs.items() if path}

@@ -196,11 +196,12 @@ class CrossFit(NamedTuple):
     fits: tuple[Fit, ...]
     before: HeldOut  # at b = 0
     after: HeldOut
+    unit: float  # of the logits that they were fitted on
 
     def logits(self, logits: Floats, rows: slice) -> Floats:
         """Corrected logits ``a f - b`` of those rows, each by the fit that did not see it."""
         x = np.stack([each.x for each in self.fits])[self.folds[rows]]
-        return np.asarray(x[:, :1] * logits[rows] - x[:, 1:])
+        return np.asarray(x[:, :1] * (logits[rows] / self.unit) - x[:, 1:])
 
 
 def cross_fit(
@@ -227,7 +228,7 @@ def cross_fit(
         for into, x in ((before, alone), (after, without.x)):
             into.log_loss[left_out], into.predicted[left_out] = own.held_out(x, likelihood.offset)
         fits.append(without)
-    return CrossFit(fold, tuple(fits), before, after)
+    return CrossFit(fold, tuple(fits), before, after, likelihood.unit)
 
 
 def _stratified(labels: Labels, folds: int, seed: int) -> Labels:

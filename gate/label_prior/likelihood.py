@@ -20,6 +20,9 @@ Order = Literal["slope", "diagonal", "full"]
 
 BLOCK = 1 << 18  # numbers in a block: a few of them fit a core's cache
 CACHED = 1 << 22  # numbers up to which all blocks stay in memory from pass to pass
+# what float32 can square; a class so far below the largest, in the logits' unit, has no share
+_LOWEST = -(2.0**60)
+_PLAIN = range(-40, 41)  # exponents of 2 of logits that need no other unit
 _THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
@@ -78,12 +81,20 @@ class Likelihood:
         labels: ``(N,)`` in 0 .. K-1.
         rows: Which rows to use; all, unless given.
         weight: What each sample counts for, where samples are not independent.
+        unit: What logits are divided by, a power of 2; found by their size unless stated. The
+            temperature scale is of logits in this unit.
     """
 
     def __init__(
-        self, logits: Floats, labels: Labels, rows: Labels | None = None, weight: float = 1.0
+        self,
+        logits: Floats,
+        labels: Labels,
+        rows: Labels | None = None,
+        weight: float = 1.0,
+        unit: float | None = None,
     ) -> None:
         self.logits, self.labels, self.rows, self.weight = logits, labels, rows, weight
+        self.unit = _unit(logits) if unit is None else unit
         self.classes = logits.shape[1]
         self.n = len(labels) if rows is None else len(rows)
         used = labels if rows is None else labels[rows]
@@ -100,7 +111,11 @@ class Likelihood:
     def _read(self, span: slice, order: Literal["C", "F"] = "C") -> Block:
         rows = span if self.rows is None else self.rows[span]
         f = np.asarray(self.logits[rows], self._dtype)
-        f = np.subtract(f, f.max(axis=1, keepdims=True), order=order)
+        if self.unit != 1:
+            f = f / self._dtype.type(self.unit)
+        with np.errstate(over="ignore"):  # what overflows is below the lowest
+            f = np.subtract(f, f.max(axis=1, keepdims=True), order=order)
+        np.maximum(f, self._dtype.type(_LOWEST), out=f)
         y = self.labels[rows]
         return Block(f, y, f[np.arange(len(y)), y].sum(dtype=np.float64))
 
@@ -174,7 +189,7 @@ class Likelihood:
 
     def of(self, rows: Labels) -> "Likelihood":
         """The likelihood of those rows alone, at the same weight."""
-        return Likelihood(self.logits, self.labels, rows, self.weight)
+        return Likelihood(self.logits, self.labels, rows, self.weight, self.unit)
 
     def separates(self, x: Float64) -> bool:
         """Whether every sample is classified correctly, under the sample's own frequencies."""
@@ -207,6 +222,21 @@ class Likelihood:
             np.exp(scores, out=scores)
             log_loss[span] = np.log(scores.sum(axis=1)) - of_labels
         return HeldOut(log_loss, predicted)
+
+
+def _unit(logits: Floats) -> float:
+    """A power of 2 by which very large or small logits are divided; 1 for all others.
+
+    The second largest of a row tells, by how far it lies below the largest, in the median: it is
+    masked last.
+
+    >>> _unit(np.array([[1.0, 3.0, -1e20]])), _unit(np.array([[1e300, 3e300, 0.0]])) > 1e299
+    (1.0, True)
+    """
+    some = np.asarray(logits[:: len(logits) // 256 + 1], np.float64)
+    second, largest = np.partition(some / 2, -2)[:, -2:].T  # halves: no difference overflows
+    exponent = int(np.frexp(np.median(largest - second))[1])
+    return 1.0 if exponent in _PLAIN else 2.0 ** (exponent - 1)
 
 
 def _second(p: Floats, f: Floats, order: Order) -> list[Any]:

@@ -172,10 +172,12 @@ def estimate(
         weight = _weight(clusters, labels)
     likelihood = Likelihood(logits, labels, weight=weight)
     best = fit(likelihood, spread)
+    with np.errstate(over="ignore"):  # of logits near the least float; refused
+        scale = float(best.x[0] / likelihood.unit)
     # the ridge on it is in the logits' own unit, so that their size does not matter
-    if not best.x[0] * best.precision[0] ** 0.5 > _TINY:
+    if not (best.x[0] * best.precision[0] ** 0.5 > _TINY and np.isfinite(scale)):
         raise EvidenceError(
-            f"label prior: no estimate (temperature scale {best.x[0]:.3g}, which must be above "
+            f"label prior: no estimate (temperature scale {scale:.3g}, which must be above "
             "0); the logits do not tell the classes apart; check the classifier"
         )
     separable = likelihood.separates(best.x)
@@ -183,7 +185,7 @@ def estimate(
     return Prior(
         shares_of(best.x[1:]),
         covariance,
-        float(best.x[0]),
+        scale,
         best.spread,
         separable=separable,
         cross_fit=_cross_fitted(likelihood, best, folds, seed, clusters) if folds > 1 else None,

@@ -8,8 +8,7 @@ import numpy as np
 from gate.arrays import Float32, unit_rows
 from gate.backbone.backbone import Backbone
 from gate.backbone.heads import CosineHead, SourceHead, ZeroShotHead
-from gate.errors import DataError, PlanError
-from gate.files import sha256_of
+from gate.errors import PlanError
 from gate.label_prior import array_files
 from gate.measure.bench import Bench
 from gate.measure.passes import Pass, gathered
@@ -34,11 +33,12 @@ def zero_shot_head(bench: Bench, task: str, described: ZeroShot) -> tuple[ZeroSh
         head = _of_own_head(f"{place}.source", described, classes, bench.outputs(test).logits)
         return head, bench.backbone.digest
     if described.embeddings:
-        embeddings, named = array_files.read_embeddings(described.embeddings)
+        with array_files.hashed({"": described.embeddings}) as digests:
+            embeddings, named = array_files.read_embeddings(described.embeddings)
         if named is not None:
             _require_same(str(described.embeddings), named, classes)
             embeddings = embeddings[[named.index(name) for name in classes]]
-        digest = sha256_of(described.embeddings, DataError)
+        digest = digests[""]
     else:
         encoder = bench.opened(described.encoder or bench.plan.backbone)
         embeddings, digest = _encoded(bench, encoder, place, described, classes), encoder.digest

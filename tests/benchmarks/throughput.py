@@ -75,9 +75,9 @@ def main() -> None:
 
 def import_what_a_run_imports() -> None:
     """Everything heavy that a run loads on its way."""
-    import datasets  # noqa: F401
     import great_expectations  # noqa: F401
     import pandas  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
     import rich.progress  # noqa: F401
     import sklearn.linear_model
     import sklearn.model_selection  # noqa: F401
