@@ -27,7 +27,7 @@ class Waiver(Value):
     backbone: Digest
     reason: Sentence
     owner: Sentence
-    expires: Day = Field(description="The last day on which it holds.")
+    expires: Day = Field(description="The last day (UTC) on which it holds.")
 
     def holds_on(self, day: date) -> bool:
         """The one place that knows when a waiver ends: it lasts through its last day."""

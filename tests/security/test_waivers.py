@@ -1,6 +1,7 @@
 """Names that look like patterns: what a waiver lets through, and what a rule bounds."""
 
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
@@ -28,10 +29,14 @@ def waiver(label: str) -> Waiver:
     )
 
 
+def of_class(name: str) -> dict[str, Any]:
+    return {"class": name, "task": "c*"}
+
+
 def accuracies(**low: float) -> list[Evidence]:
     """Evidence of the lower ends of the accuracy of each class."""
     measured = [
-        measurement(value, value, value, metric="class_accuracy", **{"class": name})
+        measurement(value, value, value, metric="class_accuracy", **of_class(name))
         for name, value in low.items()
     ]
     return [evidence(*measured)]
@@ -100,7 +105,7 @@ def test_a_name_is_read_as_written_under_its_own_label_alone() -> None:
     found = [
         evidence(
             measurement(metric="accuracy", task="c*"),
-            measurement(0.5, 0.5, 0.5, metric="class_accuracy", task="c*", **{"class": "cat"}),
+            measurement(0.5, 0.5, 0.5, metric="class_accuracy", **of_class("cat")),
         )
     ]
     bounded = policy(rule(metric="class_accuracy", where={"class": "c*"}))
