@@ -1,13 +1,14 @@
 # make gate      set up, build the bundled example, gate it through `dvc repro`, show the findings
 # make test      set up, run the tests; of simulations of intervals' coverage, a sample
 # make coverage  set up, run those simulations in full
+# make lowest    tests of security, backbones, data and admission at the lowest versions of pyproject.toml
 # make check     what CI runs: tests, simulations in full, ruff, mypy --strict
 
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: gate gate-cifar test coverage check clean
+.PHONY: gate gate-cifar test coverage lowest check clean
 
 gate: .venv/.installed
 	dvc repro --quiet report plots
@@ -28,6 +29,16 @@ test: .venv/.installed
 coverage: .venv/.installed
 	OMP_NUM_THREADS=1 python -m pytest -m coverage --coverage full
 
+# old libraries warn of what newer ones dropped, so warnings are no errors here
+lowest:
+	$(PYTHON) -m venv .lowest
+	$(PYTHON) tests/lowest.py > .lowest/requirements.txt
+	.lowest/bin/pip install --quiet --requirement .lowest/requirements.txt \
+	filelock hypothesis pytest pytest-xdist
+	.lowest/bin/pip install --quiet --no-deps --editable .
+	OMP_NUM_THREADS=1 .lowest/bin/python -m pytest --numprocesses 2 --dist loadfile -W default \
+	tests/security tests/backbone tests/data tests/trust
+
 check: test coverage
 	ruff check .
 	ruff format --check .
@@ -39,4 +50,4 @@ check: test coverage
 	touch $@
 
 clean:
-	rm -rf .venv out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .lowest out .pytest_cache .mypy_cache .ruff_cache .hypothesis
