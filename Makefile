@@ -1,6 +1,7 @@
 # make gate      set up, build the bundled example, gate it through `dvc repro`, show the findings
 # make test      set up, run the tests; of simulations of intervals' coverage, a sample
 # make coverage  set up, run those simulations in full
+# make lowest    tests of security, backbones, data and admission at the lowest versions of pyproject.toml
 # make check     what CI runs: tests, simulations in full, ruff, mypy --strict
 # make tables    write what follows from the table of probes: README's table, policies/schema.json
 
@@ -8,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: gate gate-cifar test coverage check tables clean
+.PHONY: gate gate-cifar test coverage lowest check tables clean
 
 gate: .venv/.installed
 	dvc repro --quiet report plots
@@ -29,6 +30,16 @@ test: .venv/.installed
 coverage: .venv/.installed
 	OMP_NUM_THREADS=1 python -m pytest -m coverage --coverage full
 
+# old libraries warn of what newer ones dropped, so warnings are no errors here
+lowest:
+	$(PYTHON) -m venv .lowest
+	$(PYTHON) tests/lowest.py > .lowest/requirements.txt
+	.lowest/bin/pip install --quiet --requirement .lowest/requirements.txt \
+	filelock hypothesis pytest pytest-xdist
+	.lowest/bin/pip install --quiet --no-deps --editable .
+	OMP_NUM_THREADS=1 .lowest/bin/python -m pytest --numprocesses 2 --dist loadfile -W default \
+	tests/security tests/backbone tests/data tests/trust
+
 check: test coverage
 	ruff check .
 	ruff format --check .
@@ -43,4 +54,4 @@ tables: .venv/.installed
 	python -m tests.tables
 
 clean:
-	rm -rf .venv out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .lowest out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -45,6 +45,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, Command], ...] = (
     (app, "admit", trusting.admit),
     (app, "check", trusting.check),
     (app, "init", starting.init),
+    (app, "digests", starting.digests),
     (app, "exit-codes", starting.exit_codes),
     (policy_app, "lint", policies.lint),
     (policy_app, "schema", policies.schema),

@@ -6,6 +6,7 @@ the value is made, so an edited verdict file does not load.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Annotated, Literal, Self
@@ -29,11 +30,15 @@ def digest_of(value: Value) -> str:
     return "sha256:" + hashlib.sha256(value.model_dump_json().encode()).hexdigest()
 
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
 def _as_written(day: object) -> object:
-    """Refuse seconds since 1970, which would pass for a day."""
-    if isinstance(day, date) or (isinstance(day, str) and day[4:5] == "-"):
+    """Refuse what would pass for a day and is none: seconds since 1970, a time on some clock."""
+    if type(day) is date or (isinstance(day, str) and _DAY.fullmatch(day)):
         return day
-    raise ValueError(f"write the day as 2026-12-31, not {day!r}")
+    written = str(day) if isinstance(day, date) else repr(day)
+    raise ValueError(f"write the day as 2026-12-31, not {written}")
 
 
 def _finite(settings: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -191,7 +196,7 @@ class Finding(Value):
     outcome: Outcome
     on_inconclusive: Severity = "block"
     waiver: str | None = None
-    waived_until: date | None = None
+    waived_until: Day | None = None
     says: str
     why: str
 
@@ -234,7 +239,7 @@ class Verdict(Value):
     policy: PolicyIdentity
     evidence: Frozen[str, Digest] = Field(min_length=1)
     findings: tuple[Finding, ...] = Field(min_length=1)
-    valid_until: date | None = None
+    valid_until: Day | None = None
 
     @model_validator(mode="after")
     def _follows(self) -> Self:

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -82,6 +82,11 @@ KEY = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 Done = subprocess.CompletedProcess[str]
+
+
+def today_in_utc() -> date:
+    """The day on which commands judge, wherever the tests run."""
+    return datetime.now(UTC).date()
 
 
 class Gated:
@@ -169,7 +174,7 @@ def issue(
         (folder / artefact).write_bytes(b"weights")
     (folder / "policy.yaml").write_text(POLICY)
     (folder / "public.pem").write_bytes(PUBLIC)
-    today = day or date.today()
+    today = day or today_in_utc()
     hashes = files.hashed(folder / artefact, AdmissionError)
     found = [evidence(measurement(low), backbone=files.digest_of_files(hashes))]
     judge = load_policy(folder / "policy.yaml")
@@ -181,7 +186,7 @@ def issue(
 
 def admitted(artefact: Path) -> Admitted:
     """What the check of an artefact gives, whose admission is unsigned."""
-    today, judge = date.today(), policy(allow_unsigned=True)
+    today, judge = today_in_utc(), policy(allow_unsigned=True)
     hashes = files.hashed(artefact, AdmissionError)
     found = [evidence(measurement(), backbone=files.digest_of_files(hashes))]
     verdict = decide(judge, found, today)

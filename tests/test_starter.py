@@ -104,16 +104,28 @@ def run_job(repository: Gated, name: str, path: Path = CI[0]) -> list[Done]:
     steps = [step["run"] for step in job.get("steps", ()) if "run" in step]
     folder = repository.folder.parent
     temporary = mkdtemp(dir=folder)
-    key = ["--unset=GATE_KEY"] if steps else [f"GATE_KEY={folder / 'key.pem'}"]  # GitLab has files
+    key: list[str] = []
+    if name == "admit":  # no other job has it; GitLab has files
+        key = [f"GATE_PRIVATE_KEY={PEM.decode()}"] if steps else [f"GATE_KEY={folder / 'key.pem'}"]
+    handed = folder / "handed-over"
+    digest = handed.read_text().strip().split("=")[-1] if handed.exists() else ""
     return [
         repository.run(
-            "env", *key, f"GATE_PRIVATE_KEY={PEM.decode()}", f"RUNNER_TEMP={temporary}",
-            f"CI_BUILDS_DIR={temporary}", "CI_DEFAULT_BRANCH=main",
+            "env", "--unset=GATE_KEY", *key, f"RUNNER_TEMP={temporary}", f"GITHUB_OUTPUT={handed}",
+            f"CI_BUILDS_DIR={temporary}", "CI_DEFAULT_BRANCH=main", f"MEASURED_SHA256={digest}",
             "bash", "-eo", "pipefail", "-c", script,
         )
         for script in steps or ["\n".join(job["script"])]
         if not script.startswith(("pip install", "gh "))
     ]  # fmt: skip
+
+
+def run_both(repository: Gated) -> list[Done]:
+    """Measure in one clone and admit in another, which gets an archive, as the artefacts do."""
+    one, other = clone(repository, "measure"), clone(repository, "admit")
+    measured = run_job(one, "measure")
+    shutil.copy(one.folder / "measured.tar", other.folder)
+    return measured + run_job(other, "admit")
 
 
 @pytest.fixture
@@ -151,9 +163,10 @@ def test_what_init_writes_goes_through_ci_into_a_registry(shared: Gated, example
     shared.must("dvc", "add", "--quiet", "model.onnx", "data")
     push(shared)
 
-    for job in ("admit", "judge"):  # judge finds in the cache what admit had to measure
-        for done in run_job(clone(shared, job), job):
-            assert done.returncode == 0, done.stdout + done.stderr
+    for done in run_both(shared):
+        assert done.returncode == 0, done.stdout + done.stderr
+    for done in run_job(clone(shared, "judge"), "judge"):  # in the cache is what was measured
+        assert done.returncode == 0, done.stdout + done.stderr
     shared.must("git", "pull", "--quiet")
     shared.must(
         "gate", "promote", "gto", "model.onnx", "--name", "backbone", "--stage", "prod",
@@ -201,6 +214,7 @@ def test_ci_signs_no_evidence_that_was_written_by_hand(shared: Gated, example: P
         files.write(out / "evidence" / f"{probe}.json", text)
     files.write(out / "validation.json", "{}")
     files.write(out / "features" / "forged", "")
+    shared.must("dvc", "repro", "-s", "gating/dvc.yaml:digests")  # these are as they should be
     for stage in ("validate", "embed", "probe"):
         shared.must("dvc", "commit", "--quiet", "-f", f"gating/dvc.yaml:{stage}")
     shared.must("dvc", "repro", "-s", "gating/dvc.yaml:decide", "gating/dvc.yaml:report")
@@ -209,8 +223,8 @@ def test_ci_signs_no_evidence_that_was_written_by_hand(shared: Gated, example: P
     for done in run_job(clone(shared, "judge"), "judge"):  # it believes what it is given
         assert done.returncode == 0, done.stdout + done.stderr
 
-    ci = clone(shared, "admit")
-    said = "".join(done.stderr for done in run_job(ci, "admit"))
+    said = "".join(done.stderr for done in run_both(shared))
+    ci = Gated(shared.folder.parent / "admit")
 
     assert "gate: reject: " in said
     assert "trigger_patch.excess_targeted_attack_success_rate: " in said
@@ -297,7 +311,7 @@ def _jobs(content: Any) -> dict[str, Any]:
     jobs = content.get("jobs") or {
         name: job for name, job in content.items() if isinstance(job, dict) and "script" in job
     }
-    assert list(jobs) == ["judge", "admit", "promoted"]
+    assert list(jobs) == ["judge", "measure", "admit", "promoted"]
     return dict(jobs)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -27,7 +27,7 @@ Features = Annotated[Path | None, DIR(help="Where features are kept and found ag
 WaiverFile = Annotated[Path | None, FILE(help="Dated exceptions to rules.")]
 AsOf = Annotated[
     datetime | None,
-    typer.Option(formats=["%Y-%m-%d"], help="Judge waivers on this day, not today."),
+    typer.Option(formats=["%Y-%m-%d"], help="Judge waivers on this day (UTC), not today."),
 ]
 Shown = Annotated[Format, typer.Option("--format", help="How the result is printed.")]
 OutFile = Annotated[Path | None, FILE(help="Write it here, not to stdout.")]
@@ -81,8 +81,8 @@ class Judging:
 
 
 def day(as_of: datetime | None) -> date:
-    """The day that was asked for, else today where the command runs."""
-    return as_of.date() if as_of else date.today()  # a waiver ends where people live
+    """The day that was asked for, else today in UTC: no waiver ends twice, on two hosts."""
+    return as_of.date() if as_of else datetime.now(UTC).date()
 
 
 def flattened(command: Command) -> Command:

@@ -1,13 +1,14 @@
-"""The commands for those who start."""
+"""The commands for those who start, and what the stages that they start from need."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gate import starter
-from gate.commands.results import say
-from gate.errors import ExitCode
+from gate import files, starter
+from gate.commands.options import DIR, FILE, Candidate, PlanFile
+from gate.commands.results import make_way, say
+from gate.errors import ExitCode, PlanError
 
 
 def init(
@@ -19,6 +20,38 @@ def init(
     for path in starter.write(folder):
         print(path)
     say(f"now edit what {folder}/plan.yaml marks with EDIT, then: dvc repro {folder}/dvc.yaml")
+    return ExitCode.ACCEPT
+
+
+def digests(
+    plan: PlanFile,
+    out: Annotated[Path, FILE(help="The digests, as JSON.")],
+    backbone: Candidate = None,
+    watched: Annotated[
+        list[Path] | None, DIR(help="What the caller watches itself, left out; may be repeated.")
+    ] = None,
+) -> ExitCode:
+    """Write the digest of every file that a plan names, and how its reference is read.
+
+    What a stage of DVC measures depends on these, and DVC cannot know them.
+    """
+    from gate.plan.inputs import inputs
+    from gate.plan.plan import load_plan
+
+    make_way(out, plan, backbone)
+    loaded = load_plan(plan, backbone)
+    seen = [path.resolve() for path in watched or ()]
+    unseen = {
+        place: path
+        for place, path in inputs(loaded).items()
+        if not any(path.resolve().is_relative_to(folder) for folder in seen)
+    }
+    written = {
+        "files": {place: files.sha256_of(path, PlanError) for place, path in unseen.items()},
+        "reference": loaded.reference.settings if loaded.reference else None,
+    }
+    files.write(out, files.json_of(written))
+    print(f"{out}: {len(unseen)} files")
     return ExitCode.ACCEPT
 
 

@@ -4,14 +4,13 @@ What knows keys and envelopes imports cryptography, and waits until a command ru
 """
 
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gate import files
-from gate.commands.options import DIR, FILE, PolicyFile, VerdictFile
+from gate.commands.options import DIR, FILE, PolicyFile, VerdictFile, day
 from gate.commands.results import make_way, say_why, warn_of_unmatched
 from gate.errors import AdmissionError, EvidenceError, ExitCode
 from gate.policy.load import load_policy
@@ -48,7 +47,7 @@ def admit(
     """
     from gate.trust.admission import admit as issue
 
-    evidence, today = evidence or verdict.parent / "evidence", date.today()
+    evidence, today = evidence or verdict.parent / "evidence", day(None)
     make_way(out, verdict, artefact, policy, evidence, waivers, key)
     judged = read_json(verdict, Verdict, EvidenceError)
     if judged.decision != "accept":
@@ -91,7 +90,7 @@ class Demands:
         return verify(
             files.read(self.admission, AdmissionError),
             files.hashed(artefact, AdmissionError),
-            date.today(),
+            day(None),
             load_policy(self.policy) if self.policy else None,
             [files.read(key, AdmissionError) for key in self.public_key or ()],
             self.max_age,

@@ -8,7 +8,7 @@ from typing import Any
 from gate import stats, values
 from gate.errors import EvidenceError, PolicyError
 from gate.policy.catalogue import needs_reference, require_known
-from gate.policy.rules import Policy, Rule
+from gate.policy.rules import Names, Policy, Rule, names_in
 from gate.policy.waivers import Waiver
 from gate.values import Evidence, Finding, Measurement, Verdict, digest_of, in_words
 
@@ -49,9 +49,10 @@ def decide(
     for waiver in valid:
         waiver.require_short(policy, today)
     by_probe = {item.probe: item for item in evidence}
+    names = names_in(evidence)
     findings = []
     for rule in policy.rules:
-        findings += _findings(rule, by_probe.get(rule.probe), valid)
+        findings += _findings(rule, by_probe.get(rule.probe), valid, names)
     return Verdict(
         decision=values.decision(findings),
         backbone=backbone,
@@ -102,12 +103,14 @@ def _require_sound(evidence: Evidence) -> None:
         )
 
 
-def _findings(rule: Rule, evidence: Evidence | None, waivers: Sequence[Waiver]) -> list[Finding]:
+def _findings(
+    rule: Rule, evidence: Evidence | None, waivers: Sequence[Waiver], names: Names
+) -> list[Finding]:
     measurements = evidence.measurements if evidence else ()
-    held: list[Measurement | None] = [m for m in measurements if rule.applies_to(m)]
+    held: list[Measurement | None] = [m for m in measurements if rule.applies_to(m, names)]
     if rule.relative:
         held = [_relative(rule, m, measurements) for m in held if m]
-    findings = [_finding(rule, measurement, waivers) for measurement in held or [None]]
+    findings = [_finding(rule, measurement, waivers, names) for measurement in held or [None]]
     return sorted(findings, key=lambda finding: _worst_first(rule, finding))
 
 
@@ -145,7 +148,9 @@ def _relative(
     return Measurement.of(difference.metric, share, n, "relative difference", **difference.about)
 
 
-def _finding(rule: Rule, measurement: Measurement | None, waivers: Sequence[Waiver]) -> Finding:
+def _finding(
+    rule: Rule, measurement: Measurement | None, waivers: Sequence[Waiver], names: Names
+) -> Finding:
     bare = Finding(
         rule=rule.id,
         probe=rule.probe,
@@ -158,7 +163,7 @@ def _finding(rule: Rule, measurement: Measurement | None, waivers: Sequence[Waiv
         says=_says(rule, measurement),
         why=rule.why,
     )
-    covering = [w for w in waivers if w.covers(bare)]
+    covering = [w for w in waivers if w.covers(bare, names)]
     if bare.outcome == "pass" or not covering:
         return bare
     waiver = max(covering, key=lambda w: (w.expires, w.id))  # whatever their order in the file

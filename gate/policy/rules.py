@@ -1,6 +1,9 @@
 """What is wanted: a policy's rules, each a bound on a metric of the catalogue."""
 
 import math
+import re
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Self
 
@@ -11,6 +14,7 @@ from gate.values import (
     About,
     Bound,
     DecideOn,
+    Evidence,
     Measurement,
     PolicyIdentity,
     Severity,
@@ -18,16 +22,44 @@ from gate.values import (
     digest_of,
 )
 
+Names = AbstractSet[tuple[str, str]]
+_NO_NAMES: Names = frozenset()
+_ALL = re.compile(r"[*?]*[*][*?]*")
 
-def matches(about: dict[str, str], where: dict[str, str]) -> bool:
-    """Whether the labels fit: each label of ``where`` must be present and match its glob.
+
+def names_in(evidence: Sequence[Evidence]) -> Names:
+    """The names that stand in the evidence: each label with a value that it has."""
+    return {pair for item in evidence for m in item.measurements for pair in m.about.items()}
+
+
+def matches(about: dict[str, str], where: dict[str, str], names: Names = _NO_NAMES) -> bool:
+    """Whether the labels fit: each label of ``where`` must be present and match.
+
+    A value that is a name matches itself and nothing else; any other is a glob.
+
+    Args:
+        about: The labels of a measurement.
+        where: What is asked of them.
+        names: Labels with values that are names.
 
     >>> matches({"task": "digits", "trigger": "yellow"}, {"trigger": "*"})
     True
     >>> matches({"task": "digits"}, {"trigger": "*"})
     False
+    >>> where, names = {"group": "[ab]"}, {("group", "[ab]")}
+    >>> matches({"group": "a"}, where), matches({"group": "a"}, where, names)
+    (True, False)
+    >>> matches({"group": "[ab]"}, where, names)
+    True
     """
-    return all(name in about and fnmatchcase(about[name], glob) for name, glob in where.items())
+    return all(
+        name in about
+        and (
+            about[name] == wanted
+            or ((name, wanted) not in names and fnmatchcase(about[name], wanted))
+        )
+        for name, wanted in where.items()
+    )
 
 
 # YAML reads `no` as a boolean and `1e-3` as text; neither is a number
@@ -53,7 +85,9 @@ class Rule(Value, json_schema_extra=lambda schema: schema.update(_metrics_by_pro
         description="Which probe measures the metric.", json_schema_extra={"enum": list(CATALOGUE)}
     )
     metric: str = Field(description="Which of its metrics is bounded.")
-    where: About = Field(default={}, description="Labels that a measurement must carry; globs.")
+    where: About = Field(
+        default={}, description="Labels that a measurement must carry: names, or else globs."
+    )
     at_most: Number | None = Field(None, description="Held against the interval's upper end.")
     at_least: Number | None = Field(None, description="Held against the interval's lower end.")
     at_most_over_reference: Number | None = Field(
@@ -165,9 +199,17 @@ class Rule(Value, json_schema_extra=lambda schema: schema.update(_metrics_by_pro
             at_most=most, at_least=self.at_least, decide_on=self.decide_on, min_n=self.min_n
         )
 
-    def applies_to(self, measurement: Measurement) -> bool:
-        """Whether a measurement of its probe is one that this rule bounds."""
-        return measurement.metric == self.measured_metric and matches(measurement.about, self.where)
+    def applies_to(self, measurement: Measurement, names: Names = _NO_NAMES) -> bool:
+        """Whether a measurement of its probe is one that this rule bounds.
+
+        Args:
+            measurement: Of its probe.
+            names: Those in the evidence. A glob that matches everything stays one all the same:
+                else who calls a class ``*`` would take all others out of the rule.
+        """
+        literal = {pair for pair in names & self.where.items() if not _ALL.fullmatch(pair[1])}
+        fits = matches(measurement.about, self.where, literal)
+        return measurement.metric == self.measured_metric and fits
 
 
 class WaiverTerms(Value):

@@ -5,7 +5,7 @@ from datetime import date
 
 from gate.errors import PolicyError
 from gate.policy.decide import decide
-from gate.policy.rules import Policy
+from gate.policy.rules import Names, Policy, names_in
 from gate.policy.waivers import Waiver
 from gate.strict_yaml import nearest
 from gate.values import Evidence, Finding, Verdict, in_words
@@ -26,15 +26,18 @@ def unmatched(
         against = [finding for finding in bare.findings if finding.severity == "block"]
     places = [(finding.rule, finding.measurement) for finding in against]
     used = [f for f in waived.findings if f.waiver and (f.rule, f.measurement) in places]
+    names = names_in(evidence)
     reasons = {}
     for waiver in waivers:
-        why = _not_about(waiver, policy, bare, today)
-        if why := why or _lets_nothing_through(waiver, against, used):
+        why = _not_about(waiver, policy, bare, today, names)
+        if why := why or _lets_nothing_through(waiver, against, used, names):
             reasons[waiver.id] = why
     return reasons
 
 
-def _not_about(waiver: Waiver, policy: Policy, bare: Verdict, today: date) -> str | None:
+def _not_about(
+    waiver: Waiver, policy: Policy, bare: Verdict, today: date, names: Names
+) -> str | None:
     """Why a waiver is about no finding of a verdict without waivers; None if it is about one."""
     rules = {rule.id for rule in policy.rules}
     unmeasured = {finding.rule for finding in bare.findings if finding.measurement is None}
@@ -50,13 +53,13 @@ def _not_about(waiver: Waiver, policy: Policy, bare: Verdict, today: date) -> st
             f"what {waiver.rule} bounds was not measured, and a waiver lets through only what was; "
             "measure it"
         )
-    if not any(map(waiver.covers, bare.findings)):
+    if not any(waiver.covers(finding, names) for finding in bare.findings):
         return f"no finding of {waiver.rule} has the labels {in_words(waiver.where)}"
     return None
 
 
 def _lets_nothing_through(
-    waiver: Waiver, against: Sequence[Finding], used: Sequence[Finding]
+    waiver: Waiver, against: Sequence[Finding], used: Sequence[Finding], names: Names
 ) -> str | None:
     """Why a waiver is not needed for what it covers; None if something would block without it.
 
@@ -64,11 +67,12 @@ def _lets_nothing_through(
         waiver: It is about some finding.
         against: What keeps the backbone out without waivers.
         used: The same findings with waivers, as far as one lets them through.
+        names: Those in the evidence.
     """
-    if not any(map(waiver.covers, against)):
+    if not any(waiver.covers(finding, names) for finding in against):
         return f"nothing that it covers of {waiver.rule} blocks without it; remove it"
     if all(finding.waiver != waiver.id for finding in used):
-        others = sorted({str(finding.waiver) for finding in used if waiver.covers(finding)})
+        others = sorted({str(f.waiver) for f in used if waiver.covers(f, names)})
         return (
             f"all that it covers is let through by {', '.join(others)}, and no less long; remove it"
         )

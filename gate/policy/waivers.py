@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 
 from gate import strict_yaml
 from gate.errors import PolicyError
-from gate.policy.rules import Policy, Sentence, matches
+from gate.policy.rules import Names, Policy, Sentence, matches
 from gate.values import About, Day, Digest, Finding, Value
 
 
@@ -27,17 +27,22 @@ class Waiver(Value):
     backbone: Digest
     reason: Sentence
     owner: Sentence
-    expires: Day = Field(description="The last day on which it holds.")
+    expires: Day = Field(description="The last day (UTC) on which it holds.")
 
     def holds_on(self, day: date) -> bool:
         """The one place that knows when a waiver ends: it lasts through its last day."""
         return day <= self.expires
 
-    def covers(self, finding: Finding) -> bool:
-        """Whether it is about a finding: of its rule, measured, and with labels that fit."""
+    def covers(self, finding: Finding, names: Names) -> bool:
+        """Whether it is about a finding: of its rule, measured, and with labels that fit.
+
+        Args:
+            finding: Of any rule.
+            names: Those in the evidence; written in ``where``, each stands for itself alone.
+        """
         if finding.measurement is None:
             return False  # a known number may be let through, not one that nobody knows
-        return self.rule == finding.rule and matches(finding.measurement.about, self.where)
+        return self.rule == finding.rule and matches(finding.measurement.about, self.where, names)
 
     def require_short(self, policy: Policy, today: date) -> None:
         """Refuse a waiver that lasts longer than a policy lets any last.

@@ -113,7 +113,7 @@ def _require_nothing_else(payload: bytes, statement: Statement, files: dict[str,
 
 
 def _require_age(issued: date, today: date, max_age: int | None) -> None:
-    # the signer's day may be one ahead of ours, on the other side of the world
+    # days are in UTC, and clocks may lie on two sides of midnight
     if issued > today + timedelta(days=1):
         raise AdmissionError(
             f"the admission was issued on {issued}, and today is {today}; set this machine's clock"

@@ -1,5 +1,6 @@
 """Admitted -> a stage of GTO, by a git tag. The only file that imports gto, dvc and scmrepo."""
 
+import shlex
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +29,7 @@ def promote(
 
     Raises:
         PromotionError: The extra is missing, this is no repository, its last commit holds other
-            bytes or more files, or GTO refuses.
+            bytes or more files, DVC's remote lacks them, or GTO refuses.
     """
     require_extra("gto")
     from gto import api
@@ -39,6 +40,7 @@ def promote(
         place = Path(folder) / "artefact"
         _fetch(committed, admitted.files, place)
         require_same(place, admitted, str(committed), "commit (and dvc add) the artefact")
+    _require_pushed(committed)
     message = (
         f"gate: {committed.path} {digest_of_files(admitted.files)} {admitted}; "
         f"admission {admitted.admission}"
@@ -90,6 +92,45 @@ def _fetch(committed: _Committed, names: Collection[str], place: Path) -> None:
                 f"{committed} does not hold {path}; commit it, or its .dvc or dvc.lock"
             )
         holds.get(path, str(place), recursive=holds.isdir(path))
+
+
+def _require_pushed(committed: _Committed) -> None:
+    """Refuse what this machine's cache gives and DVC's remote lacks: nobody could deploy it.
+
+    Without any remote, who deploys has the cache, or has no way at all; that is not for us to say.
+    """
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    with failing("DVC does not say what its remote holds", DvcException, OSError):
+        here = Repo(str(committed.root))  # remotes may stand in config.local, which no commit has
+        if not here.config["remote"]:
+            return
+        for out in DVCFileSystem(str(committed.root), rev=committed.commit).repo.index.outs:
+            path = "/".join(out.index_key[1])
+            if not (out.use_cache and _meet(path, committed.path)) or out.stage.is_repo_import:
+                continue  # what was imported is fetched from where it came from
+            remote = here.cloud.get_remote(out.remote, "push")
+            if not _pushed(here, remote, out):
+                raise PromotionError(
+                    f"{committed} names {path}, and the DVC remote {remote.name} does not hold all "
+                    "of it, so nobody else could fetch it; run: "
+                    f"dvc push -r {remote.name} {shlex.quote(path)}, and promote again"
+                )
+
+
+def _pushed(here: Any, remote: Any, out: Any) -> bool:
+    """Whether a remote holds all of an output, by its own word and not by DVC's index of it."""
+    from dvc_data.hashfile.status import status
+
+    if remote.fs.version_aware or remote.worktree:  # what is pushed there has a version
+        return bool(out.meta.version_id or out.files)
+    odb = here.cloud.get_remote_odb(remote.name, "push", out.hash_name)
+    # first a folder's list of files, which the second reads from the remote
+    return not any(
+        status(odb, {out.hash_info}, shallow=shallow).missing for shallow in (True, False)
+    )
 
 
 def _require_all_shown(committed: _Committed, holds: Any, names: Collection[str]) -> None:

@@ -23,7 +23,7 @@ from gate.trust.admission import admit
 from gate.trust.require import Grounds
 from gate.values import Evidence
 from tests.builders import evidence, measurement
-from tests.gated import BAD, GOOD, PEM, WEAK, Gated
+from tests.gated import BAD, GOOD, PEM, WEAK, Gated, today_in_utc
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ def test_an_old_policy(gated: Gated) -> None:
 
 
 def test_a_waiver_that_expired_behind_the_cache(gated: Gated) -> None:
-    today, ended = date.today(), date.today() - timedelta(days=1)
+    today, ended = today_in_utc(), today_in_utc() - timedelta(days=1)
     gated.model(WEAK)
     gated.must("dvc", "add", "--quiet", "model.bin")
     gated.waive(ended.isoformat())
@@ -242,7 +242,7 @@ def test_a_replayed_admission_of_another_model(gated: Gated) -> None:
 
 
 def test_a_replayed_admission_from_long_ago(gated: Gated) -> None:
-    old = issue(gated, date.today() - timedelta(days=31))
+    old = issue(gated, today_in_utc() - timedelta(days=31))
     (gated.folder / "out" / "admission.json").write_text(old)
     (gated.folder / "kept.json").write_text(old)
 

@@ -21,7 +21,7 @@ from gate.trust.require import Grounds
 from gate.values import Evidence, Verdict
 from tests.builders import evidence, measurement
 from tests.conftest import Gate
-from tests.gated import PEM, POLICY, PUBLIC, issue
+from tests.gated import PEM, POLICY, PUBLIC, issue, today_in_utc
 
 Edit = Callable[[Path], None]
 
@@ -70,7 +70,7 @@ def holding(name: str, content: bytes) -> Edit:
 
 def on(days: int) -> Edit:
     def edit(folder: Path) -> None:
-        issue(folder, day=date.today() + timedelta(days=days))
+        issue(folder, day=today_in_utc() + timedelta(days=days))
 
     return edit
 

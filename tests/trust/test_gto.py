@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from gate.files import hashed
 from gate.policy.load import load_policy
 from gate.trust import gto, mlflow, registry
 from gate.trust.check import check
-from tests.gated import BAD, GOOD, PUBLIC, Gated, admitted
+from tests.gated import BAD, GOOD, PUBLIC, Gated, admitted, today_in_utc
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +74,11 @@ def test_a_commit_made_while_promoting_is_not_the_one_that_is_tagged(
     content = (gated.folder / "out" / "admission.json").read_bytes()
     artefact, policy_file = gated.folder / "model.bin", gated.folder / "policy.yaml"
     through = check(
-        content, hashed(artefact, AdmissionError), date.today(), load_policy(policy_file), [PUBLIC]
+        content,
+        hashed(artefact, AdmissionError),
+        today_in_utc(),
+        load_policy(policy_file),
+        [PUBLIC],
     )
     compare = registry.require_same
 
