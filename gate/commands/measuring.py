@@ -39,19 +39,19 @@ def run(
     """
     from gate.run import run_all
 
-    older = [out / name for name in _RESULTS] + list((out / "evidence").glob("*.json"))
-    for result in older:
-        make_way(result, plan, policy, backbone, judging.waivers)
-    rules, waivers = load_policy(policy), judging.load_waivers()
-    verdict, evidence = run_all(
-        plan,
-        rules,
-        out,
-        backbone=backbone,
-        waivers=waivers,
-        today=judging.today,
-        show_progress=sys.stderr.isatty(),
-    )
+    with files.claimed(out):
+        for result in [out / name for name in _RESULTS] + list((out / "evidence").glob("*.json")):
+            make_way(result, plan, policy, backbone, judging.waivers)
+        rules, waivers = load_policy(policy), judging.load_waivers()
+        verdict, evidence = run_all(
+            plan,
+            rules,
+            out,
+            backbone=backbone,
+            waivers=waivers,
+            today=judging.today,
+            show_progress=sys.stderr.isatty(),
+        )
     warn_of_unmatched(rules, evidence, judging.today, waivers)
     return conclude(verdict, judging)
 
@@ -134,7 +134,8 @@ def calibrated_heads(plan: Path, out: Path, options: HeadOptions) -> Iterator[Pa
 
     with opened(plan, options.backbone, options.features) as trial:
         require_heads(trial.plan)
-        yield from write_heads(trial, out, with_backbone=options.with_backbone)
+        with files.claimed(out):
+            yield from write_heads(trial, out, with_backbone=options.with_backbone)
 
 
 @contextmanager

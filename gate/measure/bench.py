@@ -12,6 +12,7 @@ from gate.errors import PlanError
 from gate.measure import embed
 from gate.measure.passes import Engine, Examples, InProcess, Pass, gathered
 from gate.measure.readers import Reader
+from gate.plan.backbone import BackbonePlan
 from gate.plan.plan import Plan
 from gate.plan.task import Task
 from gate.progress import Progress, progress_bars
@@ -36,6 +37,7 @@ class Bench:
         self.progress = progress or progress_bars(shown=False)
         self.engine: Engine = InProcess()
         self._splits: dict[str, Split] = {}
+        self._outputs: dict[tuple[str, BackbonePlan], Outputs] = {}
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -108,8 +110,12 @@ class Bench:
         They are the candidate's, unless another backbone is named.
         """
         opened, chosen, size = self.split(split), backbone or self.backbone, self.plan.batch_size
-        with self.progress(f"embed {split}", len(opened)) as advance:
-            return embed.outputs(self.folder, self.engine, chosen, opened, size, advance)
+        if (key := (split, chosen.plan)) not in self._outputs:
+            with self.progress(f"embed {split}", len(opened)) as advance:
+                self._outputs[key] = embed.outputs(
+                    self.folder, self.engine, chosen, opened, size, advance
+                )
+        return self._outputs[key]
 
     def features(self, split: str, backbone: Backbone | None = None) -> Float32:
         """Features ``(N, D)`` of a split: the candidate's, unless another backbone is named."""
