@@ -12,7 +12,7 @@ import typer
 
 from gate import files
 from gate.commands.options import DIR, FILE, Candidate, Features, Judging, PlanFile, PolicyFile
-from gate.commands.results import conclude, make_way, warn_of_unmatched
+from gate.commands.results import conclude, make_way, print_line, warn_of_unmatched
 from gate.errors import ExitCode, PlanError
 from gate.policy.load import load_policy
 from gate.probes import PROBES
@@ -70,7 +70,7 @@ def validate(
     if out:
         files.write(out, validation.to_json())
     require_valid(plan, validation)
-    print(f"{len(validation.checks)} checks on {len(trial.plan.splits)} splits passed")
+    print_line(f"{len(validation.checks)} checks on {len(trial.plan.splits)} splits passed")
     return ExitCode.ACCEPT
 
 
@@ -85,7 +85,7 @@ def embed(
             rows, width = trial.features(split).shape
             if trial.reference:
                 trial.features(split, trial.reference)
-            print(f"{split}: {rows} images, {width} features")
+            print_line(f"{split}: {rows} images, {width} features")
     return ExitCode.ACCEPT
 
 
@@ -109,7 +109,7 @@ def probe(
             raise PlanError(f"{plan}: no probe {name!r}; {nearest(name, named)}")
         evidence = run_probe(name, trial)
     files.write(out, evidence.to_json())
-    print(f"{name}: {len(evidence.measurements)} measurements in {out}")
+    print_line(f"{name}: {len(evidence.measurements)} measurements in {out}")
     return ExitCode.ACCEPT
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gate import starter
-from gate.commands.results import say
+from gate.commands.results import print_line, say
 from gate.errors import ExitCode
 
 
@@ -17,7 +17,7 @@ def init(
 ) -> ExitCode:
     """Put stages, a plan and a policy into an existing DVC repository; nothing is overwritten."""
     for path in starter.write(folder):
-        print(path)
+        print_line(path)
     say(f"now edit what {folder}/plan.yaml marks with EDIT, then: dvc repro {folder}/dvc.yaml")
     return ExitCode.ACCEPT
 
@@ -25,5 +25,5 @@ def init(
 def exit_codes() -> ExitCode:
     """Print what each exit code means."""
     for code in ExitCode:
-        print(f"{code.value:>3}  {code.name:<12}  {code.meaning}")
+        print_line(f"{code.value:>3}  {code.name:<12}  {code.meaning}")
     return ExitCode.ACCEPT

@@ -1,7 +1,7 @@
 """What a backbone gives for a split: computed once, kept on disk, read back memory-mapped.
 
 A file is ``.npy``, and behind its numbers stands the SHA-256 of its name and of all before. It is
-checked whenever the file is opened, which takes about a second a GiB.
+checked whenever the file is opened, which takes one to two seconds a GiB.
 """
 
 import hashlib
