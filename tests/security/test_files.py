@@ -181,3 +181,25 @@ def test_a_link_planted_as_the_lock_is_refused(tmp_path: Path) -> None:
         pytest.fail("a link was followed")
 
     assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("call", ["files.claimed(path).__enter__()", "files.write(path / 'x', '')"])
+def test_a_folder_that_an_ordinary_user_may_not_write_to_is_said_in_a_line(
+    tmp_path: Path, call: str
+) -> None:
+    path = tmp_path / "out"
+    path.mkdir(mode=0o555)
+    code = (
+        "import os, sys; from pathlib import Path; from gate import files\n"
+        "if os.getuid() == 0: os.setuid(65534)  # root may write anywhere\n"
+        f"path = Path(sys.argv[1]); os.chdir('/'); {call}\n"
+    )
+    for above in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        above.chmod(0o755)
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
+    )
+
+    assert "cannot be written: Permission denied; nothing was changed" in done.stderr
+    assert not list(path.iterdir())
