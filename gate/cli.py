@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import traceback
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from gate import __version__
 from gate.commands import judging, label_prior, measuring, policies, starting, trusting
 from gate.commands.options import Command, flattened
-from gate.commands.results import say
+from gate.commands.results import print_line, say
 from gate.errors import ExitCode, GateError
 
 app = typer.Typer(
@@ -63,7 +64,7 @@ for _group, _name, _command in COMMANDS:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"gate {__version__}")
+        print_line(f"gate {__version__}")
         raise typer.Exit
 
 
@@ -76,10 +77,19 @@ def _options(
     pass
 
 
+class _Said(logging.Handler):
+    """What is logged is said as all else."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
 def main() -> None:
     """Run a command; every way out has an exit code of the table, and a line that says why."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("gate: %(message)s"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a letter that it cannot show must not end a report
+            stream.reconfigure(errors="gate.escaped")
+    handler = _Said()
     log = logging.getLogger("gate")
     log.addHandler(handler)
     log.setLevel(logging.INFO)

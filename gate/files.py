@@ -1,11 +1,13 @@
 """Files appear whole or not at all; bytes are read within bounds, and have digests."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from gate.errors import GateError
 
@@ -14,29 +16,113 @@ LONGEST = 64 << 20  # bytes; an admission of a thousand measurements takes 1 MiB
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A place beside ``path`` to write to; it becomes ``path`` if the block succeeds.
+    """A new place beside ``path`` to write to; it becomes ``path`` if the block succeeds.
 
-    Whatever ends the block early (an error, Ctrl-C, a full disk) leaves the old file, or none.
-    After ``kill -9`` a ``.partial`` may lie about; the next run writes over it.
+    Whatever ends the block early (an error, Ctrl-C, a full disk) leaves the old file, or none. The
+    place is called by 16 random digits, so no two writers share one and nobody can plant a link
+    there. What a killed writer left is removed by the next one in that folder.
 
     Raises:
         GateError: The file cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f".{os.urandom(8).hex()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
+        with _alive_in(path.parent):
+            yield partial
+            with _opened(partial, os.O_RDONLY) as written:
+                os.fsync(written.fileno())
+            partial.replace(path)
     except OSError as fault:
-        raise GateError(
-            f"{path}: cannot be written: {fault.strerror or fault}; nothing was changed; "
-            "free space or choose another folder, and run again"
-        ) from fault
+        raise _unwritable(path, fault) from fault
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+@contextlib.contextmanager
+def _alive_in(folder: Path) -> Iterator[None]:
+    """Show that somebody writes in a folder; what dead writers left in it is removed before.
+
+    Each writer holds a shared lock on the folder, which the kernel takes back however the writer
+    ends. Whoever gets the lock alone knows that nobody writes, and that all leftovers are dead.
+    """
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        # where somebody else writes, or a file system has no locks, leftovers stay
+        with contextlib.suppress(OSError):
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for leftover in folder.glob(f".{'[0-9a-f]' * 16}.partial"):
+                leftover.unlink()
+        with contextlib.suppress(OSError):
+            fcntl.flock(place, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(place)
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold a folder while the block runs; no other process can claim it meanwhile.
+
+    The kernel holds the lock, and takes it back however the process ends, be it by ``kill -9``.
+
+    Raises:
+        GateError: Another process holds it (says which), or the folder cannot be written to.
+    """
+    lock = folder / ".gate.lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = _locked(lock)
+    except BlockingIOError as fault:
+        raise GateError(
+            f"{folder}: in use by {fault.strerror}; wait until that has ended, or choose another "
+            "folder"
+        ) from fault
+    except OSError as fault:
+        raise _unwritable(lock, fault) from fault
+    with held:
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+
+
+def _locked(path: Path) -> BinaryIO:
+    """The file, locked and signed by this process.
+
+    Raises:
+        BlockingIOError: Another process holds it; its ``strerror`` says which.
+    """
+    while True:
+        with contextlib.ExitStack() as closing:
+            file = closing.enter_context(_opened(path, os.O_RDWR | os.O_CREAT))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as fault:
+                holder = file.read(200).decode(errors="replace") or "another process"
+                raise BlockingIOError(fault.errno, holder) from fault
+            # its last holder may have removed it meanwhile, and then it keeps nobody out
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {os.uname().nodename}".encode())
+                file.flush()
+                closing.pop_all()
+                return file
+
+
+def _opened(path: Path, flags: int) -> BinaryIO:
+    """A file as the flags say; a link in its place is refused, not followed."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    return os.fdopen(descriptor, "r+b" if flags & os.O_RDWR else "rb")
+
+
+def _unwritable(path: Path, fault: OSError) -> GateError:
+    return GateError(
+        f"{path}: cannot be written: {fault.strerror or fault}; nothing was changed; "
+        "free space or choose another folder, and run again"
+    )
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -45,8 +131,8 @@ def write(path: Path, content: str | bytes) -> None:
     Raises:
         GateError: The file cannot be written.
     """
-    with replacing(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+    with replacing(path) as partial, partial.open("xb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def json_of(content: object) -> str:

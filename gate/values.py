@@ -11,18 +11,53 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from gate import stats
 from gate.frozen import FrozenDict, Item, Key, frozen
+from gate.printable import require_printable
+
+# fields that are prose, and may have several lines; all other text is names
+_SENTENCES = {"about", "reason", "remarks", "says", "why"}
 
 
 class Value(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True):
-    """Frozen; unknown keys, NaN and infinity are refused."""
+    """Frozen; unknown keys, NaN, infinity, and text that does not show as what it is are refused.
+
+    Names are of one line.
+    """
+
+    @field_validator("*")
+    @classmethod
+    def _shows(cls, content: object, info: ValidationInfo) -> object:
+        _require_shown(content, lines=info.field_name in _SENTENCES)
+        return content
 
     def to_json(self) -> str:
         """Canonical text: the same value gives the same bytes."""
         return self.model_dump_json(indent=2) + "\n"
+
+
+def _require_shown(content: object, *, lines: bool) -> None:
+    """Refuse names and sentences, wherever they stand in a field, that a reader would not see."""
+    if isinstance(content, str):
+        require_printable(content, lines=lines)
+    elif isinstance(content, Mapping):
+        for name, item in content.items():
+            _require_shown(name, lines=False)
+            _require_shown(item, lines=False)
+    elif isinstance(content, list | tuple):
+        for item in content:
+            _require_shown(item, lines=lines)
 
 
 def digest_of(value: Value) -> str:

@@ -7,7 +7,14 @@ import typer
 
 from gate import files
 from gate.commands.options import DIR, FILE, Judging, OutFile, PolicyFile, Shown, VerdictFile
-from gate.commands.results import colours, conclude, hand_over, make_way, warn_of_unmatched
+from gate.commands.results import (
+    colours,
+    conclude,
+    hand_over,
+    make_way,
+    print_line,
+    warn_of_unmatched,
+)
 from gate.errors import EvidenceError, ExitCode
 from gate.policy.decide import decide as judge
 from gate.policy.load import load_policy
@@ -67,5 +74,5 @@ def plots(
         )
     for name, picture in drawn.items():
         files.write(out / name, picture)
-        print(out / name)
+        print_line(out / name)
     return ExitCode.ACCEPT

@@ -10,7 +10,7 @@ import typer
 from gate import files
 from gate.commands.measuring import HeadOptions, calibrated_heads
 from gate.commands.options import DIR, FILE, OutFile
-from gate.commands.results import hand_over, make_way, say
+from gate.commands.results import hand_over, make_way, print_line, say
 from gate.errors import ExitCode
 
 
@@ -72,7 +72,7 @@ def calibrate(
     if not plan and head.with_backbone:
         raise typer.BadParameter("--with-backbone goes with PLAN; logits have no backbone")
     for path in calibrated_heads(plan, out, head) if plan else adjusted_logits(logits, out):
-        print(path)
+        print_line(path)
     return ExitCode.ACCEPT
 
 

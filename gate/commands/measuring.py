@@ -12,7 +12,7 @@ import typer
 
 from gate import files
 from gate.commands.options import DIR, FILE, Candidate, Features, Judging, PlanFile, PolicyFile
-from gate.commands.results import conclude, make_way, warn_of_unmatched
+from gate.commands.results import conclude, make_way, print_line, warn_of_unmatched
 from gate.errors import ExitCode, PlanError
 from gate.policy.load import load_policy
 from gate.probes import PROBES
@@ -39,18 +39,19 @@ def run(
     """
     from gate.run import run_all
 
-    for name in _RESULTS:
-        make_way(out / name, plan, policy, backbone, judging.waivers)
-    rules, waivers = load_policy(policy), judging.load_waivers()
-    verdict, evidence = run_all(
-        plan,
-        rules,
-        out,
-        backbone=backbone,
-        waivers=waivers,
-        today=judging.today,
-        show_progress=sys.stderr.isatty(),
-    )
+    with files.claimed(out):
+        for name in _RESULTS:
+            make_way(out / name, plan, policy, backbone, judging.waivers)
+        rules, waivers = load_policy(policy), judging.load_waivers()
+        verdict, evidence = run_all(
+            plan,
+            rules,
+            out,
+            backbone=backbone,
+            waivers=waivers,
+            today=judging.today,
+            show_progress=sys.stderr.isatty(),
+        )
     warn_of_unmatched(rules, evidence, judging.today, waivers)
     return conclude(verdict, judging)
 
@@ -69,7 +70,7 @@ def validate(
     if out:
         files.write(out, validation.to_json())
     require_valid(plan, validation)
-    print(f"{len(validation.checks)} checks on {len(trial.plan.splits)} splits passed")
+    print_line(f"{len(validation.checks)} checks on {len(trial.plan.splits)} splits passed")
     return ExitCode.ACCEPT
 
 
@@ -84,7 +85,7 @@ def embed(
             rows, width = trial.features(split).shape
             if trial.reference:
                 trial.features(split, trial.reference)
-            print(f"{split}: {rows} images, {width} features")
+            print_line(f"{split}: {rows} images, {width} features")
     return ExitCode.ACCEPT
 
 
@@ -108,7 +109,7 @@ def probe(
             raise PlanError(f"{plan}: no probe {name!r}; {nearest(name, named)}")
         evidence = run_probe(name, trial)
     files.write(out, evidence.to_json())
-    print(f"{name}: {len(evidence.measurements)} measurements in {out}")
+    print_line(f"{name}: {len(evidence.measurements)} measurements in {out}")
     return ExitCode.ACCEPT
 
 
@@ -133,7 +134,8 @@ def calibrated_heads(plan: Path, out: Path, options: HeadOptions) -> Iterator[Pa
 
     with opened(plan, options.backbone, options.features) as trial:
         require_heads(trial.plan)
-        yield from write_heads(trial, out, with_backbone=options.with_backbone)
+        with files.claimed(out):
+            yield from write_heads(trial, out, with_backbone=options.with_backbone)
 
 
 @contextmanager

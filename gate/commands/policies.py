@@ -8,7 +8,7 @@ import typer
 
 from gate import strict_yaml
 from gate.commands.options import DIR, FILE, AsOf, PolicyFile, day
-from gate.commands.results import say
+from gate.commands.results import hand_over, print_line, say
 from gate.errors import ExitCode, PolicyError
 from gate.policy import diff as diffs
 from gate.policy.cases import run_tests
@@ -32,7 +32,7 @@ def lint(
         except PolicyError as fault:
             faults.append(str(fault))
         else:
-            print(f"{path}: {policy.name} v{policy.version}, {len(policy.rules)} rules")
+            print_line(f"{path}: {policy.name} v{policy.version}, {len(policy.rules)} rules")
     if faults:
         raise PolicyError("\n".join(faults))
     return ExitCode.ACCEPT
@@ -40,7 +40,7 @@ def lint(
 
 def schema() -> ExitCode:
     """Print the JSON Schema of policies, for completion in editors."""
-    print(json.dumps(Policy.model_json_schema(), indent=2))
+    print_line(json.dumps(Policy.model_json_schema(), indent=2))
     return ExitCode.ACCEPT
 
 
@@ -53,9 +53,9 @@ def show(
     """Print a policy as YAML; what is left at its default is left out."""
     policy = load_policy(file)  # even as written, nothing faulty is shown
     if resolved:
-        print(f"# {policy.identity.digest}, the digest that verdicts name")
+        print_line(f"# {policy.identity.digest}, the digest that verdicts name")
     shown = policy if resolved else strict_yaml.load(file, Policy, PolicyError)
-    print(strict_yaml.dump(shown.model_dump(mode="json", exclude_defaults=True)), end="")
+    hand_over(strict_yaml.dump(shown.model_dump(mode="json", exclude_defaults=True)), None)
     return ExitCode.ACCEPT
 
 
@@ -69,7 +69,7 @@ def test(
     failed = []
     for path in files:
         tested = run_tests(path)
-        print(tested)
+        print_line(tested)
         if not tested.complete:
             failed.append(str(path))
     if failed:
@@ -85,9 +85,9 @@ def diff(
     """Say in words what gets looser or stricter, what gets looser first. Exits 0 all the same."""
     differences = diffs.differences(load_policy(old), load_policy(new))
     for change in differences:
-        print(f"{change.kind:<9} {change.rule}: {change.says}")
+        print_line(f"{change.kind:<9} {change.rule}: {change.says}")
     if not differences:
-        print("no difference but in name and version")
+        print_line("no difference but in name and version")
     return ExitCode.ACCEPT
 
 
@@ -105,10 +105,12 @@ def backtest(
     old = load_policy(against) if against else policy
     candidates = diffs.backtest(evidence, old, policy, day(as_of))
     for candidate in candidates:
-        print(candidate)
+        print_line(candidate)
     if against:
         changed = sum(candidate.changed for candidate in candidates)
-        print(f"{changed} of {len(candidates)} candidates are decided otherwise than by {against}")
+        print_line(
+            f"{changed} of {len(candidates)} candidates are decided otherwise than by {against}"
+        )
     return ExitCode.ACCEPT
 
 
@@ -122,5 +124,5 @@ def check_waivers(
     loaded = load_waivers(waivers)
     candidates = [read_evidence(folder) for folder in evidence]
     require_matched(load_policy(policy), candidates, day(as_of), loaded)
-    print(f"{waivers}: {len(loaded)} waivers, each of them needed")
+    print_line(f"{waivers}: {len(loaded)} waivers, each of them needed")
     return ExitCode.ACCEPT

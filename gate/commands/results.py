@@ -1,4 +1,7 @@
-"""What commands do with results: make way for them, print or write them, say what they mean."""
+"""What commands do with results: make way for them, print or write them, say what they mean.
+
+All that gate prints goes through here: what would steer a terminal or a CI system is escaped.
+"""
 
 import os
 import sys
@@ -14,13 +17,19 @@ from gate.errors import ExitCode, GateError
 from gate.policy.rules import Policy
 from gate.policy.unmatched import unmatched
 from gate.policy.waivers import Waiver
+from gate.printable import escaped
 from gate.reports import reason, render
 from gate.values import Evidence, Verdict
 
 
 def say(message: str) -> None:
     """Tell people something that is no result."""
-    print(f"gate: {message}", file=sys.stderr)
+    print(escaped(f"gate: {message}"), file=sys.stderr)
+
+
+def print_line(line: object) -> None:
+    """Print a line of a result, or several."""
+    print(escaped(f"{line}"))
 
 
 def make_way(out: Path, *inputs: Path | None) -> None:
@@ -53,12 +62,12 @@ def hand_over(content: str, out: Path | None) -> None:
     if out:
         files.write(out, content)
     else:
-        sys.stdout.write(content)
+        sys.stdout.write(escaped(content, colours=colours()))
 
 
 def conclude(verdict: Verdict, judging: Judging) -> ExitCode:
     """Print a verdict and say why it blocks; its exit code, where that is not silenced."""
-    sys.stdout.write(render(judging.output_format, verdict, (), colour=colours()))
+    hand_over(render(judging.output_format, verdict, (), colour=colours()), None)
     code = say_why(verdict)
     return ExitCode.ACCEPT if verdict.decision in judging.silenced else code
 

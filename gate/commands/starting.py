@@ -7,7 +7,7 @@ import typer
 
 from gate import files, starter
 from gate.commands.options import DIR, FILE, Candidate, PlanFile
-from gate.commands.results import make_way, say
+from gate.commands.results import make_way, print_line, say
 from gate.errors import ExitCode, PlanError
 
 
@@ -18,7 +18,7 @@ def init(
 ) -> ExitCode:
     """Put stages, a plan and a policy into an existing DVC repository; nothing is overwritten."""
     for path in starter.write(folder):
-        print(path)
+        print_line(path)
     say(f"now edit what {folder}/plan.yaml marks with EDIT, then: dvc repro {folder}/dvc.yaml")
     return ExitCode.ACCEPT
 
@@ -51,12 +51,12 @@ def digests(
         "reference": loaded.reference.settings if loaded.reference else None,
     }
     files.write(out, files.json_of(written))
-    print(f"{out}: {len(unseen)} files")
+    print_line(f"{out}: {len(unseen)} files")
     return ExitCode.ACCEPT
 
 
 def exit_codes() -> ExitCode:
     """Print what each exit code means."""
     for code in ExitCode:
-        print(f"{code.value:>3}  {code.name:<12}  {code.meaning}")
+        print_line(f"{code.value:>3}  {code.name:<12}  {code.meaning}")
     return ExitCode.ACCEPT

@@ -11,7 +11,7 @@ import typer
 
 from gate import files
 from gate.commands.options import DIR, FILE, PolicyFile, VerdictFile, day
-from gate.commands.results import make_way, say_why, warn_of_unmatched
+from gate.commands.results import make_way, print_line, say_why, warn_of_unmatched
 from gate.errors import AdmissionError, EvidenceError, ExitCode
 from gate.policy.load import load_policy
 from gate.policy.waivers import load_waivers
@@ -61,7 +61,7 @@ def admit(
         issue(judged, grounds, artefact.name, files.hashed(artefact, AdmissionError), today, pem),
     )
     warn_of_unmatched(grounds.policy, grounds.evidence, today, grounds.waivers)
-    print(f"{artefact}: admitted by {out}, {'signed' if key else 'unsigned'}")
+    print_line(f"{artefact}: admitted by {out}, {'signed' if key else 'unsigned'}")
     return ExitCode.ACCEPT
 
 
@@ -104,7 +104,7 @@ def check(artefact: Artefact, demands: Demands) -> ExitCode:
     artefact, its verdict accepts and follows from the evidence that it carries, its policy is the
     given one, no waiver that it leans on has ended, and it is not too old.
     """
-    print(f"{artefact}: {demands.check(artefact)}")
+    print_line(f"{artefact}: {demands.check(artefact)}")
     return ExitCode.ACCEPT
 
 
@@ -123,7 +123,7 @@ def promote_gto(
     from gate.trust import gto
 
     for line in gto.promote(artefact, demands.check(artefact), name, stage, dry_run):
-        print(line)
+        print_line(line)
     return ExitCode.ACCEPT
 
 
@@ -142,5 +142,5 @@ def promote_mlflow(
     from gate.trust import mlflow
 
     for line in mlflow.promote(demands.check(artefact), name, version, alias, dry_run):
-        print(line)
+        print_line(line)
     return ExitCode.ACCEPT

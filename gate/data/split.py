@@ -4,7 +4,7 @@ A stream is decoded, used, dropped, so memory does not grow with the number of e
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,6 +21,7 @@ from gate.data.source import Row, Table
 from gate.errors import DataError, PlanError
 from gate.files import digest_of_json
 from gate.plan.split import SplitPlan
+from gate.printable import require_printable
 from gate.strict_yaml import nearest
 
 Content = TypeVar("Content")
@@ -173,6 +174,7 @@ def open_split(name: str, plan: SplitPlan) -> Split:
     if plan.long_tailed:
         rows = rows[_long_tail(labels[rows], len(classes), plan.long_tailed)]
     _require_examples(name, plan, labels[rows], classes)
+    _require_printable(plan, {plan.label: classes, **attributes})
     # where the file lies and what is claimed of it change no number
     settings = plan.model_dump(mode="json", exclude={"path", "balanced", "minimum_group"})
     digest = digest_of_json({"file": table.digest, "plan": settings})
@@ -219,6 +221,16 @@ def _require_examples(
             + (f", nor have {len(absent) - 1} others" if len(absent) > 1 else "")
             + "; add some or leave it out by keep"
         )
+
+
+def _require_printable(plan: SplitPlan, names: Mapping[str, Iterable[str]]) -> None:
+    """Refuse names of classes and attributes that would not show as what they are."""
+    for column, values in names.items():
+        for name in dict.fromkeys(values):
+            try:
+                require_printable(name, lines=False)
+            except ValueError as fault:
+                raise DataError(f"{plan.path}: {column}: {fault}") from fault
 
 
 def _long_tail(labels: NDArray[np.int64], classes: int, ratio: float) -> NDArray[np.int64]:

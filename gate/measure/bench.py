@@ -38,6 +38,7 @@ class Bench:
         self.engine: Engine = InProcess(self.opened)
         self._backbones: dict[BackbonePlan, Backbone] = {}
         self._splits: dict[str, Split] = {}
+        self._outputs: dict[tuple[str, BackbonePlan], Outputs] = {}
 
     def opened(self, plan: BackbonePlan) -> Backbone:
         """The backbone of a description, opened once."""
@@ -116,8 +117,12 @@ class Bench:
         They are the candidate's, unless another backbone is named.
         """
         opened, chosen, size = self.split(split), backbone or self.backbone, self.plan.batch_size
-        with self.progress(f"embed {split}", len(opened)) as advance:
-            return embed.outputs(self.folder, self.engine, chosen, opened, size, advance)
+        if (key := (split, chosen.plan)) not in self._outputs:
+            with self.progress(f"embed {split}", len(opened)) as advance:
+                self._outputs[key] = embed.outputs(
+                    self.folder, self.engine, chosen, opened, size, advance
+                )
+        return self._outputs[key]
 
     def features(self, split: str, backbone: Backbone | None = None) -> Float32:
         """Features ``(N, D)`` of a split: the candidate's, unless another backbone is named."""

@@ -1,12 +1,19 @@
-"""What a backbone gives for a split: computed once, kept on disk, read back memory-mapped."""
+"""What a backbone gives for a split: computed once, kept on disk, read back memory-mapped.
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+A file is ``.npy``, and behind its numbers stands the SHA-256 of its name and of all before. It is
+checked whenever the file is opened, which takes one to two seconds a GiB.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.lib.format import write_array_header_1_0
+from numpy.lib.format import read_array_header_1_0, read_magic, write_array_header_1_0
 
 from gate.arrays import Array, Images
 from gate.backbone.backbone import Backbone, Outputs
@@ -42,6 +49,7 @@ def outputs(
     Raises:
         BackboneError: Features that are not finite, or the same for every example.
         DataError: Images that do not decode, or empty texts.
+        GateError: A file in the folder is not what was written there.
     """
     parts = {
         "backbone": backbone.digest,
@@ -49,6 +57,7 @@ def outputs(
         "versions": backbone.versions,
         "batch_size": size,
         "split": split.digest,
+        "file_ends_with": "sha256",  # files of before it did are not met
     }
     stem = f"{split.name}-{digest_of_json(parts)[7:39]}"
     paths: dict[OutputName, Path] = {"features": folder / f"{stem}.npy"}
@@ -57,7 +66,8 @@ def outputs(
     if not all(path.exists() for path in paths.values()):
         work = Pass(backbone.plan, {name: Output(name) for name in paths})
         _write(paths, engine.map(work, split, size, advance), split, backbone.plan.path)
-    return Outputs(_read(paths["features"]), _read(paths["logits"]) if "logits" in paths else None)
+    read = {name: _read(path, "<f4") for name, path in paths.items()}
+    return Outputs(read["features"], read.get("logits"))
 
 
 def pixels(folder: Path, split: Split, wanted: Preprocessing) -> Images:
@@ -66,41 +76,76 @@ def pixels(folder: Path, split: Split, wanted: Preprocessing) -> Images:
     key = digest_of_json([split.digest, side, channels])[7:39]
     path = folder / f"{split.name}-{key}-pixels.npy"
     if not path.exists():
-        with replacing(path) as partial, partial.open("wb") as file:
-            _begin(file, "|u1", len(split), side, side, channels)
+        with _written(path) as write:
+            write(_header("|u1", len(split), side, side, channels))
             for images in split.batches(256, side, channels):
-                file.write(images.tobytes())
-    return _read(path)
+                write(images.tobytes())
+    return _read(path, "|u1")
 
 
-def _begin(file: BinaryIO, kind: str, *shape: int) -> None:
-    """Write what stands before the numbers of a ``.npy`` file."""
-    write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
+@contextmanager
+def _written(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """A file of numbers as it is written, piece by piece; its digest ends it."""
+    digest = hashlib.sha256(path.name.encode())
+    # written as a stream: a full disk is then an error, where a memory map would be killed
+    with replacing(path) as partial, partial.open("xb") as file:
+
+        def write(content: bytes) -> None:
+            digest.update(content)
+            file.write(content)
+
+        yield write
+        file.write(digest.digest())
 
 
-def _read(path: Path) -> Array:
+def _header(kind: str, *shape: int) -> bytes:
+    """What stands before the numbers of a ``.npy`` file."""
+    header = BytesIO()
+    write_array_header_1_0(header, {"descr": kind, "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
+def _read(path: Path, kind: str) -> Array:
+    """The numbers of a file, memory-mapped, once its digest is checked."""
     try:
-        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        if not path.is_file():  # a pipe or a device may never end
+            raise ValueError("it is no file")
+        with path.open("rb") as file:
+            length = os.fstat(file.fileno()).st_size - hashlib.sha256().digest_size
+            if _digest(path.name, file, length) != file.read():
+                raise ValueError("its content is not what was written, by its digest")
+            file.seek(0)
+            read_magic(file)
+            shape, _, written = read_array_header_1_0(file)
+            if written.str != kind:
+                raise ValueError(f"it holds {written.str} and not {kind}")
+            return np.memmap(file, kind, "r", file.tell(), shape)
     except (OSError, ValueError) as fault:
         raise GateError(
             f"{path}: kept features cannot be read: {fault}; delete the file"
         ) from fault
 
 
+def _digest(name: str, file: BinaryIO, length: int) -> bytes:
+    """Digest of a name and of so many bytes of its file."""
+    digest = hashlib.sha256(name.encode())
+    for start in range(0, length, 1 << 20):
+        digest.update(file.read(min(1 << 20, length - start)))
+    return digest.digest()
+
+
 def _write(
     paths: dict[OutputName, Path], parts: Iterator[Part], split: Split, weights: Path
 ) -> None:
     constant, first = True, None
-    # written as a stream: a full disk is then an error, where a memory map would be killed
     with ExitStack() as stack:
-        partial = {name: stack.enter_context(replacing(path)) for name, path in paths.items()}
-        opened = {name: stack.enter_context(path.open("wb")) for name, path in partial.items()}
+        files = {name: stack.enter_context(_written(path)) for name, path in paths.items()}
         for part in parts:
-            for name, file in opened.items():
+            for name, write in files.items():
                 (values,) = part.kept[name]
                 if first is None:
-                    _begin(file, "<f4", len(split), values.shape[1])
-                file.write(values.astype("<f4").tobytes())
+                    write(_header("<f4", len(split), values.shape[1]))
+                write(values.astype("<f4").tobytes())
             (features,) = part.kept["features"]
             first = features[:1] if first is None else first
             constant = constant and bool((features == first).all())

@@ -1,5 +1,8 @@
 """The report for a terminal: what did not pass, and the worst of what did, rule by rule.
 
+Names and sentences are escaped before they are laid out, and lines once more: one that is broken
+may begin with what a CI system reads as a command.
+
 With evidence, what each remedy that was measured leaves of a failed finding.
 """
 
@@ -10,6 +13,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from gate.printable import escaped
 from gate.reports.findings import LIMITS, Row, remedies, rows, short, tally
 from gate.values import Evidence, Verdict
 
@@ -33,7 +37,7 @@ def printed(
     """A console that the report was printed on, in lines of ``width`` letters, to export it."""
     console = Console(file=StringIO(), force_terminal=colour, width=width, record=True)
     style = {"accept": "bold green", "reject": "bold red"}.get(verdict.decision, "bold yellow")
-    policy = f"policy {verdict.policy.name} v{verdict.policy.version}"
+    policy = f"policy {escaped(verdict.policy.name)} v{verdict.policy.version}"
     identity = f"{policy} {short(verdict.policy.digest)}  backbone {short(verdict.backbone)}"
     head = (verdict.decision.upper(), style), f"  {tally(verdict)}\n", (identity, "dim")
     console.print(Text.assemble(*head))
@@ -43,7 +47,7 @@ def printed(
         _print(console, leaves)
     for item in evidence:
         for remark in item.remarks:
-            console.print(Text(f"{item.probe}: {remark}"))
+            console.print(Text(escaped(f"{item.probe}: {remark}")))
     console.print(Text(LIMITS, style="dim"))
     return console
 
@@ -51,10 +55,10 @@ def printed(
 def _print(console: Console, lines: Iterable[Row]) -> None:
     for row in lines:
         style = _STYLE.get(row.outcome, "bold yellow")
-        console.print(Text.assemble((f"{row.mark:<5}", style), row.title))
+        console.print(Text.assemble((f"{row.mark:<5}", style), escaped(row.title)))
         if row.says:
-            console.print(Padding(Text(row.says), (0, 0, 0, 5)))
+            console.print(Padding(Text(escaped(row.says)), (0, 0, 0, 5)))
 
 
 def _trimmed(text: str) -> str:
-    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+    return escaped("\n".join(line.rstrip() for line in text.splitlines()) + "\n", colours=True)

@@ -115,3 +115,12 @@ def test_kept_features_that_were_cut_short_are_refused(
 
     with pytest.raises(GateError, match="delete the file"):
         features(tmp_path / "f", backbone, split)
+
+
+def test_numpy_reads_kept_features_as_any_array(
+    tmp_path: Path, backbone: Backbone, split: Split
+) -> None:
+    ours = features(tmp_path / "f", backbone, split)
+    (path,) = (tmp_path / "f").iterdir()
+
+    np.testing.assert_array_equal(np.load(path), ours)

@@ -53,9 +53,9 @@ GROUPS: dict[str, dict[str, Interval]] = {  # as a probe may well order them
 
 def measured(metric: str, interval: Interval, **about: str) -> Measurement:
     low, value, high = interval
-    return Measurement(
-        metric=metric, about=about, value=value, low=low, high=high, n=100, unit="fraction"
-    )
+    sound = Measurement(metric=metric, value=value, low=low, high=high, n=100, unit="fraction")
+    # any names: a measurement refuses some, and what draws them is safe without that
+    return sound.model_copy(update={"about": dict(sorted(about.items()))})
 
 
 def priors(shares: dict[str, Interval], task: str = "birds") -> list[Measurement]:
