@@ -70,7 +70,7 @@ COMMANDS = {
     *("run", "validate", "embed", "probe", "calibrate", "prior"),
     *("decide", "report", "plots", "admit", "check", "promote gto", "promote mlflow"),
     *("policy lint", "policy schema", "policy test", "policy diff", "policy show"),
-    *("policy backtest", "waiver check", "init", "exit-codes"),
+    *("policy backtest", "waiver check", "init", "exit-codes", "digests"),
 }
 
 

@@ -39,12 +39,12 @@ def test_the_mark_before_utf8_windows_lines_backslashes_and_quotes_are_read(
 ) -> None:
     path = folder(
         tmp_path / "x",
-        b'\xef\xbb\xbf"file_name",label,place\r\n.\\0.png,a,"x, ""y""\r\nz"\r\n\r\n1.png,b,c\r\n',
+        b'\xef\xbb\xbf"file_name",label,place\r\n.\\0.png,a,"x, ""y"" z"\r\n\r\n1.png,b,c\r\n',
     )
 
     split = opened(path=path)
 
-    assert split.attributes["place"].tolist() == ['x, "y"\r\nz', "c"]
+    assert split.attributes["place"].tolist() == ['x, "y" z', "c"]
     assert len(split.digests) == 2
 
 

@@ -31,7 +31,8 @@ def split(tmp_path: Path, images: np.ndarray) -> Split:
 
 
 def features(folder: Path, backbone: Backbone, split: Split, batch: int = 16) -> np.ndarray:
-    return embed.outputs(folder, InProcess(Backbone), backbone, split, batch, lambda _done: None).features
+    engine = InProcess(Backbone)
+    return embed.outputs(folder, engine, backbone, split, batch, lambda _done: None).features
 
 
 def test_rows_of_another_writer_are_refused(
