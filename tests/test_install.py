@@ -53,7 +53,7 @@ def test_every_install_line_names_this_distribution_and_an_extra_of_it() -> None
 
 def test_the_lines_that_must_name_it_are_seen_to_do_so() -> None:
     for path in ("README.md", "gate/trust/registry.py", "tests/test_starter.py"):
-        assert f"pip install '{NAME}[" in Path(path).read_text()
+        assert re.search(r"pip install (--\S+ \S+ )?'\.\[", Path(path).read_text()), path
     for path in ("pipelines/ci/github.yml", "pipelines/ci/gitlab.yml"):
         assert f"pip install -r requirements.txt  # {NAME} @ URL" in Path(path).read_text()
 
@@ -72,7 +72,7 @@ def run(*command: object, cwd: Path = ROOT) -> str:
 def test_it_installs_by_its_name_and_an_extra_and_runs(tmp_path: Path) -> None:
     """From its wheel, into an environment that sees this one's packages, so nothing is fetched."""
     if not find_spec("hatchling"):
-        pytest.skip(f"hatchling is not installed: pip install '{NAME}[dev]'")
+        pytest.skip("hatchling is not installed: pip install '.[dev]'")
     fresh, dist, requirement = tmp_path / "fresh", tmp_path / "dist", f"{NAME}[mlflow]"
     run(*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", dist, ROOT)
     run(sys.executable, "-m", "venv", "--without-pip", fresh)

@@ -436,4 +436,4 @@ def test_a_ci_example_is_sound_shell(path: Path) -> None:
 
 def _require(module: str) -> None:
     if not find_spec(module):
-        pytest.skip(f"{module} is not installed: pip install 'backbone-gate[dev]'")
+        pytest.skip(f"{module} is not installed: pip install '.[dev]'")

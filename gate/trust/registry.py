@@ -19,7 +19,8 @@ from gate.trust.check import Admitted
 def require_extra(name: str) -> None:
     """Refuse to go on without a library that an extra of the same name brings."""
     if find_spec(name) is None:
-        raise PromotionError(f"{name} is not installed; pip install 'backbone-gate[{name}]'")
+        do = f"in a checkout of gate, pip install '.[{name}]'"
+        raise PromotionError(f"{name} is not installed; {do}")
 
 
 def require_same(place: Path, admitted: Admitted, where: str, do: str) -> None:

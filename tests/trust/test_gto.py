@@ -250,7 +250,7 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     artefact.write_text("weights")
     through = admitted(artefact)
 
-    with pytest.raises(PromotionError, match=r"pip install 'backbone-gate\[gto\]'"):
+    with pytest.raises(PromotionError, match=r"pip install '\.\[gto\]'"):
         gto.promote(artefact, through, "resnet", "prod")
-    with pytest.raises(PromotionError, match=r"pip install 'backbone-gate\[mlflow\]'"):
+    with pytest.raises(PromotionError, match=r"pip install '\.\[mlflow\]'"):
         mlflow.promote(through, "resnet", 1, "champion")

@@ -22,7 +22,7 @@ from tests.gated import admitted, issue
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # mlflow's own
 if not (find_spec("mlflow") and find_spec("flask")):  # mlflow-skinny has no server
-    pytest.skip("no MLflow server here: pip install 'backbone-gate[dev]'", allow_module_level=True)
+    pytest.skip("no MLflow server here: pip install '.[dev]'", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
