@@ -35,33 +35,34 @@ def features(folder: Path, backbone: Backbone, split: Split, batch: int = 16) ->
     return embed.outputs(folder, engine, backbone, split, batch, lambda _done: None).features
 
 
-def test_rows_of_another_writer_are_refused(
-    tmp_path: Path, backbone: Backbone, split: Split
-) -> None:
+@pytest.fixture
+def kept(tmp_path: Path, backbone: Backbone, split: Split) -> Path:
+    """The only file of a folder of kept features."""
     folder = tmp_path / "f"
     features(folder, backbone, split)
     (path,) = folder.iterdir()
-    content = bytearray(path.read_bytes())
+    return path
+
+
+def test_rows_of_another_writer_are_refused(kept: Path, backbone: Backbone, split: Split) -> None:
+    content = bytearray(kept.read_bytes())
     content[200:264] = bytes(64)  # some rows in the middle, of the same length
-    path.write_bytes(content)
+    kept.write_bytes(content)
 
     with pytest.raises(GateError, match="not what was written, by its digest; delete the file"):
-        features(folder, backbone, split)
+        features(kept.parent, backbone, split)
 
 
 @pytest.mark.parametrize("place", [0, 9, 100, -40, -1])
 def test_no_byte_of_a_file_can_change(
-    tmp_path: Path, backbone: Backbone, split: Split, place: int
+    kept: Path, backbone: Backbone, split: Split, place: int
 ) -> None:
-    folder = tmp_path / "f"
-    features(folder, backbone, split)
-    (path,) = folder.iterdir()
-    content = bytearray(path.read_bytes())
+    content = bytearray(kept.read_bytes())
     content[place] ^= 1
-    path.write_bytes(content)
+    kept.write_bytes(content)
 
     with pytest.raises(GateError, match="delete the file"):
-        features(folder, backbone, split)
+        features(kept.parent, backbone, split)
 
 
 def test_sound_features_under_another_name_are_refused(
@@ -80,15 +81,12 @@ def test_sound_features_under_another_name_are_refused(
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"x" * 31, b"x" * 500])
 def test_what_is_no_features_file_is_refused(
-    tmp_path: Path, backbone: Backbone, split: Split, content: bytes
+    kept: Path, backbone: Backbone, split: Split, content: bytes
 ) -> None:
-    folder = tmp_path / "f"
-    features(folder, backbone, split)
-    (path,) = folder.iterdir()
-    path.write_bytes(content)
+    kept.write_bytes(content)
 
     with pytest.raises(GateError, match="delete the file"):
-        features(folder, backbone, split)
+        features(kept.parent, backbone, split)
 
 
 def test_features_as_an_older_gate_wrote_them_without_a_digest_are_refused(
@@ -105,26 +103,20 @@ def test_features_as_an_older_gate_wrote_them_without_a_digest_are_refused(
 
 
 def test_a_pipe_in_the_features_place_is_refused_and_not_waited_for(
-    tmp_path: Path, backbone: Backbone, split: Split
+    kept: Path, backbone: Backbone, split: Split
 ) -> None:
-    folder = tmp_path / "f"
-    features(folder, backbone, split)
-    (path,) = folder.iterdir()
-    path.unlink()
-    os.mkfifo(path)
+    kept.unlink()
+    os.mkfifo(kept)
 
     with pytest.raises(GateError, match="it is no file; delete the file"):
-        features(folder, backbone, split)
+        features(kept.parent, backbone, split)
 
 
 def test_a_link_to_a_device_without_end_is_refused(
-    tmp_path: Path, backbone: Backbone, split: Split
+    kept: Path, backbone: Backbone, split: Split
 ) -> None:
-    folder = tmp_path / "f"
-    features(folder, backbone, split)
-    (path,) = folder.iterdir()
-    path.unlink()
-    path.symlink_to("/dev/zero")
+    kept.unlink()
+    kept.symlink_to("/dev/zero")
 
     with pytest.raises(GateError, match="it is no file; delete the file"):
-        features(folder, backbone, split)
+        features(kept.parent, backbone, split)
