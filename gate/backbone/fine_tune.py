@@ -219,7 +219,7 @@ def _keep(path: Path, network: _Network, optimiser: torch.optim.SGD, epochs: int
 
 def _resumed(path: Path, arch: str, network: _Network, optimiser: torch.optim.SGD) -> int:
     """Epochs that an earlier run got through; its weights and momenta are put in place."""
-    if not path.exists():
+    if not files.exists(path):
         return 0
     tensors = load(files.kept(path))
     epochs = int(tensors.pop("epochs"))

@@ -182,7 +182,7 @@ def _fine_tuned(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
     }
     folder = bench.folder / f"{task.transfer.mode}-{files.digest_of_json(content)[7:39]}"
     head, weights = folder / HEAD, folder / WEIGHTS
-    if not (head.exists() and weights.exists()):
+    if not (files.exists(head) and files.exists(weights)):
         _train(bench, task, backbone, folder)
     tensors = load(files.kept(head))
     if files.sha256_of(weights, BackboneError) != f"sha256:{tensors['sha256'].tobytes().hex()}":
