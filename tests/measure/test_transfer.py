@@ -276,6 +276,21 @@ def test_a_kept_network_that_is_not_what_was_trained_is_refused_until_it_is_dele
     assert np.array_equal(again.linear.weight, trained.linear.weight)
 
 
+def test_kept_weights_are_not_those_of_another_seed(make: MakeTrial) -> None:
+    one, other = (make(seed=seed).classifier(task(transfer=FULL)).backbone for seed in (0, 1))
+
+    assert one.digest != other.digest
+
+
+def test_kept_weights_are_not_those_of_other_training_images(
+    make: MakeTrial, tmp_path: Path
+) -> None:
+    one = make().classifier(task(transfer=FULL)).backbone
+    shaded(make, tmp_path)
+
+    assert make().classifier(task(transfer=FULL)).backbone.digest != one.digest
+
+
 def test_mean_weights_are_never_those_that_somebody_put_in_their_place(make: MakeTrial) -> None:
     trial = make()
     tuned = trial.classifier(task(transfer=FULL)).backbone
