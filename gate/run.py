@@ -9,6 +9,7 @@ from pathlib import Path
 from gate import files
 from gate.data.expectations import Validation, validate
 from gate.errors import DataError
+from gate.limits import Limits
 from gate.measure.bench import Bench
 from gate.measure.head_files import write_heads
 from gate.measure.trial import Trial
@@ -28,6 +29,7 @@ def run_all(
     out: Path,
     *,
     backbone: Path | None,
+    limits: Limits,
     waivers: Sequence[Waiver],
     today: date,
     show_progress: bool,
@@ -39,6 +41,7 @@ def run_all(
         policy: What is acceptable.
         out: Folder for all that is written; features in it that still fit are used again.
         backbone: Another candidate in the plan's place.
+        limits: What a model may take that holds a program of its own.
         waivers: Exceptions to rules.
         today: The day on which waivers are judged.
         show_progress: Bars on stderr.
@@ -50,7 +53,8 @@ def run_all(
         GateError: A step cannot be carried out; what was written before stays, and no verdict.
     """
     seconds: dict[str, float] = {}
-    bench = Bench(load_plan(plan, backbone), out / "features", progress_bars(show_progress))
+    bars = progress_bars(show_progress)
+    bench = Bench(load_plan(plan, backbone), out / "features", bars, limits)
     with _timed(seconds, "validate"):
         validation = validated(bench)
         files.write(out / "validation.json", validation.to_json())

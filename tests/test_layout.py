@@ -30,7 +30,7 @@ HEAVY = {
 # Wings from the ground up: each may import of those before it, and of itself. What is named with a
 # dot is one module of a wing that stands apart from the rest of it.
 ORDER = (
-    {"errors", "frozen", "printable", "stats"},
+    {"errors", "frozen", "limits", "printable", "stats"},
     {"values", "files"},
     {"strict_yaml"},
     {"strict_json", "progress"},

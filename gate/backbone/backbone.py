@@ -12,9 +12,12 @@ import numpy as np
 
 from gate.arrays import Float32, Floats, Images, Int64
 from gate.backbone.artefact import Artefact
+from gate.backbone.child import Child
+from gate.backbone.heads import JoinedHead
 from gate.backbone.runtime import Runtime, Tokens
 from gate.backbone.tokens import Tokenizer
 from gate.errors import BackboneError, PlanError
+from gate.limits import Limits
 from gate.plan.backbone import BackbonePlan, Preprocessing
 
 
@@ -30,18 +33,23 @@ class Backbone:
 
     Args:
         plan: Where the weights lie, and their preprocessing.
+        limits: Of a file that holds a program of its own, and is run in a child process.
 
     Raises:
         BackboneError: Missing, truncated, a pickle, or of a kind that is refused.
     """
 
-    def __init__(self, plan: BackbonePlan) -> None:
+    def __init__(self, plan: BackbonePlan, limits: Limits | None = None) -> None:
         self.plan = plan
         self.artefact = Artefact(plan.path)
         self.digest = self.artefact.digest
-        # torch takes seconds to import, and an ONNX backbone does without it
-        home = import_module(f"gate.backbone.{plan.format}_runtime")
-        self._runtime: Runtime = home.open_runtime(plan, self.artefact)
+        self._runtime: Runtime
+        if plan.holds_program:
+            self._runtime = Child(plan, self.artefact, limits or Limits())
+        else:
+            # torch takes seconds to import, and an ONNX backbone does without it
+            home = import_module(f"gate.backbone.{plan.format}_runtime")
+            self._runtime = home.open_runtime(plan, self.artefact)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -130,6 +138,13 @@ class Backbone:
             )
         self._require_sound("logits", logits, count)
         return Outputs(features, logits)
+
+    def with_head(self, head: JoinedHead, metadata: dict[str, str]) -> bytes:
+        """One ONNX file of an ONNX backbone and a head; see `onnx_heads.with_head`."""
+        if not isinstance(self._runtime, Child):
+            raise BackboneError(f"{self.plan.path}: {self.plan.format}, and no ONNX file")
+        answer = self._runtime.ask("with_head", self.plan, self.artefact, head, metadata)
+        return answer.arrays[0].tobytes()
 
     def _require_sound(self, what: str, values: Float32, count: int) -> None:
         if len(values) != count:

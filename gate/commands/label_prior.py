@@ -9,7 +9,7 @@ import typer
 
 from gate import files
 from gate.commands.measuring import HeadOptions, calibrated_heads
-from gate.commands.options import DIR, FILE, OutFile
+from gate.commands.options import DIR, FILE, ModelOptions, OutFile
 from gate.commands.results import hand_over, make_way, print_line, say
 from gate.errors import ExitCode
 
@@ -57,6 +57,7 @@ def calibrate(
     *,
     out: Annotated[Path, DIR(help="Where the results go.")],
     head: HeadOptions,
+    model: ModelOptions,
     logits: LogitsOptions,
 ) -> ExitCode:
     """Remove both label priors (GLA): from a plan's heads, or from files of logits.
@@ -71,7 +72,7 @@ def calibrate(
         raise typer.BadParameter("PLAN takes no files of logits or labels; drop one of both")
     if not plan and head.with_backbone:
         raise typer.BadParameter("--with-backbone goes with PLAN; logits have no backbone")
-    for path in calibrated_heads(plan, out, head) if plan else adjusted_logits(logits, out):
+    for path in calibrated_heads(plan, out, head, model) if plan else adjusted_logits(logits, out):
         print_line(path)
     return ExitCode.ACCEPT
 

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gate import files
-from gate.commands.options import DIR, FILE, Candidate, Features, Judging, PlanFile, PolicyFile
+from gate.commands.options import (
+    DIR,
+    FILE,
+    Candidate,
+    Features,
+    Judging,
+    ModelOptions,
+    PlanFile,
+    PolicyFile,
+)
 from gate.commands.results import conclude, make_way, print_line, warn_of_unmatched
 from gate.errors import ExitCode, PlanError
 from gate.policy.load import load_policy
@@ -30,6 +39,7 @@ def run(
     out: Annotated[Path, DIR(help="Where everything goes.")],
     backbone: Candidate = None,
     *,
+    model: ModelOptions,
     judging: Judging,
 ) -> ExitCode:
     """Validate, embed, probe, calibrate, decide and report, in one process without DVC.
@@ -48,6 +58,7 @@ def run(
             rules,
             out,
             backbone=backbone,
+            limits=model.limits,
             waivers=waivers,
             today=judging.today,
             show_progress=sys.stderr.isatty(),
@@ -78,9 +89,11 @@ def embed(
     plan: PlanFile,
     features: Annotated[Path, DIR(help="Where they go.")],
     backbone: Candidate = None,
+    *,
+    model: ModelOptions,
 ) -> ExitCode:
     """Compute the features of every split that a task uses, once."""
-    with opened(plan, backbone, features) as trial:
+    with opened(plan, backbone, features, model) as trial:
         for split in trial.plan.used_splits:
             rows, width = trial.features(split).shape
             if trial.reference:
@@ -98,12 +111,14 @@ def probe(
     out: Annotated[Path, FILE(help="The evidence, as JSON.")],
     backbone: Candidate = None,
     features: Features = None,
+    *,
+    model: ModelOptions,
 ) -> ExitCode:
     """Run one probe and write its evidence."""
     from gate.probes.evidence import run_probe
 
     make_way(out, plan, backbone)
-    with opened(plan, backbone, features) as trial:
+    with opened(plan, backbone, features, model) as trial:
         named = trial.plan.probes.named()
         if name not in named:
             raise PlanError(f"{plan}: no probe {name!r}; {nearest(name, named)}")
@@ -124,7 +139,9 @@ class HeadOptions:
     ] = False
 
 
-def calibrated_heads(plan: Path, out: Path, options: HeadOptions) -> Iterator[Path]:
+def calibrated_heads(
+    plan: Path, out: Path, options: HeadOptions, model: ModelOptions
+) -> Iterator[Path]:
     """Write each task's head with both label priors removed; the files, as they are written.
 
     Raises:
@@ -132,7 +149,7 @@ def calibrated_heads(plan: Path, out: Path, options: HeadOptions) -> Iterator[Pa
     """
     from gate.measure.head_files import require_heads, write_heads
 
-    with opened(plan, options.backbone, options.features) as trial:
+    with opened(plan, options.backbone, options.features, model) as trial:
         require_heads(trial.plan)
         with files.claimed(out):
             yield from write_heads(trial, out, with_backbone=options.with_backbone)
@@ -140,7 +157,10 @@ def calibrated_heads(plan: Path, out: Path, options: HeadOptions) -> Iterator[Pa
 
 @contextmanager
 def opened(
-    plan: Path, backbone: Path | None = None, features: Path | None = None
+    plan: Path,
+    backbone: Path | None = None,
+    features: Path | None = None,
+    model: ModelOptions | None = None,
 ) -> "Iterator[Trial]":
     """A trial of the plan's backbone, or of another one in its place.
 
@@ -156,4 +176,5 @@ def opened(
     # where nobody keeps features, they last as long as the command
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
         bars = progress_bars(sys.stderr.isatty())
-        yield Trial(Bench(loaded, features or Path(folder), bars))
+        limits = (model or ModelOptions()).limits
+        yield Trial(Bench(loaded, features or Path(folder), bars, limits))

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from gate.errors import ExitCode
+from gate.limits import Limits
 from gate.policy.waivers import Waiver, load_waivers
 from gate.reports import Format
 
@@ -78,6 +79,36 @@ class Judging:
             PolicyError: The file cannot be read, or is not waivers.
         """
         return load_waivers(self.waivers) if self.waivers and not self.no_waivers else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """What a model may take that holds a program of its own: an ONNX or exported file.
+
+    Raises:
+        BadParameter: A limit that ends nothing, or every model.
+    """
+
+    model_seconds: Annotated[
+        float, typer.Option(metavar="S", help="Longest time to open a model, or of one batch.")
+    ] = Limits.seconds
+    model_memory: Annotated[
+        float | None,
+        typer.Option(metavar="GIB", help="Its memory; default three quarters of the machine's."),
+    ] = Limits.gib
+
+    def __post_init__(self) -> None:
+        for name, given, least, most in (
+            ("seconds", self.model_seconds, 0.1, 604_800.0),
+            ("memory", self.model_memory, 0.5, 65_536.0),
+        ):
+            if given is not None and not least <= given <= most:
+                raise typer.BadParameter(f"--model-{name} {given:g}: from {least:g} to {most:g}")
+
+    @property
+    def limits(self) -> Limits:
+        """As a backbone takes them."""
+        return Limits(self.model_seconds, self.model_memory)
 
 
 def day(as_of: datetime | None) -> date:

@@ -9,6 +9,7 @@ from gate.arrays import Float32
 from gate.backbone.backbone import Backbone, Outputs
 from gate.data.split import Split, open_split
 from gate.errors import PlanError
+from gate.limits import Limits
 from gate.measure import embed
 from gate.measure.passes import Engine, Examples, InProcess, Pass, Variant, gathered
 from gate.measure.readers import Reader
@@ -29,13 +30,21 @@ class Bench:
         plan: What is measured, on which data.
         folder: Where features are kept.
         progress: Shows how far long work is.
+        limits: What a model may take that holds a program of its own.
     """
 
-    def __init__(self, plan: Plan, folder: Path, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        progress: Progress | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         self.plan = plan
         self.folder = folder
         self.progress = progress or progress_bars(shown=False)
         self.engine: Engine = InProcess(self.opened)
+        self._limits = limits
         self._backbones: dict[BackbonePlan, Backbone] = {}
         self._splits: dict[str, Split] = {}
         self._outputs: dict[tuple[str, BackbonePlan], Outputs] = {}
@@ -43,7 +52,7 @@ class Bench:
     def opened(self, plan: BackbonePlan) -> Backbone:
         """The backbone of a description, opened once."""
         if plan not in self._backbones:
-            self._backbones[plan] = Backbone(plan)
+            self._backbones[plan] = Backbone(plan, self._limits)
         return self._backbones[plan]
 
     @cached_property

@@ -88,7 +88,7 @@ def write_heads(trial: Trial, folder: Path, *, with_backbone: bool = False) -> I
             folder / f"{name}.onnx": onnx_heads.head_model(head, metadata),
         }
         if with_backbone and isinstance(backbone, OnnxBackbone):
-            whole = onnx_heads.with_head(backbone, trial.backbone.artefact, head, metadata)
+            whole = trial.backbone.with_head(head, metadata)
             contents[folder / f"{name}.with_backbone.onnx"] = whole
         for path, content in contents.items():
             files.write(path, content)

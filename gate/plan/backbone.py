@@ -62,6 +62,7 @@ class BackbonePlan(Value):
     format: ClassVar[str]
     ending: ClassVar[str]
     misplaced: ClassVar[dict[str, str]]  # keys of other formats, and what to say instead
+    holds_program: ClassVar[bool]  # what is computed stands in the file, not in the team's code
 
     logits: str | None = Field(
         None,
@@ -162,6 +163,7 @@ class OnnxBackbone(BackbonePlan):
     """An ONNX file, or a folder with one and the weights beside it."""
 
     format = "onnx"
+    holds_program = True
     ending = ".onnx"
     misplaced: ClassVar = {"arch": _ARCH, "layer": _LAYER}
 
@@ -175,6 +177,7 @@ class ExportedBackbone(BackbonePlan):
     """A file that torch.export wrote; it gives one output."""
 
     format = "exported"
+    holds_program = True
     ending = ".pt2"
     misplaced: ClassVar = {
         "text": "exported: takes images only; export a text backbone to ONNX",
@@ -191,6 +194,7 @@ class WeightsBackbone(BackbonePlan):
     """A safetensors file with the factory of its architecture, from the team's own repository."""
 
     format = "weights"
+    holds_program = False
     ending = ".safetensors"
     misplaced: ClassVar = {"output": _OUTPUT}
 

@@ -15,9 +15,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from gate.backbone.artefact import Artefact
 from gate.backbone.backbone import Backbone
+from gate.backbone.onnx_runtime import OnnxRuntime
 from gate.errors import BackboneError
-from gate.plan.backbone import BackbonePlan
+from gate.plan.backbone import BackbonePlan, OnnxBackbone
 from tests import tiny
 from tests.conftest import SHARED, needs_shared
 
@@ -118,7 +120,9 @@ def test_a_provider_that_does_not_load_is_one_line_and_not_a_page(
     if torch.cuda.is_available():
         pytest.skip("a GPU is here, and CUDA loads")
 
-    opened(onnx=tiny.write_onnx(tmp_path / "m.onnx"))
+    file = tiny.write_onnx(tmp_path / "m.onnx")
+    plan = OnnxBackbone.model_validate({"onnx": file, "preprocessing": tiny.PREPROCESSING})
+    OnnxRuntime(plan, Artefact(file))
 
     (said,) = caplog.messages
     assert "could not load CUDA and runs on the CPU" in said

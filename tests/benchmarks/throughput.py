@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 
 from gate import load_policy
+from gate.limits import Limits
 from gate.plan.backbone import OnnxBackbone
 from gate.plan.plan import load_plan
 from gate.run import run_all
@@ -54,6 +55,7 @@ def main() -> None:
             policy,
             Path(folder),
             backbone=card,
+            limits=Limits(),
             waivers=(),
             today=date(2026, 1, 1),
             show_progress=False,
