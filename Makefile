@@ -1,7 +1,7 @@
 # make gate      set up, build the bundled example, gate it through `dvc repro`, show the findings
 # make test      set up, run the tests; of simulations of intervals' coverage, a sample
 # make coverage  set up, run those simulations in full
-# make lowest    tests of security, backbones, data and admission at the lowest versions of pyproject.toml
+# make lowest    tests that use each dependency, at its lowest version in pyproject.toml
 # make check     what CI runs: tests, simulations in full, lowest versions, ruff, mypy --strict
 # make tables    write what follows from the table of probes: README's table, policies/schema.json
 
@@ -38,7 +38,7 @@ lowest:
 	filelock hypothesis mlflow pytest pytest-xdist
 	OMP_NUM_THREADS=1 .lowest/bin/python -m pytest --numprocesses 2 --dist loadfile \
 	--no-loadscope-reorder -W default -o cache_dir=.lowest/cache \
-	tests/security tests/backbone tests/data tests/trust
+	tests/security tests/backbone tests/data tests/trust tests/measure tests/label_prior tests/reports
 
 check: test coverage lowest
 	ruff check .
