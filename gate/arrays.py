@@ -1,5 +1,6 @@
 """Types of arrays, and what several files do with their rows."""
 
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,25 @@ def unit_rows(rows: Float32) -> Float32:
     """
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(length, np.finfo(np.float32).tiny), np.float32)
+
+
+def words(array: Array) -> list[str]:
+    """The items ``(N,)`` as text.
+
+    Raises:
+        ValueError: Text with a number in it that is no letter's; in a string of Python's, it would
+            crash whoever reads it.
+
+    >>> words(np.array(["cat", "dog"])), words(np.array([0, 1]))
+    (['cat', 'dog'], ['0', '1'])
+    """
+    if array.dtype.kind == "U":
+        letters = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("=")).view(np.uint32)
+        if letters.max(initial=0) > sys.maxunicode:
+            raise ValueError(
+                f"holds the letter {letters.max():#x}, and there is none; write it anew"
+            )
+    return list(map(str, array.tolist()))
 
 
 def first_not_finite(matrix: Array) -> tuple[int, int] | None:

@@ -19,13 +19,24 @@ Model = TypeVar("Model", bound=BaseModel)
 _HALF = re.compile("[\ud800-\udfff]")
 _TOLD = ("value_error", "json_invalid")  # these say what was found; of JSON it is the whole file
 _LONGEST = 4 << 20  # bytes; the names of ImageNet-21k's classes take half a MiB
+# PyYAML reads 50,000 values a second, and a tenth of it where Python's stack is so deep that each
+# call asks for more; a plan has seven levels, and of ImageNet-21k 21,841 names a split
+_MOST_VALUES, _DEEPEST = 100_000, 16
+_MOST_FAULTS = 20  # that a message tells one by one
 
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML without its traps: what a reader takes for one thing is not read as another."""
 
+    values = depth = 0
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's own
+        self.values += 1
+        if self.values > _MOST_VALUES:
+            raise _fault(event, f"more than {_MOST_VALUES} values and keys; take some out")
+        if self.depth > _DEEPEST:
+            raise _fault(event, f"nested more than {_DEEPEST} deep; write it flatter")
         if isinstance(event, yaml.AliasEvent):
             # a few aliases of aliases are a gigabyte once written out
             raise _fault(event, "aliases (*) are refused; write the value out")
@@ -35,7 +46,10 @@ class _Loader(yaml.SafeLoader):
             # no file can hold one: it would be read here and trip whoever writes it
             says = "half a character (\\ud800 .. \\udfff) is refused; write it whole"
             raise _fault(event, f"{event.value!a}: {says}")
-        return super().compose_node(parent, index)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -190,13 +204,15 @@ def explain(
 ) -> list[str]:
     """One line for each fault: file, place, what was found, and the nearest known key.
 
-    Given the document's node, the place has a line and a column.
+    Given the document's node, the place has a line and a column. Many faults are counted, and the
+    first of them told.
     """
     lines = []
     faults = fault.errors()
-    for item in faults:
-        if any(_inside(other["loc"], item["loc"]) for other in faults):
-            continue  # a list counts as too short when its items are faulty; the items tell why
+    # a list counts as too short when its items are faulty; the items tell why
+    around = {item["loc"][:length] for item in faults for length in range(len(item["loc"]))}
+    faults = [item for item in faults if item["loc"] not in around]
+    for item in faults[:_MOST_FAULTS]:
         place = ".".join(map(str, item["loc"]))
         says = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
@@ -209,11 +225,9 @@ def explain(
             file += _mark(node, item["loc"], of_key=item["type"] == "extra_forbidden")
             says += _trap(_find(node, item["loc"])[0], item["type"])
         lines.append(f"{file}: {place}: {says}" if place else f"{file}: {says}")
+    if len(faults) > _MOST_FAULTS:
+        lines.append(f"{path}: and {len(faults) - _MOST_FAULTS} more like these; mend them first")
     return lines
-
-
-def _inside(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
-    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -7,8 +7,10 @@ the value is made, so an edited verdict file does not load.
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -49,8 +51,8 @@ class Value(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, seriali
 
 def _require_shown(content: object, *, lines: bool) -> None:
     """Refuse names and sentences, wherever they stand in a field, that a reader would not see."""
-    if isinstance(content, str):
-        require_printable(content, lines=lines)
+    if isinstance(content, str | Path):  # no file's name has a NUL, and readers raise at one
+        require_printable(str(content), lines=lines)
     elif isinstance(content, Mapping):
         for name, item in content.items():
             _require_shown(name, lines=False)
@@ -142,6 +144,15 @@ class Measurement(Value):
         return cls.of(metric, interval, n, "difference of fractions", **about)
 
 
+def _each_once(measurements: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
+    for metric, about in repeated((m.metric, tuple(m.about.items())) for m in measurements):
+        raise ValueError(f"{metric} about {dict(about)} stands twice")
+    return measurements
+
+
+Measurements = Annotated[tuple[Measurement, ...], Field(min_length=1), AfterValidator(_each_once)]
+
+
 class Evidence(Value):
     """What one probe measured on one backbone; ``remarks`` say what a reader must know of it."""
 
@@ -153,17 +164,8 @@ class Evidence(Value):
     data: Frozen[str, Digest] = Field(min_length=1)
     seed: int
     versions: Frozen[str, str]
-    measurements: tuple[Measurement, ...] = Field(min_length=1)
+    measurements: Measurements
     remarks: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _each_once(self) -> Self:
-        seen: set[tuple[object, ...]] = set()
-        for m in self.measurements:
-            if (key := (m.metric, *m.about.items())) in seen:
-                raise ValueError(f"{self.probe}: {m.metric} about {m.about} stands twice")
-            seen.add(key)
-        return self
 
 
 class Bound(Value):
@@ -289,6 +291,15 @@ class Verdict(Value):
                 f"whose waivers end on {until}"
             )
         return self
+
+
+def repeated(items: Iterable[Item]) -> list[Item]:
+    """Those that stand more than once.
+
+    >>> repeated(["a", "b", "a"])
+    ['a']
+    """
+    return [item for item, count in Counter(items).items() if count > 1]
 
 
 def in_words(labels: Mapping[str, str]) -> str:

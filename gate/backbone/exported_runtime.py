@@ -1,5 +1,9 @@
 """Programs of torch.export, run on torch."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from gate.backbone.artefact import Artefact
@@ -16,6 +20,30 @@ def open_runtime(plan: ExportedBackbone, artefact: Artefact) -> TorchRuntime:
         BackboneError: Another file, truncated, or one that holds more than data.
     """
     copy = vetted_copy(plan.exported, artefact.read())
-    with failing_as(BackboneError, f"{plan.exported}: torch.export cannot load it"):
+    with failing_as(BackboneError, f"{plan.exported}: torch.export cannot load it"), _logged():
         module = torch.export.load(copy).module()
     return TorchRuntime(plan, module, {})
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Raise what torch.export's loader logs and replaces by "check the warnings above".
+
+    Raises:
+        Exception: Whatever was logged, or else whatever the block raises.
+    """
+    faults: list[BaseException] = []
+
+    def take(record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1]:
+            faults.append(record.exc_info[1])
+        return False  # it is not printed, with its traceback
+
+    log = logging.getLogger("torch.export")
+    log.addFilter(take)
+    try:
+        yield
+    except Exception as fault:
+        raise (faults or [fault])[0] from fault
+    finally:
+        log.removeFilter(take)

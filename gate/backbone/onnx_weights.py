@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from pathlib import Path, PurePosixPath
 
 import onnx
@@ -24,6 +25,7 @@ _BITS = {
     **dict.fromkeys(("DOUBLE", "INT64", "UINT64", "COMPLEX64"), 64),
     "COMPLEX128": 128,
 }
+_MOST_DIMENSIONS = 64  # numpy has no more
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
@@ -143,11 +145,12 @@ def _kind(tensor: onnx.TensorProto) -> str:
 
 def _size(file: Path, tensor: onnx.TensorProto) -> int:
     """Bytes of a tensor by its shape and type."""
-    kind = _kind(tensor)
-    if kind not in _BITS or any(length < 0 for length in tensor.dims):
+    kind, dims = _kind(tensor), tensor.dims
+    sound = kind in _BITS and len(dims) <= _MOST_DIMENSIONS and all(each >= 0 for each in dims)
+    count: int = math.prod(dims) if sound else -1
+    if not 0 <= count <= sys.maxsize:
         raise BackboneError(
-            f"{file}: weights of {tensor.name!r} are {kind} of shape {list(tensor.dims)[:8]}, "
+            f"{file}: weights of {tensor.name!r} are {kind} of shape {list(dims)[:8]}, "
             "which has no size in bytes; export it with its weights inside"
         )
-    count: int = math.prod(tensor.dims)
     return (count * _BITS[kind] + 7) // 8

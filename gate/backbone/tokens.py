@@ -18,7 +18,7 @@ class Tokenizer:
     """
 
     def __init__(self, plan: Tokenization) -> None:
-        path = plan.tokenizer
+        path = self._path = plan.tokenizer
         artefact = Artefact(path)
         self.versions = {"tokenizers": version("tokenizers"), "tokenizer": artefact.digest}
         content = artefact.read()
@@ -33,8 +33,14 @@ class Tokenizer:
         self._tokenizer.enable_padding(pad_id=known["pad_id"], pad_token=known["pad_token"])
 
     def __call__(self, texts: list[str]) -> dict[str, Int64]:
-        """Ids ``(N, T)`` of N texts, padded to the longest, and a mask that is 1 where one is."""
-        found = self._tokenizer.encode_batch(texts)
+        """Ids ``(N, T)`` of N texts, padded to the longest, and a mask that is 1 where one is.
+
+        Raises:
+            BackboneError: The file lacks what its own model needs.
+        """
+        unable = f"{self._path}: cannot turn texts into tokens"
+        with failing_as(BackboneError, unable, "save it with all that its model names"):
+            found = self._tokenizer.encode_batch(texts)
         return {
             "input_ids": np.array([each.ids for each in found], np.int64),
             "attention_mask": np.array([each.attention_mask for each in found], np.int64),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from gate import files
+from gate.arrays import words
 from gate.data.source import CHUNK, Row, Table, opened, require_columns
 from gate.errors import DataError
 from gate.plan.split import SplitPlan
@@ -30,7 +31,7 @@ def open_npz(plan: SplitPlan) -> Table:
             require_columns(path, wanted, arrays.files)
             columns = {name: _column(plan, arrays, name) for name in wanted[1:]}
             stated = "class_names" in arrays.files
-            names = tuple(map(str, arrays["class_names"].tolist())) if stated else None
+            names = tuple(words(arrays["class_names"])) if stated else None
         with zipfile.ZipFile(file) as archive, archive.open(f"{plan.image}.npy") as member:
             shape, dtype = _read_header(member)
     plain = len(shape) in (3, 4) and shape[3:] in ((), (1,), (3,)) and min(shape[1:]) > 0
@@ -70,7 +71,7 @@ def _column(plan: SplitPlan, arrays: Any, name: str) -> list[Any]:
         raise DataError(f"{plan.path}: {name} has shape {array.shape}, expected (N,)")
     if array.dtype.kind == "V":
         raise DataError(f"{plan.path}: {name} holds {array.dtype}, expected numbers or text")
-    return list(array.tolist())
+    return words(array) if array.dtype.kind == "U" else list(array.tolist())
 
 
 def _read_header(member: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:

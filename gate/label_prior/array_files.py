@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gate import files
-from gate.arrays import Array, Float32, Float64, Floats, Labels, first_not_finite
+from gate.arrays import Array, Float32, Float64, Floats, Labels, first_not_finite, words
 from gate.errors import DataError
 
 KINDS = (".npy", ".npz", ".safetensors", ".csv", ".parquet")
@@ -97,7 +97,10 @@ def read_embeddings(path: Path) -> tuple[Float32, tuple[str, ...] | None]:
             f"{path}: classes of shape {classes.shape} for {len(embeddings)} rows of embeddings; "
             "give one name a row"
         )
-    return embeddings, tuple(map(str, classes))
+    try:
+        return embeddings, tuple(words(classes))
+    except ValueError as fault:
+        raise DataError(f"{path}: an array of names {fault}") from fault
 
 
 def read_labels(path: Path, name: str = "labels") -> Labels:

@@ -120,7 +120,7 @@ def _read(path: Path, kind: str) -> Array:
             if written.str != kind:
                 raise ValueError(f"it holds {written.str} and not {kind}")
             return np.memmap(file, kind, "r", file.tell(), shape)
-    except (OSError, ValueError) as fault:
+    except Exception as fault:  # numpy's reader of headers raises whatever Python's parser does
         raise GateError(
             f"{path}: kept features cannot be read: {fault}; delete the file"
         ) from fault

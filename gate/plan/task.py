@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from gate.plan.backbone import AnyBackbone
 from gate.plan.split import Name
 from gate.triggers.grid import TriggerGrid
-from gate.values import Value
+from gate.values import Value, repeated
 
 
 class Stamped(Value):
@@ -125,7 +125,7 @@ class ZeroShot(Value):
             if not members:
                 raise ValueError(f"source.{name}: no class of the own head; name at least one")
         used = [index for members in self.source.values() for index in members]
-        if twice := sorted({index for index in used if used.count(index) > 1}):
+        if twice := repeated(used):
             raise ValueError(f"source: class {twice[0]} of the own head belongs to two classes")
         return self
 

@@ -17,7 +17,17 @@ from gate.policy.load import load_policy
 from gate.policy.rules import Policy, Sentence
 from gate.policy.waivers import Waiver
 from gate.strict_json import read_evidence
-from gate.values import Day, Decision, Digest, Evidence, Measurement, Outcome, Value, Verdict, worst
+from gate.values import (
+    Day,
+    Decision,
+    Digest,
+    Evidence,
+    Measurements,
+    Outcome,
+    Value,
+    Verdict,
+    worst,
+)
 
 BACKBONE = "sha256:" + "0" * 64  # what the measurements of a case are of
 REFERENCE = "sha256:" + "f" * 64  # and what they are held against
@@ -28,7 +38,7 @@ class Case(Value):
 
     about: Sentence = Field(description="What the case shows, in a sentence.")
     as_of: Day = Field(description="The day on which waivers are judged.")
-    measurements: dict[str, tuple[Measurement, ...]] = Field(
+    measurements: dict[str, Measurements] = Field(
         default={}, description="By probe; or else name a folder of evidence files."
     )
     evidence: str | None = Field(None, description="A folder, relative to the case.")

@@ -72,8 +72,7 @@ def _only_backbone(evidence: Sequence[Evidence]) -> str:
             f"decide: {several} ({', '.join(backbones)}), and a verdict is on exactly one; "
             "give the evidence of one candidate"
         )
-    probes = [item.probe for item in evidence]
-    for twice in sorted({name for name in probes if probes.count(name) > 1}):
+    for twice in values.repeated(item.probe for item in evidence):
         raise EvidenceError(
             f"decide: evidence of probe {twice} stands twice; give one file a probe"
         )

@@ -20,6 +20,7 @@ from gate.values import (
     Severity,
     Value,
     digest_of,
+    repeated,
 )
 
 Names = AbstractSet[tuple[str, str]]
@@ -237,8 +238,7 @@ class Policy(Value):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        ids = [rule.id for rule in self.rules]
-        for twice in sorted({name for name in ids if ids.count(name) > 1}):
+        for twice in repeated(rule.id for rule in self.rules):
             raise ValueError(f"two rules are called {twice!r}; give each a name of its own")
         if self.extends is None and all(rule.severity == "warn" for rule in self.rules):
             raise ValueError("no rule blocks, so nothing could be rejected; set severity: block")

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from gate import strict_yaml
 from gate.errors import PolicyError
 from gate.policy.rules import Names, Policy, Sentence, matches
-from gate.values import About, Day, Digest, Finding, Value
+from gate.values import About, Day, Digest, Finding, Value, repeated
 
 
 class Waiver(Value):
@@ -67,8 +67,7 @@ class Waivers(Value):
     @field_validator("waivers")
     @classmethod
     def _each_once(cls, waivers: tuple[Waiver, ...]) -> tuple[Waiver, ...]:
-        ids = [waiver.id for waiver in waivers]
-        for twice in sorted({name for name in ids if ids.count(name) > 1}):
+        for twice in repeated(waiver.id for waiver in waivers):
             raise ValueError(f"two waivers are called {twice!r}")
         return waivers
 

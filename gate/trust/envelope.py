@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 )
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 from securesystemslib.dsse import Envelope
-from securesystemslib.exceptions import UnsupportedAlgorithmError, VerificationError
+from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
-from gate.errors import AdmissionError
+from gate.errors import AdmissionError, failing_as
 
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _ECDSA = "ecdsa-sha2-nistp256"
@@ -124,23 +124,17 @@ def _text(envelope: Envelope) -> str:
 
 def _signer(pem: bytes) -> CryptoSigner:
     _require_one_key("--key", pem)
-    try:
+    with failing_as(AdmissionError, "--key is no usable unencrypted private key in PEM"):
         signer = CryptoSigner(load_pem_private_key(pem, password=None))
-    except (ValueError, TypeError, UnsupportedAlgorithmError) as fault:
-        raise AdmissionError(
-            f"--key is no usable unencrypted private key in PEM: {fault}"
-        ) from fault
     _require_scheme("--key", signer.public_key.scheme)
     return signer
 
 
 def _public_key(pem: bytes) -> SSlibKey:
     _require_one_key("--public-key", pem)
-    try:
+    with failing_as(AdmissionError, "--public-key is no usable public key in PEM"):
         public = load_pem_public_key(pem)
         key = SSlibKey.from_crypto(public)
-    except (ValueError, UnsupportedAlgorithmError) as fault:
-        raise AdmissionError(f"--public-key is no usable public key in PEM: {fault}") from fault
     _require_scheme("--public-key", key.scheme)
     if isinstance(public, Ed25519PublicKey):
         _require_large_order(public)

@@ -6,10 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from gate.errors import PromotionError
-from gate.files import digest_of_files
+from gate.errors import PromotionError, failing_as
+from gate.files import claimed, digest_of_files
 from gate.trust.check import Admitted
-from gate.trust.registry import failing, require_extra, require_same
+from gate.trust.registry import require_extra, require_same
 
 
 def promote(
@@ -30,10 +30,10 @@ def promote(
     Raises:
         PromotionError: The extra is missing, this is no repository, its last commit holds other
             bytes or more files, DVC has no remote or it lacks them, or GTO refuses.
+        GateError: Another process promotes in this repository.
     """
     require_extra("gto")
     from gto import api
-    from gto.exceptions import GTOException
 
     committed = _last_commit(artefact)
     with TemporaryDirectory(prefix="gate-") as folder:
@@ -47,7 +47,11 @@ def promote(
     )
     if dry_run:
         return [f"would assign {name} {stage} to {committed.commit[:7]}: {message}"]
-    with failing(f"GTO does not assign {stage} to {name}", GTOException):
+    # GTO looks at the tags before it adds one: two at once would add two
+    with (
+        claimed(Path(committed.git.dir)),
+        failing_as(PromotionError, f"GTO does not assign {stage} to {name}"),
+    ):
         root, commit = str(committed.root), committed.commit
         assigned = api.assign(root, name, stage, ref=commit, message=message)
     return [f"{assigned.tag}: {message}", f"git push origin {assigned.tag} makes it known"]
@@ -66,12 +70,11 @@ class _Committed(NamedTuple):
 
 
 def _last_commit(artefact: Path) -> _Committed:
-    from scmrepo.exceptions import SCMError
     from scmrepo.git import Git
 
     path = artefact.absolute()  # not resolved: DVC may keep the artefact itself as a link
     folder = path.parent.resolve()
-    with failing(f"{artefact} lies in no git repository with a commit", SCMError, OSError):
+    with failing_as(PromotionError, f"{artefact} lies in no git repository with a commit"):
         git = Git(str(folder))
         root, commit = Path(git.root_dir).resolve(), git.get_rev()
     return _Committed(git, root, commit, (folder / path.name).relative_to(root).as_posix())
@@ -80,11 +83,9 @@ def _last_commit(artefact: Path) -> _Committed:
 def _fetch(committed: _Committed, names: Collection[str], place: Path) -> None:
     """Fetch what a commit holds, from git or through DVC from its cache or remote."""
     from dvc.api import DVCFileSystem
-    from dvc.exceptions import DvcException
-    from scmrepo.exceptions import SCMError
 
     path = committed.path
-    with failing(f"{committed} does not give {path}", DvcException, SCMError, OSError):
+    with failing_as(PromotionError, f"{committed} does not give {path}"):
         holds: Any = DVCFileSystem(str(committed.root), rev=committed.commit)
         _require_all_shown(committed, holds, names)
         if not holds.exists(path):
@@ -100,10 +101,9 @@ def _require_pushed(committed: _Committed) -> None:
     What git holds itself needs no remote of DVC's.
     """
     from dvc.api import DVCFileSystem
-    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    with failing("DVC does not say what its remote holds", DvcException, OSError):
+    with failing_as(PromotionError, "DVC does not say what its remote holds"):
         here = Repo(str(committed.root))  # remotes may stand in config.local, which no commit has
         for out in DVCFileSystem(str(committed.root), rev=committed.commit).repo.index.outs:
             path = "/".join(out.index_key[1])

@@ -7,9 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gate.errors import PromotionError
+from gate.errors import PromotionError, failing_as
 from gate.trust.check import Admitted
-from gate.trust.registry import failing, require_extra, require_same
+from gate.trust.registry import require_extra, require_same
 
 _MARK = "gate.admission"
 
@@ -41,16 +41,15 @@ def promote(
         )
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read at import; gate sends nothing
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
-    with failing(f"MLflow does not give {name} v{version}", MlflowException):
+    with failing_as(PromotionError, f"MLflow does not give {name} v{version}"):
         client = MlflowClient()
         _require_held(client, name, version, admitted)
     says = f"{alias} -> {name} v{version}: {admitted}; admission {admitted.admission}"
     if dry_run:
         return [f"would point {says}"]
     with (
-        failing(f"MLflow does not point {alias} to {name} v{version}", MlflowException),
+        failing_as(PromotionError, f"MLflow does not point {alias} to {name} v{version}"),
         # the alias last: from there on it is deployed, and then it is marked already
         _marked(client, name, str(version), admitted.admission),
     ):

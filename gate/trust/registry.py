@@ -6,8 +6,6 @@ or the model version that is promoted. Whoever may write to the registry can sti
 so what deploys runs ``gate check`` as well.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,12 +39,3 @@ def require_same(place: Path, admitted: Admitted, where: str, do: str) -> None:
             f"{where} holds {digest_of_files(served)}, and {digest_of_files(admitted.files)} was "
             f"admitted; {do}, and promote again"
         )
-
-
-@contextmanager
-def failing(what: str, *errors: type[Exception]) -> Iterator[None]:
-    """Libraries fail by many types of error; each of these is a refusal of the promotion."""
-    try:
-        yield
-    except errors as fault:
-        raise PromotionError(f"{what}: {fault}") from fault

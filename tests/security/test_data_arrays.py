@@ -46,6 +46,9 @@ def read(path: Path) -> int:
     return sum(map(len, open_split("x", SplitPlan(path=path)).batches(7, 8, 3)))
 
 
+NO_TEXT = np.full(30, 0x110011, np.uint32).view(
+    "<U1"
+)  # in a string of Python's, it crashes readers
 STRUCTURED = np.zeros(30, [("a", "<i4"), ("b", "<f4")])
 HOSTILE: dict[str, dict[str, Any]] = {
     "a member that is no array": {"image": b""},
@@ -64,6 +67,9 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "structured images": {"image": STRUCTURED},
     "labels that are pickles": {"label": header(described("'|O'", "(30,)"), b"\x80\x04N.")},
     "a type of no kind": {"label": header(described("'<q9'", "(30,)"))},
+    "letters that no text has": {"label": NO_TEXT},
+    "such letters in another order of bytes": {"label": NO_TEXT.view(">U1")},
+    "such letters in the names of classes": {"class_names": NO_TEXT},
 }
 LABELS = [members["label"] for members in HOSTILE.values() if "label" in members]
 
@@ -158,3 +164,11 @@ def test_logits_that_change_while_they_are_used_are_refused(put_back: bool, tmp_
         path.write_bytes(content[:-1] + b"x")
         if put_back:
             path.write_bytes(content)
+
+
+def test_class_embeddings_whose_names_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, embeddings=np.eye(30), classes=NO_TEXT)
+
+    with pytest.raises(DataError, match=r"names holds the letter 0x110011, and there is none"):
+        array_files.read_embeddings(path)

@@ -1,5 +1,6 @@
 """Kept features are those that were written under their name, or they are refused."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -100,6 +101,17 @@ def test_features_as_an_older_gate_wrote_them_without_a_digest_are_refused(
 
     with pytest.raises(GateError, match="delete the file"):
         features(folder, backbone, split)
+
+
+@pytest.mark.parametrize("header", ["{'shape': (1,", "'" * 3, "{" * 60, "{'descr': ("])
+def test_a_header_that_is_no_python_is_refused_even_behind_its_digest(
+    kept: Path, backbone: Backbone, split: Split, header: str
+) -> None:
+    content = b"\x93NUMPY\1\0v\0" + header.encode().ljust(117) + b"\n" + bytes(64)
+    kept.write_bytes(content + hashlib.sha256(kept.name.encode() + content).digest())
+
+    with pytest.raises(GateError, match=r"kept features cannot be read: .*; delete the file"):
+        features(kept.parent, backbone, split)
 
 
 def test_a_pipe_in_the_features_place_is_refused_and_not_waited_for(

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import subprocess
 import sys
 import time
 import zipfile
@@ -18,10 +19,17 @@ from gate.backbone.artefact import Artefact
 from gate.backbone.backbone import Backbone
 from gate.backbone.exported_runtime import open_runtime as open_exported
 from gate.backbone.onnx_runtime import OnnxRuntime
+from gate.backbone.tokens import Tokenizer
 from gate.backbone.weights_runtime import open_runtime as open_weights
 from gate.errors import BackboneError
-from gate.plan.backbone import BackbonePlan, ExportedBackbone, OnnxBackbone, WeightsBackbone
-from tests import tiny
+from gate.plan.backbone import (
+    BackbonePlan,
+    ExportedBackbone,
+    OnnxBackbone,
+    Tokenization,
+    WeightsBackbone,
+)
+from tests import tiny, tiny_text
 from tests.backbone.test_backbone import write_exported, write_safetensors
 
 FACTORY = "tests.tiny:factory"
@@ -173,6 +181,33 @@ def test_an_exported_archive_that_is_compressed_is_refused(tmp_path: Path) -> No
         opened(exported=path)
 
 
+BROKEN = """\
+import sys
+from tests.security.test_models_hostile import opened
+opened(exported=sys.argv[1])
+"""
+
+
+def test_what_torch_logs_of_a_broken_archive_is_said_in_the_error_and_not_printed(
+    tmp_path: Path,
+) -> None:
+    path = write_exported(tmp_path / "m.pt2")
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, b"x" if name.endswith("/version") else content)
+
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN, path], capture_output=True, text=True, check=False
+    )
+
+    assert "Ran into the following error" not in done.stderr
+    *_, error = done.stderr.splitlines()
+    assert error.startswith(f"gate.errors.BackboneError: {path}: torch.export cannot load it: ")
+    assert "the warnings above" not in error
+
+
 def test_a_graph_of_brackets_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.pt2"
     with zipfile.ZipFile(path, "w") as archive:
@@ -232,6 +267,19 @@ def test_a_file_that_is_swapped_after_it_was_hashed_does_not_run(
             open_exported(ExportedBackbone.model_validate(content), artefact)
         else:
             open_weights(WeightsBackbone.model_validate(content), artefact)
+
+
+def test_a_tokenizer_that_lacks_what_its_model_needs_is_an_error_that_names_it(
+    tmp_path: Path,
+) -> None:
+    path = tiny_text.write_tokenizer(tmp_path)
+    path.write_text(path.read_text().replace('"[UNK]": 1', '"unknown": 1'))
+    tokens = Tokenizer(Tokenization(tokenizer=path))
+
+    with pytest.raises(
+        BackboneError, match=r"tokenizer\.json: cannot turn texts into tokens: .*UNK"
+    ):
+        tokens(["a word that it does not know"])
 
 
 # --- code of an architecture ----------------------------------------------------------------------

@@ -132,3 +132,15 @@ def test_a_key_behind_the_name_of_its_curve_is_one_key(tmp_path: Path) -> None:
     admission = issued(key=key.read_bytes())
 
     assert let_through(admission, key=public.read_bytes()).verdict.decision == "accept"
+
+
+def test_a_key_of_a_kind_that_nobody_knows_is_refused() -> None:
+    def unknown(pem: bytes) -> bytes:
+        first, *lines, last = pem.split(b"\n")[:-1]
+        content = base64.b64decode(b"".join(lines)).replace(b"\x2b\x65\x70", b"\x2b\x65\x44")
+        return b"\n".join((first, base64.b64encode(content), last)) + b"\n"
+
+    with pytest.raises(AdmissionError, match="--key is no usable unencrypted private key in PEM"):
+        issued(key=unknown(KEY))
+    with pytest.raises(AdmissionError, match="--public-key is no usable public key in PEM"):
+        let_through(issued(), key=unknown(PUBLIC))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gate import files
 from gate.errors import PromotionError
 from gate.trust import gto
 from tests.gated import Gated, admitted
@@ -87,6 +88,19 @@ def test_a_folder_of_which_a_file_was_never_pushed_is_not_promoted(
     with pytest.raises(PromotionError, match="does not hold all of it"):
         gto.promote(folder, through, "shards", "prod")
     assert gated.tags() == []
+
+
+def test_while_somebody_promotes_nobody_else_does(gated: Gated) -> None:
+    """GTO looks for the next number first: two at once would both assign the stage."""
+    gated.must("dvc", "push", "--quiet")
+
+    with files.claimed(gated.folder / ".git"):
+        done = gated.promote()
+
+    assert done.returncode == 3
+    assert ".git: in use by process" in done.stderr
+    assert gated.tags() == []
+    assert gated.promote().returncode == 0
 
 
 def test_a_clone_promotes_what_the_remote_alone_holds(gated: Gated) -> None:
