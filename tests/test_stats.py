@@ -246,29 +246,28 @@ def test_the_jackknife_needs_two_blocks() -> None:
     assert stats.jackknife(1.0, [1.0, 1.0]) == (1, 1, 1)
 
 
-@pytest.mark.coverage(full=2000, sampled=400)
+@pytest.mark.coverage(full=20000, sampled=1000)
 def test_each_end_of_the_smallest_of_many_errs_in_at_most_2_5_of_100_samples(
     simulations: range,
 ) -> None:
     rng = np.random.default_rng(3)
     above = below = 0
-    for (
-        _
-    ) in simulations:  # the upper end errs most where all are alike, the lower where one is less
-        alike = rng.binomial(60, [0.5] * 4).tolist()
-        above += stats.smallest([stats.rate(h, 60, searched_high=4) for h in alike]).high < 0.5
-        one = rng.binomial(60, [0.5, 0.9, 0.9, 0.9]).tolist()
-        below += stats.smallest([stats.rate(h, 60, searched_high=4) for h in one]).low > 0.5
+    # the upper end errs most where all are alike, the lower where one is the smallest by far
+    for _ in simulations:
+        alike = rng.binomial(500, [0.6] * 4).tolist()
+        above += stats.smallest([stats.rate(h, 500, searched_high=4) for h in alike]).high < 0.6
+        one = rng.binomial(500, [0.6, 0.9, 0.9, 0.9]).tolist()
+        below += stats.smallest([stats.rate(h, 500, searched_high=4) for h in one]).low > 0.6
     allowed = 0.025 * len(simulations)
     assert max(above, below) <= allowed + 3 * math.sqrt(allowed)
 
 
-@pytest.mark.coverage(full=2000, sampled=400)
+@pytest.mark.coverage(full=20000, sampled=1000)
 def test_each_end_of_the_largest_excess_errs_in_at_most_2_5_of_100_samples(
     simulations: range,
 ) -> None:
-    # 5 triggers, 3 controls, 200 images; an excess of 0.3 over the strongest control
-    rng, triggers, controls, n = np.random.default_rng(4), 5, 3, 200
+    # 5 triggers, 3 controls, 500 images; an excess of 0.3 over the strongest control
+    rng, triggers, controls, n = np.random.default_rng(4), 5, 3, 500
 
     def largest(shares: list[list[float]]) -> Interval:
         """Of draws, by the rates of each trigger and of each control among its hits."""
@@ -289,9 +288,9 @@ def test_each_end_of_the_largest_excess_errs_in_at_most_2_5_of_100_samples(
 
     # the upper end errs most where one trigger is the worst by far, and its controls are alike; the
     # lower where triggers are alike, and each has one control that is the strongest by far
-    low, weak = [0.05, 0.0, 0.0, 0.0], [0.6, 0.5, 0.0, 0.0]
-    below = sum(largest([[0.6, 0.5, 0.5, 0.5], *[low] * 4]).high < 0.3 for _ in simulations)
-    above = sum(largest([weak] * 5).low > 0.3 for _ in simulations)
+    alike, elsewhere, one = [0.6, 0.5, 0.5, 0.5], [0.05, 0.0, 0.0, 0.0], [0.6, 0.5, 0.0, 0.0]
+    below = sum(largest([alike, *[elsewhere] * 4]).high < 0.3 for _ in simulations)
+    above = sum(largest([one] * 5).low > 0.3 for _ in simulations)
 
     allowed = 0.025 * len(simulations)
     assert max(above, below) <= allowed + 3 * math.sqrt(allowed)
