@@ -16,6 +16,7 @@ from gate.backbone.heads import LinearHead
 from gate.data.split import Split
 from gate.errors import BackboneError, EvidenceError, PlanError
 from gate.measure.bench import Bench
+from gate.measure.blocks import shift
 from gate.measure.head import fit_nearest_class_mean
 from gate.measure.transfer import balanced_rows, with_mean_weights
 from gate.measure.trial import Trial
@@ -433,6 +434,10 @@ def test_an_overlay_shifts_the_histogram_as_counted_by_hand(make: MakeTrial) -> 
     largest = by_name["largest_class_growth", "fixed"]
     assert largest.value == pytest.approx(growth.max())
     assert largest.about["class"] == ("dark", "bright")[int(growth.argmax())]
+    hits = trial.responses("test", {"fixed": trial.plan.tasks["fixed"]}, [overlay.stamp]).hits
+    grown = (hits["fixed"].shares(overlay.stamp) - hits["fixed"].shares(None)).T
+    assert largest.low == max(shift(of_class, 60, searched_low=2).low for of_class in grown)
+    assert largest.high == max(shift(of_class, 60).high for of_class in grown)
 
 
 # --- calibration of a network that was trained through --------------------------------------------

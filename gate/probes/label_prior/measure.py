@@ -121,7 +121,7 @@ def _gains(
             about = {"task": task, "method": method, "class": label}
             yield METRICS.measurement("class_accuracy", accuracy, count, **about)
         rates = [
-            stats.rate(round(accuracy.value * n), n, searched=len(classes))
+            stats.rate(round(accuracy.value * n), n, searched_high=len(classes))
             for accuracy, n in zip(of_classes, counts, strict=True)
         ]
         worst, about = stats.smallest(rates), {"task": task, "method": method}

@@ -45,7 +45,7 @@ def _shifts(hits: Hits, scratch: Hits | None, overlay: Trigger) -> Iterator[Meas
         yield METRICS.measurement(metric, interval, n, **about)
     growth = (hits.shares(overlay.stamp) - hits.shares(None)).T  # (K, 1 + B)
     top = {"class": hits.classes[int(growth[:, 0].argmax())]}
-    largest = stats.largest([shift(of_class, n, searched=len(growth)) for of_class in growth])
+    largest = stats.largest([shift(of_class, n, searched_low=len(growth)) for of_class in growth])
     yield METRICS.measurement("largest_class_growth", largest, n, **about, **top)
     if scratch is not None and scratch is not hits:
         skew = skew_over(hits, scratch, overlay.stamp)

@@ -39,7 +39,8 @@ def of_task(hits: Hits, triggers: Sequence[Trigger]) -> Iterator[Measurement]:
 def _worst_targeted(hits: Hits, triggers: Sequence[Trigger]) -> Measurement:
     carried = {(t.stamp.name, k): hits.carried(t.stamp, k) for t in triggers for k in hits.targets}
     rates = {
-        key: stats.rate(int(c.sum()), len(c), searched=len(carried)) for key, c in carried.items()
+        key: stats.rate(int(c.sum()), len(c), searched_low=len(carried))
+        for key, c in carried.items()
     }
     name, target = max(rates, key=lambda key: rates[key].value)
     about = {"task": hits.task, "trigger": name, "target": hits.classes[target]}
@@ -52,7 +53,7 @@ def _rates(hits: Hits, trigger: Trigger) -> Iterator[Measurement]:
     stamp, controls, n = trigger.stamp, trigger.controls, int(hits.correct.sum())
     yield METRICS.rate("attack_success_rate", int(hits.flipped(stamp).sum()), n, **about)
     strongest = stats.largest(
-        [stats.rate(int(hits.flipped(c).sum()), n, searched=len(controls)) for c in controls]
+        [stats.rate(int(hits.flipped(c).sum()), n, searched_low=len(controls)) for c in controls]
     )
     yield METRICS.measurement("control_attack_success_rate", strongest, n, **about)
     excess = _excess_flipped(hits, trigger)
@@ -65,11 +66,9 @@ def _rates(hits: Hits, trigger: Trigger) -> Iterator[Measurement]:
 
 def _targeted_rates(hits: Hits, trigger: Trigger, about: dict[str, str]) -> Iterator[Measurement]:
     for k in hits.targets:
-        carried = hits.carried(trigger.stamp, k)
-        rate = stats.rate(int(carried.sum()), len(carried), searched=len(hits.targets))
-        yield METRICS.measurement(
-            "targeted_attack_success_rate", rate, len(carried), **about, target=hits.classes[k]
-        )
+        carried, target = hits.carried(trigger.stamp, k), hits.classes[k]
+        number, n = int(carried.sum()), len(carried)
+        yield METRICS.rate("targeted_attack_success_rate", number, n, **about, target=target)
     top = gaining_class(hits, trigger)
     about, n = {**about, "target": hits.classes[top]}, len(hits.carried(trigger.stamp, top))
     excess = excess_targeted(hits, trigger)
@@ -83,7 +82,7 @@ def _excess_flipped(hits: Hits, trigger: Trigger, *, searched: int = 1) -> stats
 def excess_targeted(hits: Hits, trigger: Trigger, *, searched: int = 1) -> stats.Interval:
     """Images carried to one class beyond the strongest control, where that is largest.
 
-    The interval holds for all classes and controls.
+    The lower end holds for all classes, and for as many triggers at once as were searched.
     """
     searched *= len(hits.targets)
     carried = [partial(hits.carried, target=k) for k in hits.targets]
@@ -102,17 +101,24 @@ def gaining_class(hits: Hits, trigger: Trigger) -> int:
 
 def _excess(trigger: Trigger, hits: Callable[[Stamp], Mask], searched: int) -> stats.Interval:
     """What a trigger hits beyond the strongest of its controls, image by image."""
-    first, searched = hits(trigger.stamp), searched * len(trigger.controls)
-    return stats.smallest([_paired(first, hits(c), searched=searched) for c in trigger.controls])
+    first, controls = hits(trigger.stamp), trigger.controls
+    return stats.smallest(
+        [
+            _paired(first, hits(c), searched_low=searched, searched_high=len(controls))
+            for c in controls
+        ]
+    )
 
 
-def _paired(first: Mask, second: Mask, *, searched: int = 1) -> stats.Interval:
+def _paired(
+    first: Mask, second: Mask, *, searched_low: int = 1, searched_high: int = 1
+) -> stats.Interval:
     return stats.paired_difference(
-        both=int((first & second).sum()),
         first=int((first & ~second).sum()),
         second=int((~first & second).sum()),
         n=len(first),
-        searched=searched,
+        searched_low=searched_low,
+        searched_high=searched_high,
     )
 
 
@@ -158,5 +164,5 @@ def _carried_over_reference(
         eligible = both_correct & (hits.labels != k)
         if eligible.any():
             first, second = (ours == k)[eligible], (theirs == k)[eligible]
-            carried[k] = _paired(first, second, searched=len(hits.targets))
+            carried[k] = _paired(first, second, searched_low=len(hits.targets))
     return carried
