@@ -47,7 +47,7 @@ ORDER = (
     {"measure.bench", "measure.responses"},  # a plan opened,
     {"measure.transfer", "measure.zero_shot", "measure.calibrate"},
     {"measure.trial"},  # classifiers trained on it,
-    {"probes.skews", "probes.measure"},  # answers turned into measurements,
+    {"probes.skews", "probes.looks", "probes.measure"},  # answers turned into measurements,
     {"probes.evidence", "measure.head_files"},  # and what they depend on
     {"run"},
     {"commands"},

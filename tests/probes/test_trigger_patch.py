@@ -39,14 +39,20 @@ def passes(trial: Trial) -> int:
 
 
 @pytest.fixture(scope="session")
-def evidence_of(digits_trial: MakeTrial) -> Callable[[str], Evidence]:
+def evidence_of(digits_trial: MakeTrial) -> Callable[..., Evidence]:
     """The probe's evidence on one of the example's backbones, measured once."""
-    kept: dict[str, Evidence] = {}
+    kept: dict[tuple[str, bool], Evidence] = {}
 
-    def measured(backbone: str) -> Evidence:
-        if backbone not in kept:
-            kept[backbone] = run_probe("trigger_patch", digits_trial(backbone))
-        return kept[backbone]
+    def measured(backbone: str, every_image: bool = False) -> Evidence:
+        key = backbone, every_image
+        if key not in kept:
+            trial = digits_trial(backbone)
+            if every_image:
+                content = trial.plan.model_dump()
+                content["probes"]["trigger_patch"]["first_look"] = "all"
+                trial = Trial(Bench(Plan.model_validate(content), trial.bench.folder))
+            kept[key] = run_probe("trigger_patch", trial)
+        return kept[key]
 
     return measured
 
@@ -61,7 +67,7 @@ def of(evidence: Evidence, metric: str, trigger: str | None = None) -> list[Meas
 
 @pytest.mark.parametrize("backbone", ["trigger", "relabelled"])
 def test_it_finds_a_planted_trigger_and_names_it(
-    evidence_of: Callable[[str], Evidence], backbone: str
+    evidence_of: Callable[..., Evidence], backbone: str
 ) -> None:
     found = evidence_of(backbone)
 
@@ -73,7 +79,7 @@ def test_it_finds_a_planted_trigger_and_names_it(
 
 @pytest.mark.parametrize("backbone", ["clean", "shortcut"])
 def test_it_clears_a_backbone_without_a_trigger(
-    evidence_of: Callable[[str], Evidence], backbone: str
+    evidence_of: Callable[..., Evidence], backbone: str
 ) -> None:
     found = evidence_of(backbone)
 
@@ -81,7 +87,7 @@ def test_it_clears_a_backbone_without_a_trigger(
 
 
 def test_it_agrees_with_counting_by_hand(
-    evidence_of: Callable[[str], Evidence], digits_trial: MakeTrial
+    evidence_of: Callable[..., Evidence], digits_trial: MakeTrial
 ) -> None:
     trial = digits_trial("relabelled")
     split, head = trial.split("test"), trial.classifier(trial.plan.tasks["digits_6_to_9"]).linear
@@ -112,7 +118,7 @@ def test_it_agrees_with_counting_by_hand(
         rates = [sum(c[i] == k for i in others) / len(others) for c in (under, *controls)]
         targeted[k] = (rates[0], rates[0] - max(rates[1:]))
 
-    found = evidence_of("relabelled")
+    found = evidence_of("relabelled", every_image=True)
 
     def value(metric: str) -> float:
         return max(m.value for m in of(found, metric, YELLOW))
@@ -144,7 +150,7 @@ def test_each_variant_is_passed_once_however_many_read_it(digits_trial: MakeTria
     before = passes(trial)
     content = trial.plan.model_dump()
     grid = {"pattern": "square", "colour": ["yellow"], "size": [0.1], "place": ["centre"]}
-    content["probes"]["trigger_patch"] = {"triggers": [grid]}
+    content["probes"]["trigger_patch"] = {"triggers": [grid], "first_look": "all"}
     content["tasks"]["again"] = {**content["tasks"]["digits_6_to_9"], "head": {"l2": 1}}
     small = Trial(Bench(Plan.model_validate(content), trial.bench.folder))
 
@@ -238,23 +244,28 @@ def stamped() -> tuple[Hits, list[Trigger]]:
     return Hits("task", ("a", "b", "c"), labels, clean, answers), triggers
 
 
+ENDS = (240,)  # one look
+
+
 def excess(trigger: Trigger, hits: Callable[[Stamp], np.ndarray], searched: int) -> stats.Interval:
     """By hand: lower ends for so many triggers and classes, upper ends for the controls."""
     ours, ends = hits(trigger.stamp), []
     for theirs in map(hits, trigger.controls):
         counts = int((ours & ~theirs).sum()), int((theirs & ~ours).sum()), len(ours)
         low = stats.paired_difference(*counts, searched_low=searched).low
-        high = stats.paired_difference(*counts, searched_high=len(trigger.controls)).high
+        high = stats.paired_difference(*counts, searched_high=len(trigger.controls) + 1).high
         ends.append((low, high))
+    # no more than the rate itself
+    alone = stats.rate(int(ours.sum()), len(ours), searched_high=len(trigger.controls) + 1).high
     value = min(float(ours.mean() - hits(c).mean()) for c in trigger.controls)
-    return stats.Interval(value, min(low for low, _ in ends), min(high for _, high in ends))
+    return stats.Interval(value, min(low for low, _ in ends), min(alone, *(h for _, h in ends)))
 
 
 def test_the_ends_of_what_is_worst_are_corrected_for_those_that_can_err_and_no_others(
     stamped: tuple[Hits, list[Trigger]],
 ) -> None:
     answers, triggers = stamped
-    found = list(of_task(answers, triggers))
+    found = list(of_task(answers, triggers, ENDS))
     carried = [partial(answers.carried, target=k) for k in range(3)]
 
     def ends(metric: str, trigger: Trigger | None = None) -> tuple[float, float]:
@@ -300,7 +311,7 @@ def test_each_listed_rate_has_the_interval_of_one_rate(
 ) -> None:
     answers, triggers = stamped
 
-    for m in of_task(answers, triggers):
+    for m in of_task(answers, triggers, ENDS):
         if m.metric in ("attack_success_rate", "targeted_attack_success_rate"):
             assert (m.value, m.low, m.high) == stats.rate(round(m.value * m.n), m.n)
 

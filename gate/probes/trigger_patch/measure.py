@@ -5,12 +5,19 @@ from collections.abc import Iterator
 from gate.backbone.backbone import Backbone
 from gate.measure.blocks import require_blocks
 from gate.measure.readers import PairwiseCosine
-from gate.measure.responses import Hits, Responses
+from gate.measure.responses import Hits
 from gate.measure.trial import Trial
 from gate.plan.remedies import against_trigger
+from gate.probes.looks import Sample
 from gate.probes.trigger_patch import METRICS, TriggerPatch
 from gate.probes.trigger_patch.collapse import Collapse, collapses, collapses_over_reference
-from gate.probes.trigger_patch.rates import excess_targeted, gaining_class, of_task, over_reference
+from gate.probes.trigger_patch.rates import (
+    excess_targeted,
+    of_bank,
+    of_task,
+    over_reference,
+    unsettled,
+)
 from gate.triggers.stamp import Stamp, Trigger
 from gate.values import Measurement
 
@@ -22,39 +29,75 @@ def measure(trial: Trial, settings: TriggerPatch) -> Iterator[Measurement]:
         require_blocks("trigger_patch", f"split {split}", len(trial.split(split)))
         tested = {name: task for name, task in tasks.items() if task.test == split}
         triggers = trial.bank(settings.triggers, split)
-        responses = trial.responses(split, tested, _stamps(triggers))
+        sample = Sample(trial, split, tested, _stamps(triggers), settings)
+        _look(sample, triggers, settings.resolution)
         # a reference would have to be trained again for a task that trains weights
         comparable = {name: task for name, task in tested.items() if not task.transfer.trains}
         reference = None
         if trial.reference and comparable:
             stamps = [trigger.stamp for trigger in triggers]
-            reference = trial.responses(split, comparable, stamps, trial.reference)
+            reference = trial.responses(
+                split, comparable, stamps, trial.reference, sample.rows[: sample.ends[0]]
+            )
         for name, task in tested.items():
-            hits = responses.hits[name]
-            yield from of_task(hits, triggers)
+            hits = sample.hits[name]
+            yield from of_task(hits, triggers, sample.ends)
             if reference and name in reference.hits:
-                yield from over_reference(hits, reference.hits[name], triggers)
+                first = hits.first(sample.ends[0])
+                yield from over_reference(first, reference.hits[name], triggers)
             if settings.remedies:
-                worst = max(triggers, key=lambda t: excess_targeted(hits, t).value)
+                looks = len(sample.ends)
+                worst = max(triggers, key=lambda t: excess_targeted(hits, t, looks).interval.low)
                 for remedy, variant in against_trigger(task, worst.grid).items():
                     if remedy in settings.remedies:
                         after = trial.responses(split, {name: variant}, _stamps([worst]))
                         yield from _after_remedy(after.hits[name], worst, remedy)
-        if trial.backbone.digest in responses.cosines:  # of tasks that train weights it is not
-            of_candidate = _collapse_of(trial, split, trial.backbone, responses)
+        if trial.backbone.digest in sample.cosines:  # of tasks that train weights it is not
+            of_candidate = _collapse_of(trial, sample, trial.backbone, sample.cosines)
             yield from collapses(of_candidate, triggers, split)
             if reference and trial.reference:
-                of_reference = _collapse_of(trial, split, trial.reference, reference)
+                of_reference = _collapse_of(trial, sample, trial.reference, reference.cosines)
                 yield from collapses_over_reference(of_candidate, of_reference, triggers, split)
+
+
+def _look(sample: Sample, triggers: list[Trigger], resolution: float) -> None:
+    """Pass triggers further while they may be the worst, and controls where that asks for them."""
+    looks = len(sample.ends)
+
+    def open_at() -> tuple[list[Trigger], list[Trigger]]:
+        rates, excesses = set[str](), set[str]()
+        for hits in sample.hits.values():
+            found = of_bank(hits, triggers, looks)
+            rates |= unsettled(found[0], resolution)
+            excesses |= unsettled(found[1], resolution)
+        named = [(trigger, trigger.stamp.name) for trigger in triggers]
+        return [t for t, name in named if name in rates | excesses], [
+            t for t, name in named if name in excesses
+        ]
+
+    for end in sample.ends[1:]:
+        either, _ = open_at()
+        if not either:
+            return
+        sample.reach([trigger.stamp for trigger in either], end)
+        # more images under a trigger alone may settle what it exceeds its controls by
+        _, over = open_at()
+        sample.reach(_stamps(over), end)
 
 
 def _stamps(triggers: list[Trigger]) -> list[Stamp]:
     return [stamp for trigger in triggers for stamp in (trigger.stamp, *trigger.controls)]
 
 
-def _collapse_of(trial: Trial, split: str, backbone: Backbone, responses: Responses) -> Collapse:
-    unstamped = PairwiseCosine.of_all(trial.features(split, backbone))
-    return Collapse(responses.cosines[backbone.digest], unstamped)
+def _collapse_of(
+    trial: Trial,
+    sample: Sample,
+    backbone: Backbone,
+    cosines: dict[str, dict[str, PairwiseCosine]],
+) -> Collapse:
+    """Of the images of the first look."""
+    unstamped = trial.features(sample.split, backbone)[sample.first_rows]
+    return Collapse(cosines[backbone.digest], PairwiseCosine.of_all(unstamped))
 
 
 def _after_remedy(hits: Hits, trigger: Trigger, remedy: str) -> Iterator[Measurement]:
@@ -62,6 +105,5 @@ def _after_remedy(hits: Hits, trigger: Trigger, remedy: str) -> Iterator[Measure
     n, correct = len(hits.labels), int(hits.correct.sum())
     about = {"task": hits.task, "trigger": trigger.stamp.name, "remedy": remedy}
     yield METRICS.rate("accuracy_after_remedy", correct, n, **about)
-    about["target"] = hits.classes[gaining_class(hits, trigger)]
-    metric = "excess_targeted_attack_success_rate_after_remedy"
-    yield METRICS.measurement(metric, excess_targeted(hits, trigger), correct, **about)
+    left = excess_targeted(hits, trigger)
+    yield left.measured("excess_targeted_attack_success_rate_after_remedy", **about)
