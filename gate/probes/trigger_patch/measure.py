@@ -1,6 +1,7 @@
 """Measures what triggers do to classifiers, and what remedies leave of the worst one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from gate.backbone.backbone import Backbone
 from gate.measure.blocks import require_blocks
@@ -29,8 +30,8 @@ def measure(trial: Trial, settings: TriggerPatch) -> Iterator[Measurement]:
         require_blocks("trigger_patch", f"split {split}", len(trial.split(split)))
         tested = {name: task for name, task in tasks.items() if task.test == split}
         triggers = trial.bank(settings.triggers, split)
-        sample = Sample(trial, split, tested, _stamps(triggers), settings)
-        _look(sample, triggers, settings.resolution)
+        sample = Sample(trial, split, tested, stamps_of(triggers), settings)
+        look(sample, triggers, settings.resolution)
         # a reference would have to be trained again for a task that trains weights
         comparable = {name: task for name, task in tested.items() if not task.transfer.trains}
         reference = None
@@ -50,7 +51,7 @@ def measure(trial: Trial, settings: TriggerPatch) -> Iterator[Measurement]:
                 worst = max(triggers, key=lambda t: excess_targeted(hits, t, looks).interval.low)
                 for remedy, variant in against_trigger(task, worst.grid).items():
                     if remedy in settings.remedies:
-                        after = trial.responses(split, {name: variant}, _stamps([worst]))
+                        after = trial.responses(split, {name: variant}, stamps_of([worst]))
                         yield from _after_remedy(after.hits[name], worst, remedy)
         if trial.backbone.digest in sample.cosines:  # of tasks that train weights it is not
             of_candidate = _collapse_of(trial, sample, trial.backbone, sample.cosines)
@@ -60,32 +61,41 @@ def measure(trial: Trial, settings: TriggerPatch) -> Iterator[Measurement]:
                 yield from collapses_over_reference(of_candidate, of_reference, triggers, split)
 
 
-def _look(sample: Sample, triggers: list[Trigger], resolution: float) -> None:
+class Looked(Protocol):
+    """A sample of images, as far as it was passed; see `gate.probes.looks.Sample`."""
+
+    hits: dict[str, Hits]
+    ends: tuple[int, ...]
+
+    def reach(self, stamps: Iterable[Stamp], images: int, /) -> None:
+        """Pass under each stamp those of so many first images that were not passed yet."""
+
+
+def look(sample: Looked, triggers: list[Trigger], resolution: float) -> None:
     """Pass triggers further while they may be the worst, and controls where that asks for them."""
     looks = len(sample.ends)
 
-    def open_at() -> tuple[list[Trigger], list[Trigger]]:
+    def unsettled_at() -> tuple[list[Trigger], list[Trigger]]:
         rates, excesses = set[str](), set[str]()
         for hits in sample.hits.values():
-            found = of_bank(hits, triggers, looks)
-            rates |= unsettled(found[0], resolution)
-            excesses |= unsettled(found[1], resolution)
-        named = [(trigger, trigger.stamp.name) for trigger in triggers]
-        return [t for t, name in named if name in rates | excesses], [
-            t for t, name in named if name in excesses
-        ]
+            of_rates, of_excesses = of_bank(hits, triggers, looks)
+            rates |= unsettled(of_rates, resolution)
+            excesses |= unsettled(of_excesses, resolution)
+        either = [t for t in triggers if t.stamp.name in rates | excesses]
+        return either, [t for t in triggers if t.stamp.name in excesses]
 
     for end in sample.ends[1:]:
-        either, _ = open_at()
+        either, _ = unsettled_at()
         if not either:
             return
         sample.reach([trigger.stamp for trigger in either], end)
         # more images under a trigger alone may settle what it exceeds its controls by
-        _, over = open_at()
-        sample.reach(_stamps(over), end)
+        _, over = unsettled_at()
+        sample.reach(stamps_of(over), end)
 
 
-def _stamps(triggers: list[Trigger]) -> list[Stamp]:
+def stamps_of(triggers: list[Trigger]) -> list[Stamp]:
+    """The stamps of triggers and of their controls."""
     return [stamp for trigger in triggers for stamp in (trigger.stamp, *trigger.controls)]
 
 
