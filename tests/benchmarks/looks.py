@@ -3,7 +3,7 @@
 ``python -m tests.benchmarks.looks [ORDERS [PLAN POLICY BACKBONE ...]]``; by default 100 orders, and
 backbones that other people trained, which need ../shared/data. What classifiers make of every
 trigger on every image is recorded once; then looks are replayed in so many random orders, and each
-is judged by the policy's rules on the worst of the bank. Prints a table as Markdown.
+is judged by the policy's rules on the probe. Prints a table as Markdown.
 """
 
 import sys
@@ -76,11 +76,10 @@ class Replay:
 
 
 def outcome(policy: Policy, backbone: str, found: list[Measurement]) -> str:
-    """The worst outcome of a policy's rules on the worst of the bank."""
-    worst = [m for m in found if m.metric.startswith("worst_")]
+    """The worst outcome of a policy's rules on the probe."""
     evidence = Evidence(
-        probe="trigger_patch", backbone=backbone, data={}, seed=0, settings={}, versions={},
-        measurements=tuple(worst),
+        probe="trigger_patch", backbone=backbone, data={"split": backbone}, seed=0, settings={},
+        versions={}, measurements=tuple(found),
     )  # fmt: skip
     findings = decide(policy, [evidence], date(2026, 1, 1)).findings
     outcomes = {f.outcome for f in findings if f.probe == "trigger_patch" and f.measurement}
