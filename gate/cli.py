@@ -119,6 +119,9 @@ def _exit_code() -> int:
         # nobody reads on; without this, the flush at exit would fail once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitCode.ERROR
+    except OSError as fault:  # what the system refuses is no bug, wherever it comes to light
+        say(f"{fault.filename or 'the system'}: {fault.strerror or fault}; check the path")
+        return ExitCode.ERROR
     except Exception as fault:  # a traceback exits 1, and 1 means rejected
         if "GATE_TRACEBACK" in os.environ:
             traceback.print_exc()

@@ -14,6 +14,8 @@ raised                   when                                                   
 =======================  ==========================================================  ====
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -73,6 +75,32 @@ class AdmissionError(GateError):
 
 class PromotionError(GateError):
     """A registry that does not hold what was admitted, or does not answer."""
+
+
+@contextmanager
+def failing_as(error: type[GateError], what: str, do: str = "") -> Iterator[None]:
+    """Whatever a foreign library raises in the block is an error of gate's; those of gate pass.
+
+    Args:
+        error: What to raise instead.
+        what: What the message says was found, before the library's own words.
+        do: What the message tells people to do, if they can do anything.
+
+    >>> with failing_as(BackboneError, "a.onnx: truncated", "export it again"):
+    ...     raise EOFError("7 bytes are missing")
+    Traceback (most recent call last):
+    gate.errors.BackboneError: a.onnx: truncated: 7 bytes are missing; export it again
+    >>> with failing_as(BackboneError, "a.pt2: truncated"):
+    ...     raise BackboneError("a.pt2: holds a pickle; refused")
+    Traceback (most recent call last):
+    gate.errors.BackboneError: a.pt2: holds a pickle; refused
+    """
+    try:
+        yield
+    except GateError:
+        raise
+    except Exception as fault:  # readers raise whatever damaged bytes make them raise
+        raise error(f"{what}: {first_line(fault)}" + (f"; {do}" if do else "")) from fault
 
 
 def first_line(fault: BaseException) -> str:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from gate.errors import GateError
 
+_SEAL = hashlib.sha256().digest_size
 LONGEST = 64 << 20  # bytes; an admission of a thousand measurements takes 1 MiB
 
 
@@ -133,6 +134,44 @@ def write(path: Path, content: str | bytes) -> None:
     """
     with replacing(path) as partial, partial.open("xb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def exists(path: Path) -> bool:
+    """Whether anything is there. At a path of 5,000 characters, nothing is; Path's own raises."""
+    return os.path.exists(path)  # noqa: PTH110  # as said
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write a file for `kept` to read: behind its content stands the SHA-256 of name and content.
+
+    The name is that of the file and of its folder.
+
+    Raises:
+        GateError: The file cannot be written.
+    """
+    write(path, content + _seal(path, content))
+
+
+def kept(path: Path) -> bytes:
+    """What `keep` wrote under that very name; its bytes are read once.
+
+    Raises:
+        GateError: It cannot be read, or is anything else.
+    """
+    try:
+        if not path.is_file():  # a pipe or a device may never end
+            raise ValueError("it is no file")
+        whole = path.read_bytes()
+    except (OSError, ValueError) as fault:
+        raise GateError(f"{path}: cannot be read: {fault}; delete the file") from fault
+    content, seal = whole[:-_SEAL], whole[-_SEAL:]
+    if seal != _seal(path, content):
+        raise GateError(f"{path}: is not what was written there, by its digest; delete the file")
+    return content
+
+
+def _seal(path: Path, content: bytes) -> bytes:
+    return hashlib.sha256(f"{path.parent.name}/{path.name}".encode() + content).digest()
 
 
 def json_of(content: object) -> str:

@@ -1,9 +1,11 @@
 """Small values for tests."""
 
+from datetime import date
 from pathlib import Path
 
 from gate.policy.catalogue import CATALOGUE
 from gate.policy.rules import Policy, Rule
+from gate.policy.waivers import Waiver
 from gate.values import Evidence, Measurement
 
 BACKBONE = "sha256:" + "ab" * 32
@@ -70,6 +72,19 @@ def policy(*rules: Rule, **changes: object) -> Policy:
     return Policy.model_validate(
         {"name": "test", "version": 1, "rules": rules or (rule(),), **changes}
     )
+
+
+def waiver(**changes: object) -> Waiver:
+    """A waiver of the rule above, for the backbone of the evidence above."""
+    fields = {
+        "id": "W",
+        "rule": "clean_accuracy.accuracy",
+        "backbone": BACKBONE,
+        "reason": "known",
+        "owner": "ml-team",
+        "expires": date(2026, 12, 31),
+    }
+    return Waiver.model_validate({**fields, **changes})
 
 
 def written(folder: Path, content: str) -> Path:

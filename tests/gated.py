@@ -90,7 +90,7 @@ def today_in_utc() -> date:
 
 
 class Gated:
-    """The repository: ``model.bin`` by DVC, all else by git; the key lies outside."""
+    """The repository: ``model.bin`` by DVC, all else by git; key and DVC's remote lie outside."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -109,6 +109,8 @@ class Gated:
         gated.must("git", "config", "user.name", "t")
         gated.must("git", "config", "user.email", "t@t")
         gated.must("dvc", "init", "--quiet")
+        store = str(folder.parent / "store")
+        gated.must("dvc", "remote", "add", "--quiet", "--default", "store", store)
         gated.must("dvc", "add", "--quiet", "model.bin")
         return gated
 

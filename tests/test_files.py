@@ -50,6 +50,50 @@ def test_a_block_that_breaks_off_leaves_the_old_file_and_nothing_beside(
     assert names(tmp_path) == ["file"]
 
 
+def test_what_is_kept_is_read_back(tmp_path: Path) -> None:
+    files.keep(tmp_path / "file", b"content")
+
+    assert files.kept(tmp_path / "file") == b"content"
+
+
+@pytest.mark.parametrize("place", [0, 6, 7, -1])
+def test_no_byte_of_a_kept_file_can_change(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "file"
+    files.keep(path, b"content")
+    whole = bytearray(path.read_bytes())
+    whole[place] ^= 1
+    path.write_bytes(whole)
+
+    with pytest.raises(GateError, match="file: is not what was written there, by its digest; dele"):
+        files.kept(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"content", b"x" * 32, b"x" * 500])
+def test_what_was_not_written_to_be_kept_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+
+    with pytest.raises(GateError, match="delete the file"):
+        files.kept(tmp_path / "file")
+
+
+@pytest.mark.parametrize("place", ["two/file", "one/other"])
+def test_a_kept_file_counts_under_its_own_name_alone(tmp_path: Path, place: str) -> None:
+    files.keep(tmp_path / "one" / "file", b"content")
+    other = tmp_path / place
+    other.parent.mkdir(exist_ok=True)
+    other.write_bytes((tmp_path / "one" / "file").read_bytes())
+
+    with pytest.raises(GateError, match=f"{place}: is not what was written there"):
+        files.kept(other)
+
+
+def test_a_pipe_in_the_place_of_a_kept_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "file")
+
+    with pytest.raises(GateError, match="it is no file; delete the file"):
+        files.kept(tmp_path / "file")
+
+
 def test_a_full_disk_is_said_in_a_line_and_leaves_nothing(tmp_path: Path) -> None:
     # a limit on file size is what a test can set; the kernel fails the write in the same way
     code = (

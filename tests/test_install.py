@@ -96,3 +96,13 @@ def test_it_installs_by_its_name_and_an_extra_and_runs(tmp_path: Path) -> None:
     (tmp_path / ".dvc").mkdir()
     run(*gate, "init", cwd=tmp_path)  # the starter's files are in the wheel
     assert "3 rules" in run(*gate, "policy", "lint", "gating/policy.yaml", cwd=tmp_path)
+
+
+def test_make_lowest_installs_each_dependency_at_its_lower_bound() -> None:
+    extras = PROJECT["optional-dependencies"]
+    lines = [*PROJECT["dependencies"], *extras["gto"], *extras["mlflow"]]
+    pins = (ROOT / "constraints-lowest.txt").read_text().splitlines()
+
+    lowest = {line.split(";")[0].replace(">=", "==") for line in lines}
+
+    assert lowest - set(pins) == set()

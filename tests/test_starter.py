@@ -333,6 +333,18 @@ def test_a_ci_example_calls_only_what_exists(path: Path, fresh: Gated) -> None:
         assert re.search(rf"gating/dvc\.yaml:{target}[ @]", stages)
 
 
+def test_what_ci_examples_run_in_is_of_one_version_exactly() -> None:
+    github, gitlab = (yaml.safe_load(path.read_text()) for path in CI)
+
+    used = [
+        step["uses"] for job in github["jobs"].values() for step in job["steps"] if "uses" in step
+    ]
+    assert used
+    assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", each) for each in used)
+    assert re.fullmatch(r"python:3\.\d+\.\d+-[a-z]+", gitlab["default"]["image"])
+    assert not any("image" in job for job in _jobs(gitlab).values())
+
+
 @pytest.mark.parametrize("path", CI, ids=str)
 def test_a_ci_example_pulls_judges_comments_and_then_blocks_without_a_key(path: Path) -> None:
     lines = scripts(path)

@@ -13,9 +13,8 @@ from pydantic import ValidationError
 
 from gate import Evidence, Measurement, Verdict, decide
 from gate.frozen import FrozenDict
-from gate.policy.waivers import Waiver
 from gate.values import Bound, Finding, Value, decision, digest_of
-from tests.builders import BACKBONE, evidence, measurement, policy, rule
+from tests.builders import evidence, measurement, policy, rule, waiver
 
 _finite = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -157,16 +156,8 @@ def test_every_verdict_and_its_evidence_survive_json_to_the_last_bit(
 
 
 def _waived() -> Verdict:
-    waiver = Waiver(
-        id="W-1",
-        rule="clean_accuracy.accuracy",
-        backbone=BACKBONE,
-        reason="known",
-        owner="ml-team",
-        expires=date(2026, 12, 31),
-    )
     bad = evidence(measurement(0.1, 0.2, 0.3))
-    return decide(policy(), [bad], date(2026, 1, 1), [waiver])
+    return decide(policy(), [bad], date(2026, 1, 1), [waiver()])
 
 
 def _settled() -> Evidence:

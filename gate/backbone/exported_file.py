@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from gate.errors import BackboneError
+from gate.errors import BackboneError, failing_as
 
 _COPIED = re.compile(
     r"archive_format|archive_version|byteorder|\.data/(version|serialization_id)|models/model\.json"
@@ -40,37 +40,35 @@ def vetted_copy(path: Path, content: bytes) -> io.BytesIO:
         BackboneError: Not such an archive, or one that holds more than data.
     """
     copy = io.BytesIO()
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(copy, "w") as vetted:
-            names = archive.namelist()
-            if len(names) != len(set(names)):
-                raise BackboneError(f"{path}: a member stands twice in the archive; refused")
-            if (size := sum(each.file_size for each in archive.infolist())) > len(content):
+    unreadable = f"{path}: not a torch.export archive, or truncated"
+    do = "a .pt file of torch.save is a pickle and is never loaded: convert it to safetensors"
+    with (
+        failing_as(BackboneError, unreadable, do),
+        zipfile.ZipFile(io.BytesIO(content)) as archive,
+        zipfile.ZipFile(copy, "w") as vetted,
+    ):
+        names = archive.namelist()
+        if len(names) != len(set(names)):
+            raise BackboneError(f"{path}: a member stands twice in the archive; refused")
+        if (size := sum(each.file_size for each in archive.infolist())) > len(content):
+            raise BackboneError(
+                f"{path}: {len(content)} bytes are said to hold {size}; an archive that is "
+                "compressed, or whose members overlap, is refused; write it by "
+                "torch.export.save"
+            )
+        for name in names:
+            root, _, member = name.partition("/")
+            data = archive.read(name)
+            if member == _SAMPLE_INPUTS:
+                data = b""
+            elif not _COPIED.fullmatch(member):
                 raise BackboneError(
-                    f"{path}: {len(content)} bytes are said to hold {size}; an archive that is "
-                    "compressed, or whose members overlap, is refused; write it by "
-                    "torch.export.save"
+                    f"{path}: member {member!r} is not plain weights or a graph (a pickle, or "
+                    "compiled code); export with torch.export.save and nothing beside"
                 )
-            for name in names:
-                root, _, member = name.partition("/")
-                data = archive.read(name)
-                if member == _SAMPLE_INPUTS:
-                    data = b""
-                elif not _COPIED.fullmatch(member):
-                    raise BackboneError(
-                        f"{path}: member {member!r} is not plain weights or a graph (a pickle, or "
-                        "compiled code); export with torch.export.save and nothing beside"
-                    )
-                elif member.endswith(".json"):
-                    data = json.dumps(_vetted(path, json.loads(data))).encode()
-                vetted.writestr(f"{root}/{member}", data)
-    except BackboneError:
-        raise
-    except Exception as fault:  # zipfile and its decompressors raise whatever they meet
-        raise BackboneError(
-            f"{path}: not a torch.export archive, or truncated: {fault}; a .pt file of torch.save "
-            "is a pickle and is never loaded: convert it to safetensors"
-        ) from fault
+            elif member.endswith(".json"):
+                data = json.dumps(_vetted(path, json.loads(data))).encode()
+            vetted.writestr(f"{root}/{member}", data)
     copy.seek(0)
     return copy
 

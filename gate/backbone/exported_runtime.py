@@ -5,7 +5,7 @@ import torch
 from gate.backbone.artefact import Artefact
 from gate.backbone.exported_file import vetted_copy
 from gate.backbone.torch_runtime import TorchRuntime
-from gate.errors import BackboneError, first_line
+from gate.errors import BackboneError, failing_as
 from gate.plan.backbone import ExportedBackbone
 
 
@@ -16,10 +16,6 @@ def open_runtime(plan: ExportedBackbone, artefact: Artefact) -> TorchRuntime:
         BackboneError: Another file, truncated, or one that holds more than data.
     """
     copy = vetted_copy(plan.exported, artefact.read())
-    try:
+    with failing_as(BackboneError, f"{plan.exported}: torch.export cannot load it"):
         module = torch.export.load(copy).module()
-    except Exception as fault:  # the loader raises whatever its parts raise
-        raise BackboneError(
-            f"{plan.exported}: torch.export cannot load it: {first_line(fault)}"
-        ) from fault
     return TorchRuntime(plan, module, {})

@@ -1,13 +1,13 @@
 """Fine-tuning: full-network transfer, training from scratch, a head under drifting batch norm."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from gate import files
@@ -63,7 +63,8 @@ def fine_tune(
     ends with the same bytes as one that was not.
 
     Args:
-        folder: Gets ``weights.safetensors`` and ``head.safetensors`` (weight (D, K), bias (K,)).
+        folder: Gets ``weights.safetensors``, and then ``head.safetensors`` for `files.kept`, with
+            weight (D, K), bias (K,) and the SHA-256 of the file of weights, 32 bytes.
         plan: Safetensors with the factory of their architecture.
         pretrained: The file of the weights that training starts from; None from scratch.
         transfer: What is trained, and how.
@@ -73,7 +74,8 @@ def fine_tune(
 
     Raises:
         PlanError: The backbone has no architecture that could be trained.
-        BackboneError: The loss is not finite.
+        BackboneError: The loss is not finite, or a checkpoint is of another network.
+        GateError: A checkpoint is not what was written.
 
     Source:
         Salman et al. 2022 and their code: SGD with momentum, a triangular learning rate; the
@@ -89,7 +91,7 @@ def fine_tune(
     trained = [weights for weights in network.parameters() if weights.requires_grad]
     decay = training.weight_decay
     optimiser = torch.optim.SGD(trained, training.learning_rate, _MOMENTUM, weight_decay=decay)
-    done = _resumed(folder / _CHECKPOINT, network, optimiser)
+    done = _resumed(folder / _CHECKPOINT, plan.arch, network, optimiser)
     advance(done * len(examples.labels))
     for epoch in range(done, training.epochs):
         loss = _train_epoch(network, optimiser, examples, training, epoch, seed, advance)
@@ -99,9 +101,11 @@ def fine_tune(
                 f"{loss.item()}; lower training.learning_rate, {training.learning_rate:g} now"
             )
         _keep(folder / _CHECKPOINT, network, optimiser, epoch + 1)
-    head = {"weight": network.head.weight.T, "bias": network.head.bias}
-    files.write(folder / HEAD, save(_tensors(head)))
-    files.write(folder / WEIGHTS, save(_tensors(network.body.state_dict())))
+    weights = save(_tensors(network.body.state_dict()))
+    files.write(folder / WEIGHTS, weights)
+    digest = torch.tensor([*hashlib.sha256(weights).digest()], dtype=torch.uint8)
+    head = {"weight": network.head.weight.T, "bias": network.head.bias, "sha256": digest}
+    files.keep(folder / HEAD, save(_tensors(head)))
     (folder / _CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -209,19 +213,25 @@ def _keep(path: Path, network: _Network, optimiser: torch.optim.SGD, epochs: int
         for place, weights in enumerate(optimiser.param_groups[0]["params"])
         if weights in optimiser.state
     }
-    files.write(path, save({**_tensors(network.state_dict()), **momenta}, {"epochs": str(epochs)}))
+    counted = {"epochs": torch.tensor(epochs)}
+    files.keep(path, save({**_tensors(network.state_dict()), **momenta, **counted}))
 
 
-def _resumed(path: Path, network: _Network, optimiser: torch.optim.SGD) -> int:
+def _resumed(path: Path, arch: str, network: _Network, optimiser: torch.optim.SGD) -> int:
     """Epochs that an earlier run got through; its weights and momenta are put in place."""
-    if not path.exists():
+    if not files.exists(path):
         return 0
-    with safe_open(path, "pt") as kept:
-        tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118  # no dict
-        epochs = int(kept.metadata()["epochs"])
+    tensors = load(files.kept(path))
+    epochs = int(tensors.pop("epochs"))
+    momenta = {name: tensors.pop(name) for name in list(tensors) if name.startswith("momentum.")}
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as fault:
+        raise BackboneError(
+            f"{path}: holds weights of another network than {arch} gives now; delete the file"
+        ) from fault
     parameters = optimiser.param_groups[0]["params"]
-    for name in [name for name in tensors if name.startswith("momentum.")]:
+    for name, momentum in momenta.items():
         place = int(name.removeprefix("momentum."))
-        optimiser.state[parameters[place]]["momentum_buffer"] = tensors.pop(name).to(network.device)
-    network.load_state_dict(tensors)
+        optimiser.state[parameters[place]]["momentum_buffer"] = momentum.to(network.device)
     return epochs

@@ -10,7 +10,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from gate.backbone.artefact import Artefact
 from gate.backbone.onnx_weights import require_fitting, take_in_weights
-from gate.errors import BackboneError, first_line
+from gate.errors import BackboneError, failing_as
 
 # operators that ONNX Runtime brings itself; others would need a library of somebody's
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
@@ -80,12 +80,9 @@ def model_file(artefact: Artefact) -> Path:
 
 
 def _parsed(file: Path, content: bytes) -> onnx.ModelProto:
-    try:
+    # protobuf raises a DecodeError, whose home differs between its releases
+    with failing_as(BackboneError, f"{file}: not an ONNX model, or truncated"):
         model = onnx.load_model_from_string(content)
-    except Exception as fault:  # protobuf's DecodeError, whose home differs between its releases
-        raise BackboneError(
-            f"{file}: not an ONNX model, or truncated: {first_line(fault)}"
-        ) from fault
     if not model.graph.output or not model.graph.node:
         raise BackboneError(f"{file}: not an ONNX model: it has no graph, or no output")
     if content[4:8] == _ORT_FORMAT:

@@ -6,7 +6,7 @@ import numpy as np
 
 from gate.arrays import Int64
 from gate.backbone.artefact import Artefact
-from gate.errors import BackboneError
+from gate.errors import BackboneError, failing_as
 from gate.plan.backbone import Tokenization
 
 
@@ -24,13 +24,10 @@ class Tokenizer:
         content = artefact.read()
         import tokenizers  # only text backbones need it
 
-        try:
+        unreadable = f"{path}: not a tokenizer.json that can be read"
+        with failing_as(BackboneError, unreadable, "save it by tokenizers"):
             self._tokenizer = tokenizers.Tokenizer.from_buffer(content)
             self._tokenizer.enable_truncation(plan.max_tokens)
-        except Exception as fault:  # the library raises nothing more special
-            raise BackboneError(
-                f"{path}: not a tokenizer.json that can be read: {fault}; save it by tokenizers"
-            ) from fault
         # what the file says of padding is about batches of its own; a mask leaves these out anyway
         known = {"pad_id": 0, "pad_token": "[PAD]", **(self._tokenizer.padding or {})}
         self._tokenizer.enable_padding(pad_id=known["pad_id"], pad_token=known["pad_token"])

@@ -8,7 +8,7 @@ import torch
 
 from gate.arrays import Array, Float32
 from gate.backbone.runtime import Tokens
-from gate.errors import BackboneError, first_line
+from gate.errors import BackboneError, failing_as
 from gate.plan.backbone import BackbonePlan
 
 
@@ -42,14 +42,9 @@ class TorchRuntime:
             for name, v in named.items()
         }
         self._captured.clear()
-        try:
-            with torch.inference_mode():
-                whole = self._module(batch[""]) if "" in batch else self._module(**batch)
-        except Exception as fault:  # whatever the architecture's own code raises
-            raise BackboneError(
-                f"{self._plan.path}: refused a batch of shape {(count, *rest)}: "
-                f"{first_line(fault)}; check {self._plan.hint}"
-            ) from fault
+        refused = f"{self._plan.path}: refused a batch of shape {(count, *rest)}"
+        with failing_as(BackboneError, refused, f"check {self._plan.hint}"), torch.inference_mode():
+            whole = self._module(batch[""]) if "" in batch else self._module(**batch)
         given = [self._captured_by(self._layer) if self._layer else whole]
         if self._plan.logits:
             given.append(self._captured_by(self._plan.logits))

@@ -10,7 +10,7 @@ from safetensors.torch import load
 
 from gate.backbone.artefact import Artefact
 from gate.backbone.torch_runtime import TorchRuntime
-from gate.errors import BackboneError, first_line
+from gate.errors import BackboneError, failing_as, first_line
 from gate.plan.backbone import WeightsBackbone
 from gate.strict_yaml import nearest
 
@@ -33,13 +33,9 @@ def with_weights(plan: WeightsBackbone, artefact: Artefact) -> torch.nn.Module:
         BackboneError: A pickle, truncated, or weights that do not fit the architecture.
     """
     content = artefact.read()
-    try:
+    do = "a pickle is never loaded: convert it to safetensors"
+    with failing_as(BackboneError, f"{plan.weights}: not safetensors, or truncated", do):
         weights = load(content)
-    except Exception as fault:  # SafetensorError, and what torch raises on types it does not know
-        raise BackboneError(
-            f"{plan.weights}: not safetensors, or truncated: {fault}; a pickle is never loaded: "
-            "convert it to safetensors"
-        ) from fault
     module = without_weights(plan.arch)
     expected = module.state_dict()
     weights = {

@@ -41,7 +41,7 @@ def make_way(out: Path, *inputs: Path | None) -> None:
     """
     place = Path(os.path.realpath(out.parent), out.name)
     try:
-        for path in (path for path in inputs if path and path.exists()):
+        for path in (path for path in inputs if path and files.exists(path)):
             lies_in = place.is_relative_to(os.path.realpath(path))
             if lies_in or (out.exists() and out.samefile(path)):
                 raise typer.BadParameter(

@@ -1,5 +1,6 @@
 """The commands for those who start, and what the stages that they start from need."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -40,11 +41,11 @@ def digests(
 
     make_way(out, plan, backbone)
     loaded = load_plan(plan, backbone)
-    seen = [path.resolve() for path in watched or ()]
+    seen = [os.path.realpath(path) for path in watched or ()]
     unseen = {
         place: path
         for place, path in inputs(loaded).items()
-        if not any(path.resolve().is_relative_to(folder) for folder in seen)
+        if not any(Path(os.path.realpath(path)).is_relative_to(folder) for folder in seen)
     }
     written = {
         "files": {place: files.sha256_of(path, PlanError) for place, path in unseen.items()},

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.errors import DataError, first_line
+from gate.errors import DataError, failing_as
 from gate.strict_yaml import nearest
 
 CHUNK = 64  # rows of a table read at once
@@ -49,27 +49,22 @@ def opened(path: Path, digest: str, fault: str) -> Iterator[BinaryIO]:
     Raises:
         DataError: It cannot be read, is no plain file, or is not what was hashed.
     """
-    try:
-        with open(path, "rb", opener=_at_once) as file:
-            before = _state(file)
-            if not stat.S_ISREG(before.st_mode):
-                raise DataError(f"{path}: is no plain file any more; data must not change in a run")
-            try:
-                yield file
-            finally:
-                after = _state(file)
-                file.seek(0)
-                used = hashlib.file_digest(file, "sha256").hexdigest()
-                # who puts the old bytes back in time cannot put back when that was
-                if used != digest or _changed(before) != _changed(after):
-                    raise DataError(
-                        f"{path}: was changed after it was hashed; run again on data that nobody "
-                        "writes to"
-                    )
-    except DataError:
-        raise
-    except Exception as raised:  # readers raise whatever damaged bytes make them raise
-        raise DataError(f"{path}: {fault}: {first_line(raised)}") from raised
+    with failing_as(DataError, f"{path}: {fault}"), open(path, "rb", opener=_at_once) as file:
+        before = _state(file)
+        if not stat.S_ISREG(before.st_mode):
+            raise DataError(f"{path}: is no plain file any more; data must not change in a run")
+        try:
+            yield file
+        finally:
+            after = _state(file)
+            file.seek(0)
+            used = hashlib.file_digest(file, "sha256").hexdigest()
+            # who puts the old bytes back in time cannot put back when that was
+            if used != digest or _changed(before) != _changed(after):
+                raise DataError(
+                    f"{path}: was changed after it was hashed; run again on data that nobody "
+                    "writes to"
+                )
 
 
 def _at_once(path: str, flags: int) -> int:

@@ -1,5 +1,6 @@
 """`gate prior` and `gate calibrate` on files of logits: no model is needed."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,7 +160,7 @@ def adjust_logits(inputs: AdjustmentFiles, out: Path, seed: int = 0) -> list[Pat
 
 def _refuse_overwriting(inputs: AdjustmentFiles, *results: Path) -> None:
     for path in filter(None, inputs.named().values()):
-        if path.resolve() in [result.resolve() for result in results]:
+        if os.path.realpath(path) in map(os.path.realpath, results):
             raise DataError(f"{path}: the results would be written over it; choose another --out")
 
 

@@ -43,7 +43,7 @@ def fit(likelihood: Likelihood, spread: float | None = None) -> Fit:
         spread: Standard deviation of b a priori, which sets the ridge; estimated unless given.
 
     Raises:
-        EvidenceError: No convergence.
+        EvidenceError: No convergence, or half of the classes or more are masked.
 
     Source:
         Alexandari et al. 2020, "bias-corrected temperature scaling"; for the spread, MacKay 1992.
@@ -73,6 +73,9 @@ def fit_temperature(likelihood: Likelihood) -> Fit:
 
     At the best scale a, mean logits under the posteriors are the labels' logits; both are below 0,
     the largest. The former falls about as a power of a: Newton's method in logarithms.
+
+    Raises:
+        EvidenceError: Half of the classes or more are masked.
     """
     part = likelihood.part(_START)
     gap = part.logit_gap()

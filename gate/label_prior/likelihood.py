@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 
 from gate.arrays import Float64, Floats, Labels
+from gate.errors import EvidenceError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Order = Literal["slope", "diagonal", "full"]
@@ -22,6 +23,9 @@ BLOCK = 1 << 18  # numbers in a block: a few of them fit a core's cache
 CACHED = 1 << 22  # numbers up to which all blocks stay in memory from pass to pass
 # what float32 can square; a class so far below the largest, in the logits' unit, has no share
 _LOWEST = -(2.0**60)
+# how many times as far below the first class as the second the median one lies; of normally
+# distributed logits about 3 log K at the most
+_MASKED = 1000
 _PLAIN = range(-40, 41)  # exponents of 2 of logits that need no other unit
 _THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
@@ -206,9 +210,20 @@ class Likelihood:
         """How far the logits of a sample lie apart: the median class from the first, in the median.
 
         So a class that is masked by a huge negative logit does not count.
+
+        Raises:
+            EvidenceError: Half of the classes are masked, or more.
         """
         gaps = [-np.median(block.logits, axis=1) for _, block in self.blocks()]
-        return float(np.median(np.concatenate(gaps))) or 1.0
+        second = [-np.partition(block.logits, -2)[:, -2] for _, block in self.blocks()]
+        gap, nearest = (float(np.median(np.concatenate(each))) for each in (gaps, second))
+        if 0 < _MASKED * nearest < gap:
+            raise EvidenceError(
+                f"label prior: the median class lies {gap / nearest:.3g} times as far below the "
+                f"first as the second does, more than {_MASKED}: half of the classes or more are "
+                "masked, and the mask would set the temperature; give logits without a mask"
+            )
+        return gap or 1.0
 
     def held_out(self, x: Float64, offset: Float64) -> HeldOut:
         """Log loss ``(n,)`` of each sample at x under that offset, and its class without one."""

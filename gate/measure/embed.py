@@ -19,7 +19,7 @@ from gate.arrays import Array, Images
 from gate.backbone.backbone import Backbone, Outputs
 from gate.data.split import Split
 from gate.errors import BackboneError, GateError
-from gate.files import digest_of_json, replacing
+from gate.files import digest_of_json, exists, replacing
 from gate.measure.passes import Engine, Part, Pass
 from gate.measure.readers import Output, OutputName
 from gate.plan.backbone import Preprocessing
@@ -63,7 +63,7 @@ def outputs(
     paths: dict[OutputName, Path] = {"features": folder / f"{stem}.npy"}
     if backbone.plan.logits:
         paths["logits"] = folder / f"{stem}-logits.npy"
-    if not all(path.exists() for path in paths.values()):
+    if not all(map(exists, paths.values())):
         work = Pass(backbone.plan, {name: Output(name) for name in paths})
         _write(paths, engine.map(work, split, size, advance), split, backbone.plan.path)
     read = {name: _read(path, "<f4") for name, path in paths.items()}
@@ -75,7 +75,7 @@ def pixels(folder: Path, split: Split, wanted: Preprocessing) -> Images:
     side, channels = wanted.size, wanted.channels
     key = digest_of_json([split.digest, side, channels])[7:39]
     path = folder / f"{split.name}-{key}-pixels.npy"
-    if not path.exists():
+    if not exists(path):
         with _written(path) as write:
             write(_header("|u1", len(split), side, side, channels))
             for images in split.batches(256, side, channels):

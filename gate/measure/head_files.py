@@ -10,7 +10,7 @@ import numpy as np
 
 from gate import files
 from gate.backbone.heads import CosineHead, JoinedHead, SourceHead
-from gate.errors import BackboneError, PlanError
+from gate.errors import PlanError
 from gate.measure.calibrate import Calibrated
 from gate.measure.trial import Trial
 from gate.plan.backbone import OnnxBackbone
@@ -113,7 +113,7 @@ def _about(trial: Trial, name: str, calibrated: Calibrated) -> dict[str, Any]:
     known = trial.split(task.held_out) if task.held_out else train
     encoder = task.zero_shot.encoder if task.zero_shot else None
     tokenizers = {
-        of: files.sha256_of(described.text.tokenizer, BackboneError)
+        of: trial.bench.opened(described).versions["tokenizer"]
         for of, described in (("backbone", plan.backbone), ("encoder", encoder))
         if described and described.text
     }

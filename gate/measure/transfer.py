@@ -5,16 +5,17 @@ Whatever a remedy changes stands in the task: a plan can take it over as it is.
 
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load, load_file, save
+from safetensors.numpy import load, save
 
 from gate import files
 from gate.arrays import Float32, Int64
 from gate.backbone.backbone import Backbone, Outputs
 from gate.backbone.heads import LinearHead
 from gate.data.split import Split
-from gate.errors import EvidenceError, PlanError
+from gate.errors import BackboneError, EvidenceError, PlanError
 from gate.measure import embed
 from gate.measure.bench import Bench
 from gate.measure.head import fit_linear, main_directions
@@ -167,7 +168,7 @@ def balanced_rows(split: Split, attribute: str, seed: int) -> Int64:
 def _fine_tuned(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
     """The network of a task, from the features folder if an earlier run trained it."""
     # torch takes seconds to import, and most plans train nothing
-    from gate.backbone.fine_tune import HEAD, WEIGHTS, TrainingSet, fine_tune
+    from gate.backbone.fine_tune import HEAD, WEIGHTS
 
     train = bench.split(str(task.train))
     content = {
@@ -177,29 +178,43 @@ def _fine_tuned(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
         "task": task.model_dump(mode="json", exclude={"test", "head"}),
         "train": train.digest,
         "seed": bench.plan.seed,
+        "head_ends_with": "sha256",  # heads of before they did are not met
     }
     folder = bench.folder / f"{task.transfer.mode}-{files.digest_of_json(content)[7:39]}"
-    if not (folder / WEIGHTS).exists():  # the last file that training writes
-        stamps: list[Stamp | None] = [None] * len(train)
-        if task.debias:
-            stamps = _stamps(bench, task.debias, train)
-        pixels = embed.pixels(bench.folder, train, backbone.preprocessing)
-        examples = TrainingSet(pixels, train.labels, stamps, backbone.inputs)
-        total = len(train) * task.transfer.schedule.epochs
-        with bench.progress(f"{task.transfer.mode} {task.train}", total) as advance:
-            fine_tune(
-                folder,
-                backbone.plan,
-                None if task.transfer.mode == "from_scratch" else backbone.artefact,
-                task.transfer,
-                examples,
-                bench.plan.seed,
-                advance,
-            )
-    tensors = load_file(folder / HEAD)
-    changed = {"weights": folder / WEIGHTS, "logits": None}
+    head, weights = folder / HEAD, folder / WEIGHTS
+    if not (files.exists(head) and files.exists(weights)):
+        _train(bench, task, backbone, folder)
+    tensors = load(files.kept(head))
+    if files.sha256_of(weights, BackboneError) != f"sha256:{tensors['sha256'].tobytes().hex()}":
+        raise BackboneError(
+            f"{weights}: is not what was trained with {HEAD}, by its digest; delete the file"
+        )
+    changed = {"weights": weights, "logits": None}
     tuned = type(backbone.plan).model_validate({**dict(backbone.plan), **changed})
     return Classifier(bench.opened(tuned), LinearHead(tensors["weight"], tensors["bias"]))
+
+
+def _train(bench: Bench, task: Task, backbone: Backbone, folder: Path) -> None:
+    """Leave the weights and the head of a task in a folder."""
+    from gate.backbone.fine_tune import TrainingSet, fine_tune
+
+    train = bench.split(str(task.train))
+    stamps: list[Stamp | None] = [None] * len(train)
+    if task.debias:
+        stamps = _stamps(bench, task.debias, train)
+    pixels = embed.pixels(bench.folder, train, backbone.preprocessing)
+    examples = TrainingSet(pixels, train.labels, stamps, backbone.inputs)
+    total = len(train) * task.transfer.schedule.epochs
+    with bench.progress(f"{task.transfer.mode} {task.train}", total) as advance:
+        fine_tune(
+            folder,
+            backbone.plan,
+            None if task.transfer.mode == "from_scratch" else backbone.artefact,
+            task.transfer,
+            examples,
+            bench.plan.seed,
+            advance,
+        )
 
 
 def with_mean_weights(bench: Bench, tuned: Backbone) -> Backbone:
@@ -212,10 +227,9 @@ def with_mean_weights(bench: Bench, tuned: Backbone) -> Backbone:
     if first.digest == tuned.digest:
         return first
     path = bench.folder / f"average-{first.digest[7:23]}-{tuned.digest[7:23]}.safetensors"
-    if not path.exists():
-        pretrained, weights = load(first.artefact.read()), load(tuned.artefact.read())
-        for name, tensor in weights.items():
-            if name in pretrained and np.issubdtype(tensor.dtype, np.floating):
-                weights[name] = (tensor + pretrained[name].astype(tensor.dtype)) / 2
-        files.write(path, save(weights))
+    pretrained, weights = load(first.artefact.read()), load(tuned.artefact.read())
+    for name, tensor in weights.items():
+        if name in pretrained and np.issubdtype(tensor.dtype, np.floating):
+            weights[name] = (tensor + pretrained[name].astype(tensor.dtype)) / 2
+    files.write(path, save(weights))  # also where it lies there: to check it would take as long
     return bench.opened(tuned.plan.with_path(path))

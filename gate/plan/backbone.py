@@ -62,7 +62,8 @@ class BackbonePlan(Value):
     format: ClassVar[str]
     ending: ClassVar[str]
     misplaced: ClassVar[dict[str, str]]  # keys of other formats, and what to say instead
-    holds_program: ClassVar[bool]  # what is computed stands in the file, not in the team's code
+    # whether what is computed stands in the file; else it is the team's own code, with its weights
+    holds_program: ClassVar[bool] = True
 
     logits: str | None = Field(
         None,
@@ -163,7 +164,6 @@ class OnnxBackbone(BackbonePlan):
     """An ONNX file, or a folder with one and the weights beside it."""
 
     format = "onnx"
-    holds_program = True
     ending = ".onnx"
     misplaced: ClassVar = {"arch": _ARCH, "layer": _LAYER}
 
@@ -177,7 +177,6 @@ class ExportedBackbone(BackbonePlan):
     """A file that torch.export wrote; it gives one output."""
 
     format = "exported"
-    holds_program = True
     ending = ".pt2"
     misplaced: ClassVar = {
         "text": "exported: takes images only; export a text backbone to ONNX",

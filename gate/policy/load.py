@@ -23,8 +23,9 @@ def load_policy(path: str | Path) -> Policy:
     return _load(Path(path), ())
 
 
-def _load(path: Path, extending: tuple[Path, ...]) -> Policy:
-    if path.resolve() in extending:
+def _load(path: Path, extending: tuple[str, ...]) -> Policy:
+    place = os.path.realpath(path)
+    if place in extending:
         raise PolicyError(f"{path}: extends itself, by way of {extending[-1]}; break the circle")
     document = strict_yaml.read(path, Policy, PolicyError)
     if document.value.extends is None:
@@ -42,7 +43,7 @@ def _load(path: Path, extending: tuple[Path, ...]) -> Policy:
             f"{document.place('extends')}: no policy file {base}; "
             "the path is relative to the file that says extends"
         )
-    return _tightened(document, _load(base, (*extending, path.resolve())))
+    return _tightened(document, _load(base, (*extending, place)))
 
 
 def _tightened(document: strict_yaml.Document[Policy], base: Policy) -> Policy:

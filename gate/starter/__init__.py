@@ -1,5 +1,6 @@
 """What `gate init` puts into a DVC repository: stages, a plan and a policy, as files to edit."""
 
+import os
 from importlib.resources import files as resources
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def write(folder: Path) -> list[Path]:
         raise PlanError(f"{here} is no root of a DVC repository (no .dvc); cd there, or: dvc init")
     if folder.absolute().parent != here or not folder.name.isidentifier():
         raise PlanError(f"{folder}: give a plain name of a new folder, such as gating")
-    if folder.exists() or folder.is_symlink():
+    if os.path.lexists(folder):
         raise PlanError(f"{folder} is there already, and nothing is overwritten; give another name")
     written = []
     for name in _NAMES:

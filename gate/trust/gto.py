@@ -29,7 +29,7 @@ def promote(
 
     Raises:
         PromotionError: The extra is missing, this is no repository, its last commit holds other
-            bytes or more files, DVC's remote lacks them, or GTO refuses.
+            bytes or more files, DVC has no remote or it lacks them, or GTO refuses.
     """
     require_extra("gto")
     from gto import api
@@ -95,9 +95,9 @@ def _fetch(committed: _Committed, names: Collection[str], place: Path) -> None:
 
 
 def _require_pushed(committed: _Committed) -> None:
-    """Refuse what this machine's cache gives and DVC's remote lacks: nobody could deploy it.
+    """Refuse what this machine's cache gives and DVC's remote lacks: nobody else could deploy it.
 
-    Without any remote, who deploys has the cache, or has no way at all; that is not for us to say.
+    What git holds itself needs no remote of DVC's.
     """
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
@@ -105,12 +105,16 @@ def _require_pushed(committed: _Committed) -> None:
 
     with failing("DVC does not say what its remote holds", DvcException, OSError):
         here = Repo(str(committed.root))  # remotes may stand in config.local, which no commit has
-        if not here.config["remote"]:
-            return
         for out in DVCFileSystem(str(committed.root), rev=committed.commit).repo.index.outs:
             path = "/".join(out.index_key[1])
             if not (out.use_cache and _meet(path, committed.path)) or out.stage.is_repo_import:
                 continue  # what was imported is fetched from where it came from
+            if not here.config["remote"]:
+                raise PromotionError(
+                    f"{committed} names {path}, and DVC has no remote, so nobody else could fetch "
+                    "it; run: dvc remote add --default NAME URL, commit .dvc/config, run: "
+                    f"dvc push {shlex.quote(path)}, and promote again"
+                )
             remote = here.cloud.get_remote(out.remote, "push")
             if not _pushed(here, remote, out):
                 raise PromotionError(

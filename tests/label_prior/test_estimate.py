@@ -403,6 +403,35 @@ def test_masked_logits_of_other_classes_change_nothing(masked: float) -> None:
     assert total_variation(found.shares, priors.estimate(of.logits, of.labels).shares) < 0.02
 
 
+@pytest.mark.parametrize("masked", [-1e5, -1e9, -3e38])
+@pytest.mark.parametrize("kept", [2, 4, 5])
+def test_logits_of_which_half_the_classes_or_more_are_masked_are_refused(
+    masked: float, kept: int
+) -> None:
+    of = planted(10, 60, 0)
+    below = np.argsort(of.logits, axis=1)[:, : 10 - kept]
+    logits = of.logits.copy()
+    np.put_along_axis(logits, below, masked, axis=1)
+
+    with pytest.raises(EvidenceError, match="half of the classes or more are masked, and the mask"):
+        priors.estimate(logits, of.labels)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+def test_many_classes_that_differ_by_little_are_not_taken_for_masked(classes: int) -> None:
+    of = planted(classes, 2000 // classes, 0, distance=0.2)
+
+    assert priors.estimate(of.logits, of.labels, folds=0).scale > 0
+
+
+def test_the_first_two_classes_may_tie_in_most_rows() -> None:
+    labels = np.arange(200) % 4
+    logits = np.where(np.arange(4) // 2 == labels[:, None] // 2, 5.0, 0.0)
+    logits[:60] += np.random.default_rng(0).normal(size=(60, 4))
+
+    assert priors.estimate(logits, labels, folds=0).scale > 0
+
+
 def test_an_estimate_does_not_depend_on_the_size_of_the_logits() -> None:
     of = planted(5, 60, 0, features=6)
     once = priors.estimate(of.logits, of.labels)

@@ -254,6 +254,19 @@ def test_tokenizers_of_the_backbone_and_of_the_encoder_are_in_the_metadata(tmp_p
     }
 
 
+def test_a_head_names_the_tokenizer_that_was_used_and_not_one_written_since(tmp_path: Path) -> None:
+    trial = texts(tmp_path, {})
+    path = tmp_path / "tokenizer.json"
+    used = sha256_of(path, DataError)
+    (task,) = trial.plan.tasks
+    trial.calibrated(task)
+    path.write_text(path.read_text().replace("goal", "gaol"))
+
+    said = json.loads(about(trial, tmp_path / "heads"))
+
+    assert said["tokenizers"] == {"backbone": used}
+
+
 def test_shares_of_rare_classes_keep_six_digits(
     digits_trial: MakeTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,20 +1,22 @@
 """Three ways of transfer, and what a task can change about its classifier."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load, load_file, save
 from safetensors.torch import save_file
 from torch import nn
 
+from gate import files
 from gate.backbone import fine_tune
 from gate.backbone.heads import LinearHead
 from gate.data.split import Split
-from gate.errors import BackboneError, EvidenceError, PlanError
+from gate.errors import BackboneError, EvidenceError, GateError, PlanError
 from gate.measure.bench import Bench
 from gate.measure.blocks import shift
 from gate.measure.head import fit_nearest_class_mean
@@ -26,6 +28,7 @@ from gate.plan.task import Task
 from gate.policy.catalogue import CATALOGUE
 from gate.probes.evidence import run_probe
 from gate.probes.trigger_patch import Remedy
+from gate.progress import Advance
 from gate.triggers.bank import bank
 from gate.triggers.grid import TriggerGrid
 from tests import tiny
@@ -197,6 +200,108 @@ def test_more_weight_decay_leaves_smaller_weights(make: MakeTrial) -> None:
         sizes.append(np.linalg.norm(body(trial, transfer=transfer)["conv.weight"]))
 
     assert sizes[1] < 0.8 * sizes[0]
+
+
+# --- what training keeps --------------------------------------------------------------------------
+
+
+@contextmanager
+def broken_off(_step: str, _total: int) -> Iterator[Advance]:
+    """Progress that ends the training of 60 images once its first epoch is through."""
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if done > 60:
+            raise KeyboardInterrupt
+
+    yield advance
+
+
+@pytest.fixture
+def checkpoint(make: MakeTrial) -> Path:
+    """What a training that was broken off left."""
+    trial = make()
+    with pytest.raises(KeyboardInterrupt):
+        Trial(Bench(trial.plan, trial.bench.folder, broken_off)).classifier(task(transfer=FULL))
+    (path,) = trial.bench.folder.rglob("checkpoint.safetensors")
+    return path
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_is_refused_until_it_is_deleted(
+    make: MakeTrial, checkpoint: Path
+) -> None:
+    damage(checkpoint)
+    with pytest.raises(GateError, match=r"checkpoint\.safetensors: is not.*; delete the file"):
+        make().classifier(task(transfer=FULL))
+    checkpoint.unlink()
+
+    after = make().classifier(task(transfer=FULL)).backbone.digest
+
+    assert after == make("whole").classifier(task(transfer=FULL)).backbone.digest
+
+
+def test_a_checkpoint_of_another_network_is_refused(make: MakeTrial, checkpoint: Path) -> None:
+    tensors = load(files.kept(checkpoint))
+    tensors["head.weight"] = tensors["head.weight"][:, :4].copy()
+    files.keep(checkpoint, save(tensors))
+
+    with pytest.raises(
+        BackboneError,
+        match=r"checkpoint\.safetensors: .* than tests\..*:normed gives now; delete the file",
+    ):
+        make().classifier(task(transfer=FULL))
+
+
+@pytest.mark.parametrize("name", ["head.safetensors", "weights.safetensors"])
+def test_a_kept_network_that_is_not_what_was_trained_is_refused_until_it_is_deleted(
+    make: MakeTrial, name: str
+) -> None:
+    trained = make().classifier(task(transfer=FULL))
+    path = trained.backbone.plan.path.with_name(name)
+    damage(path)
+    with pytest.raises(GateError, match=rf"/{name}: is not what was .*; delete the file"):
+        make().classifier(task(transfer=FULL))
+    path.unlink()
+
+    again = make().classifier(task(transfer=FULL))
+
+    assert again.backbone.digest == trained.backbone.digest
+    assert np.array_equal(again.linear.weight, trained.linear.weight)
+
+
+def test_kept_weights_are_not_those_of_another_seed(make: MakeTrial) -> None:
+    one, other = (make(seed=seed).classifier(task(transfer=FULL)).backbone for seed in (0, 1))
+
+    assert one.digest != other.digest
+
+
+def test_kept_weights_are_not_those_of_other_training_images(
+    make: MakeTrial, tmp_path: Path
+) -> None:
+    one = make().classifier(task(transfer=FULL)).backbone
+    shaded(make, tmp_path)
+
+    assert make().classifier(task(transfer=FULL)).backbone.digest != one.digest
+
+
+def test_mean_weights_are_never_those_that_somebody_put_in_their_place(make: MakeTrial) -> None:
+    trial = make()
+    tuned = trial.classifier(task(transfer=FULL)).backbone
+    mean = with_mean_weights(trial.bench, tuned)
+    mean.plan.path.write_bytes(tuned.artefact.read())
+
+    assert with_mean_weights(make().bench, tuned).digest == mean.digest
+
+
+# --- refusals -------------------------------------------------------------------------------------
 
 
 def test_a_diverging_loss_is_refused(make: MakeTrial) -> None:

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from gate.errors import PlanError
-from gate.plan.backbone import OnnxBackbone, WeightsBackbone
+from gate.plan.backbone import BackbonePlan, OnnxBackbone, WeightsBackbone
 from gate.plan.plan import load_plan
 from gate.plan.task import Task
 from gate.triggers.bank import bank
@@ -130,6 +130,28 @@ def test_a_key_of_another_format_that_says_nothing_is_none(written: Callable[...
     path = written(lambda p: p["backbone"].update(layer=None, weights=None))
 
     assert load_plan(path).backbone == load_plan(Path("pipelines/digits.yaml")).backbone
+
+
+@pytest.mark.parametrize(
+    ("described", "key", "says"),
+    [
+        ({"onnx": "a.onnx"}, "arch", "weights and arch go together"),
+        ({"onnx": "a.onnx"}, "layer", "layer names a submodule"),
+        ({"exported": "a.pt2"}, "arch", "weights and arch go together"),
+        ({"exported": "a.pt2"}, "output", "output names an ONNX output"),
+        ({"exported": "a.pt2"}, "layer", "layer names a submodule"),
+        ({"exported": "a.pt2"}, "logits", "an exported file gives one output; export it to ONNX"),
+        ({"weights": "a.safetensors", "arch": "a:b"}, "output", "for torch say layer"),
+    ],
+)
+def test_a_key_of_another_format_is_refused_with_what_to_say_instead(
+    described: dict[str, str], key: str, says: str
+) -> None:
+    content = {**described, "preprocessing": {"size": 8}}
+    assert BackbonePlan.model_validate(content)
+
+    with pytest.raises(ValidationError, match=says):
+        BackbonePlan.model_validate({**content, key: "a:b"})
 
 
 def test_a_candidate_that_does_not_suit_the_plans_data_is_refused(tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ from datetime import date
 import pytest
 
 from gate import Verdict, decide
-from gate.policy.waivers import Waiver
-from tests.builders import BACKBONE, evidence, measurement, policy, rule
+from tests.builders import evidence, measurement, policy, rule, waiver
 
 
 @pytest.fixture
@@ -17,14 +16,6 @@ def verdict() -> Verdict:
         measurement(0.1, 0.2, 0.3, task="waived"),
         *(measurement(task=f"good {i}") for i in range(5)),
     )
-    waiver = Waiver(
-        id="W-1",
-        rule="clean_accuracy.accuracy",
-        where={"task": "waived"},
-        backbone=BACKBONE,
-        reason="known",
-        owner="ml-team",
-        expires=date(2026, 12, 31),
-    )
+    waived = waiver(id="W-1", where={"task": "waived"})
     warns = rule(at_least=0.99, severity="warn", name="warns")
-    return decide(policy(rule(), warns), [found], date(2026, 1, 1), [waiver])
+    return decide(policy(rule(), warns), [found], date(2026, 1, 1), [waived])

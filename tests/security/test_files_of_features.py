@@ -120,3 +120,10 @@ def test_a_link_to_a_device_without_end_is_refused(
 
     with pytest.raises(GateError, match="it is no file; delete the file"):
         features(kept.parent, backbone, split)
+
+
+def test_a_folder_that_no_folder_can_be_called_is_an_error_of_gates(
+    backbone: Backbone, split: Split
+) -> None:
+    with pytest.raises(GateError, match="cannot be written: File name too long"):
+        features(Path("x" * 5000), backbone, split)

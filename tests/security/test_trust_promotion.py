@@ -12,12 +12,44 @@ from tests.gated import Gated, admitted
 
 @pytest.fixture
 def gated(tmp_path: Path) -> Gated:
-    """A repository whose last commit holds an admitted model, and a remote of DVC."""
+    """A repository whose last commit holds an admitted model that was never pushed."""
     gated = Gated.create(tmp_path / "repository")
-    gated.must("dvc", "remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
     gated.must("dvc", "repro", "admit")
     gated.commit()
     return gated
+
+
+@pytest.fixture
+def without_remote(gated: Gated) -> Gated:
+    """The same, without a remote of DVC."""
+    gated.must("dvc", "remote", "remove", "store")
+    gated.commit()
+    return gated
+
+
+def test_a_model_of_dvc_without_any_remote_is_not_promoted(
+    without_remote: Gated, tmp_path: Path
+) -> None:
+    done = without_remote.promote()
+
+    assert done.returncode == 3
+    assert "names model.bin, and DVC has no remote, so nobody else could fetch it" in done.stderr
+    assert without_remote.tags() == []
+    add, push = (words.split(",")[0] for words in done.stderr.split("run: ")[1:])
+    url = str(tmp_path / "store")
+    without_remote.must(*add.replace("NAME", "store").replace("URL", url).split())
+    without_remote.commit()
+    without_remote.must(*push.split())
+    assert without_remote.promote().returncode == 0
+
+
+def test_a_model_that_git_holds_itself_needs_no_remote(without_remote: Gated) -> None:
+    without_remote.must("dvc", "remove", "--quiet", "model.bin.dvc")
+    without_remote.commit()
+
+    done = without_remote.promote()
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_model_that_was_never_pushed_is_not_promoted(gated: Gated) -> None:

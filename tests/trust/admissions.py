@@ -21,7 +21,7 @@ from gate.trust.admission import admit
 from gate.trust.check import Admitted, check
 from gate.trust.require import Grounds
 from gate.values import Evidence, Verdict
-from tests.builders import BACKBONE, OTHER_BACKBONE, evidence, measurement, policy
+from tests.builders import BACKBONE, OTHER_BACKBONE, evidence, measurement, policy, waiver
 
 TODAY = date(2026, 11, 21)
 
@@ -45,14 +45,7 @@ FILES = {".": BACKBONE.removeprefix("sha256:")}
 
 OTHER_FILES = {".": OTHER_BACKBONE.removeprefix("sha256:")}
 
-WAIVER = Waiver(
-    id="W",
-    rule="clean_accuracy.accuracy",
-    backbone=BACKBONE,
-    reason="known",
-    owner="ml-team",
-    expires=date(2026, 12, 31),
-)
+WAIVER = waiver()
 
 
 def verdict(judge: Policy = STRICT, low: float = 0.85, waivers: tuple[Waiver, ...] = ()) -> Verdict:

@@ -31,6 +31,7 @@ def accepted(tmp_path_factory: pytest.TempPathFactory) -> Gated:
     """A good model, admitted, checked and deployed; its admission is kept as ``kept.json``."""
     gated = Gated.create(tmp_path_factory.mktemp("accepted") / "repository")
     gated.must("dvc", "repro", "deploy")
+    gated.must("dvc", "push", "--quiet")
     shutil.copy(gated.folder / "out" / "admission.json", gated.folder / "kept.json")
     gated.commit()
     assert gated.check().returncode == 0

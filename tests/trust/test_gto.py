@@ -20,6 +20,7 @@ from tests.gated import BAD, GOOD, PUBLIC, Gated, admitted, today_in_utc
 def accepted(tmp_path_factory: pytest.TempPathFactory) -> Gated:
     gated = Gated.create(tmp_path_factory.mktemp("accepted") / "repository")
     gated.must("dvc", "repro", "admit")
+    gated.must("dvc", "push", "--quiet")
     gated.commit()
     return gated
 
@@ -125,6 +126,7 @@ def test_a_folder_is_promoted_whole(gated: Gated) -> None:
     (folder / "a.bin").write_text("1")
     (folder / "b" / "x").write_text("2")
     gated.must("dvc", "add", "--quiet", "shards")
+    gated.must("dvc", "push", "--quiet", "shards")
     gated.commit()
     through = admitted(folder)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 
 from gate import files, strict_yaml
 from gate.backbone.fine_tune import HEAD, WEIGHTS, TrainingSet, fine_tune
@@ -122,7 +122,7 @@ def train(source: Source, out: Path) -> None:
     with tempfile.TemporaryDirectory() as kept:
         examples = TrainingSet(images, labels, stamps, normalise)
         fine_tune(Path(kept), file, None, transfer, examples, source.seed, lambda _: None)
-        weights, head = load_file(Path(kept) / WEIGHTS), load_file(Path(kept) / HEAD)
+        weights, head = load_file(Path(kept) / WEIGHTS), load(files.kept(Path(kept) / HEAD))
     weights[f"{file.logits}.weight"] = head["weight"].T.contiguous()
     weights[f"{file.logits}.bias"] = head["bias"]
     out.parent.mkdir(parents=True, exist_ok=True)
