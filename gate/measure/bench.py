@@ -16,7 +16,7 @@ from gate.measure.readers import Reader
 from gate.plan.backbone import BackbonePlan
 from gate.plan.plan import Plan
 from gate.plan.task import Task
-from gate.progress import Progress, progress_bars
+from gate.progress import Progress
 from gate.strict_yaml import nearest
 from gate.triggers.bank import bank
 from gate.triggers.grid import TriggerGrid
@@ -42,7 +42,7 @@ class Bench:
     ) -> None:
         self.plan = plan
         self.folder = folder
-        self.progress = progress or progress_bars(shown=False)
+        self.progress = progress or Progress()
         self.engine: Engine = InProcess(self.opened)
         self._limits = limits
         self._backbones: dict[BackbonePlan, Backbone] = {}

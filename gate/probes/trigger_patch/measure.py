@@ -1,14 +1,18 @@
 """Measures what triggers do to classifiers, and what remedies leave of the worst one."""
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
 
 from gate.backbone.backbone import Backbone
 from gate.measure.blocks import require_blocks
+from gate.measure.count import Count
 from gate.measure.readers import PairwiseCosine
 from gate.measure.responses import Hits
 from gate.measure.trial import Trial
 from gate.plan.remedies import against_trigger
-from gate.probes.looks import Sample
+from gate.plan.task import Task
+from gate.probes.looks import Sample, ends_of
 from gate.probes.trigger_patch import METRICS, TriggerPatch
 from gate.probes.trigger_patch.collapse import Collapse, collapses, collapses_over_reference
 from gate.probes.trigger_patch.rates import (
@@ -22,7 +26,32 @@ from gate.triggers.stamp import Stamp, Trigger
 from gate.values import Measurement
 
 
-def measure(trial: Trial, settings: TriggerPatch) -> Iterator[Measurement]:
+def passes(count: Count, settings: TriggerPatch) -> None:
+    """Count what `measure` passes."""
+    tasks = count.tasks(settings.tasks).values()
+    for split in dict.fromkeys(task.test for task in tasks):
+        tested = [task for task in tasks if task.test == split]
+        triggers = count.bank(settings.triggers, split)
+        ends = ends_of(settings, split, len(count.split(split)))
+        count.responses(split, tested, _stamps(triggers), ends=ends)
+        if comparable := [task for task in tested if not task.transfer.trains]:
+            reference, stamps = count.bench.reference, [trigger.stamp for trigger in triggers]
+            if reference:
+                count.responses(split, comparable, stamps, reference, ends[:1])
+        if settings.remedies:
+            count.any_of(partial(_passes_after_remedies, tested, settings, t) for t in triggers)
+
+
+def _passes_after_remedies(
+    tasks: list[Task], settings: TriggerPatch, worst: Trigger, count: Count
+) -> None:
+    for task in tasks:
+        for remedy, variant in against_trigger(task, worst.grid).items():
+            if remedy in settings.remedies:
+                count.responses(task.test, [variant], _stamps([worst]))
+
+
+def measure(trial: Trial, settings: TriggerPatch) -> Iterator[Measurement | str]:
     """Rates of each task and trigger, their worst over the bank, collapse, and remedies."""
     tasks = trial.tasks(settings.tasks)
     for split in dict.fromkeys(task.test for task in tasks.values()):
@@ -30,7 +59,7 @@ def measure(trial: Trial, settings: TriggerPatch) -> Iterator[Measurement]:
         tested = {name: task for name, task in tasks.items() if task.test == split}
         triggers = trial.bank(settings.triggers, split)
         sample = Sample(trial, split, tested, _stamps(triggers), settings)
-        _look(sample, triggers, settings.resolution)
+        yield from _look(sample, triggers, settings.resolution)
         # a reference would have to be trained again for a task that trains weights
         comparable = {name: task for name, task in tested.items() if not task.transfer.trains}
         reference = None
@@ -60,8 +89,12 @@ def measure(trial: Trial, settings: TriggerPatch) -> Iterator[Measurement]:
                 yield from collapses_over_reference(of_candidate, of_reference, triggers, split)
 
 
-def _look(sample: Sample, triggers: list[Trigger], resolution: float) -> None:
-    """Pass triggers further while they may be the worst, and controls where that asks for them."""
+def _look(sample: Sample, triggers: list[Trigger], resolution: float) -> Iterator[str]:
+    """Pass triggers further while they may be the worst, and controls where that asks for them.
+
+    Where there is no time for that, what was seen stands, with intervals as wide as that makes
+    them, and what is not settled is said.
+    """
     looks = len(sample.ends)
 
     def open_at() -> tuple[list[Trigger], list[Trigger]]:
@@ -75,14 +108,22 @@ def _look(sample: Sample, triggers: list[Trigger], resolution: float) -> None:
             t for t, name in named if name in excesses
         ]
 
-    for end in sample.ends[1:]:
+    for look, (seen, end) in enumerate(pairwise(sample.ends), 1):
         either, _ = open_at()
         if not either:
-            return
+            break
+        if not sample.has_time_for(_stamps(either), end):
+            names = ", ".join(trigger.stamp.name for trigger in either)
+            yield (
+                f"out of time (--max-minutes) after look {look} of {looks}, {seen} of "
+                f"{sample.ends[-1]} images of {sample.split}; not settled: {names}"
+            )
+            break
         sample.reach([trigger.stamp for trigger in either], end)
         # more images under a trigger alone may settle what it exceeds its controls by
         _, over = open_at()
         sample.reach(_stamps(over), end)
+    sample.expect_no_more()
 
 
 def _stamps(triggers: list[Trigger]) -> list[Stamp]:
