@@ -61,7 +61,15 @@ ABOVE = {module for wings in ORDER[:8] for module in wings} | {
     "commands.judging", "commands.trusting", "commands.policies", "commands.starting",
     "commands.options", "commands.results",
 }  # fmt: skip
-HEAVY_FILES = ("measure", "data", "backbone", "label_prior", "probes.evidence", "probes.estimate", "probes.skews")
+HEAVY_FILES = (
+    "measure",
+    "data",
+    "backbone",
+    "label_prior",
+    "probes.evidence",
+    "probes.estimate",
+    "probes.skews",
+)
 KNOWS = {
     "onnxruntime": {"backbone/onnx_runtime.py"},
     "onnx": {

@@ -161,6 +161,10 @@ class Trial:
         self.bench.progress.guess(passes * looks)
         return self.bench.progress.has_time_for(passes)
 
+    def expect_no_more(self) -> None:
+        """Say that there will be no further look."""
+        self.bench.progress.guess(0)
+
     def expect(self, passes: int) -> None:
         """Say that so many passes come now, which were not sure to come before."""
         self.bench.progress.expect(passes)

@@ -82,10 +82,6 @@ class Sample:
         looks = sum(end >= images for end in self.ends)
         return self._trial.has_time_for(missing * len(self.cosines), looks)
 
-    def expect_no_more(self) -> None:
-        """Say that there will be no further look."""
-        self._trial.has_time_for(0, 0)
-
     def reach(self, stamps: Iterable[Stamp], images: int) -> None:
         """Pass under each stamp those of so many first images that were not passed yet."""
         for seen, those in sorted(self._behind(stamps, images).items()):

@@ -1,8 +1,8 @@
 """Measures what triggers do to classifiers, and what remedies leave of the worst one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import pairwise
+from typing import Protocol
 
 from gate.backbone.backbone import Backbone
 from gate.measure.blocks import require_blocks
@@ -33,7 +33,7 @@ def passes(count: Count, settings: TriggerPatch) -> None:
         tested = [task for task in tasks if task.test == split]
         triggers = count.bank(settings.triggers, split)
         ends = ends_of(settings, split, len(count.split(split)))
-        count.responses(split, tested, _stamps(triggers), ends=ends)
+        count.responses(split, tested, stamps_of(triggers), ends=ends)
         if comparable := [task for task in tested if not task.transfer.trains]:
             reference, stamps = count.bench.reference, [trigger.stamp for trigger in triggers]
             if reference:
@@ -48,7 +48,7 @@ def _passes_after_remedies(
     for task in tasks:
         for remedy, variant in against_trigger(task, worst.grid).items():
             if remedy in settings.remedies:
-                count.responses(task.test, [variant], _stamps([worst]))
+                count.responses(task.test, [variant], stamps_of([worst]))
 
 
 def measure(trial: Trial, settings: TriggerPatch) -> Iterator[Measurement | str]:
@@ -58,8 +58,10 @@ def measure(trial: Trial, settings: TriggerPatch) -> Iterator[Measurement | str]
         require_blocks("trigger_patch", f"split {split}", len(trial.split(split)))
         tested = {name: task for name, task in tasks.items() if task.test == split}
         triggers = trial.bank(settings.triggers, split)
-        sample = Sample(trial, split, tested, _stamps(triggers), settings)
-        yield from _look(sample, triggers, settings.resolution)
+        sample = Sample(trial, split, tested, stamps_of(triggers), settings)
+        if unsettled_yet := look(sample, triggers, settings.resolution):
+            yield _out_of_time(sample, unsettled_yet)
+        trial.expect_no_more()
         # a reference would have to be trained again for a task that trains weights
         comparable = {name: task for name, task in tested.items() if not task.transfer.trains}
         reference = None
@@ -79,7 +81,7 @@ def measure(trial: Trial, settings: TriggerPatch) -> Iterator[Measurement | str]
                 worst = max(triggers, key=lambda t: excess_targeted(hits, t, looks).interval.low)
                 for remedy, variant in against_trigger(task, worst.grid).items():
                     if remedy in settings.remedies:
-                        after = trial.responses(split, {name: variant}, _stamps([worst]))
+                        after = trial.responses(split, {name: variant}, stamps_of([worst]))
                         yield from _after_remedy(after.hits[name], worst, remedy)
         if trial.backbone.digest in sample.cosines:  # of tasks that train weights it is not
             of_candidate = _collapse_of(trial, sample, trial.backbone, sample.cosines)
@@ -89,44 +91,63 @@ def measure(trial: Trial, settings: TriggerPatch) -> Iterator[Measurement | str]
                 yield from collapses_over_reference(of_candidate, of_reference, triggers, split)
 
 
-def _look(sample: Sample, triggers: list[Trigger], resolution: float) -> Iterator[str]:
+class Looked(Protocol):
+    """A sample of images, as far as it was passed; see `gate.probes.looks.Sample`."""
+
+    hits: dict[str, Hits]
+    ends: tuple[int, ...]
+
+    def reach(self, stamps: Iterable[Stamp], images: int, /) -> None:
+        """Pass under each stamp those of so many first images that were not passed yet."""
+
+    def has_time_for(self, stamps: Iterable[Stamp], images: int, /) -> bool:
+        """Whether that ends in time."""
+
+
+def look(sample: Looked, triggers: list[Trigger], resolution: float) -> list[Trigger]:
     """Pass triggers further while they may be the worst, and controls where that asks for them.
 
-    Where there is no time for that, what was seen stands, with intervals as wide as that makes
-    them, and what is not settled is said.
+    Returns:
+        Those that would have gone on, had there been time.
     """
     looks = len(sample.ends)
 
-    def open_at() -> tuple[list[Trigger], list[Trigger]]:
+    def unsettled_at() -> tuple[list[Trigger], list[Trigger]]:
         rates, excesses = set[str](), set[str]()
         for hits in sample.hits.values():
-            found = of_bank(hits, triggers, looks)
-            rates |= unsettled(found[0], resolution)
-            excesses |= unsettled(found[1], resolution)
-        named = [(trigger, trigger.stamp.name) for trigger in triggers]
-        return [t for t, name in named if name in rates | excesses], [
-            t for t, name in named if name in excesses
-        ]
+            of_rates, of_excesses = of_bank(hits, triggers, looks)
+            rates |= unsettled(of_rates, resolution)
+            excesses |= unsettled(of_excesses, resolution)
+        either = [t for t in triggers if t.stamp.name in rates | excesses]
+        return either, [t for t in triggers if t.stamp.name in excesses]
 
-    for look, (seen, end) in enumerate(pairwise(sample.ends), 1):
-        either, _ = open_at()
+    for end in sample.ends[1:]:
+        either, _ = unsettled_at()
         if not either:
-            break
-        if not sample.has_time_for(_stamps(either), end):
-            names = ", ".join(trigger.stamp.name for trigger in either)
-            yield (
-                f"out of time (--max-minutes) after look {look} of {looks}, {seen} of "
-                f"{sample.ends[-1]} images of {sample.split}; not settled: {names}"
-            )
-            break
+            return []
+        if not sample.has_time_for(stamps_of(either), end):
+            return either
         sample.reach([trigger.stamp for trigger in either], end)
         # more images under a trigger alone may settle what it exceeds its controls by
-        _, over = open_at()
-        sample.reach(_stamps(over), end)
-    sample.expect_no_more()
+        _, over = unsettled_at()
+        sample.reach(stamps_of(over), end)
+    return []
 
 
-def _stamps(triggers: list[Trigger]) -> list[Stamp]:
+def _out_of_time(sample: Sample, triggers: list[Trigger]) -> str:
+    """What a reader of numbers must know whose looks were ended by the clock."""
+    (some, *_) = sample.hits.values()
+    seen = max(some.seen(trigger.stamp) for trigger in triggers)
+    look = f"look {sample.ends.index(seen) + 1} of {len(sample.ends)}"
+    names = ", ".join(trigger.stamp.name for trigger in triggers)
+    return (
+        f"out of time (--max-minutes) after {look}, {seen} of {sample.ends[-1]} images of split "
+        f"{sample.split}, so intervals stay as wide as that makes them; not settled: {names}"
+    )
+
+
+def stamps_of(triggers: list[Trigger]) -> list[Stamp]:
+    """The stamps of triggers and of their controls."""
     return [stamp for trigger in triggers for stamp in (trigger.stamp, *trigger.controls)]
 
 
