@@ -34,7 +34,8 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shown, self._minutes, self._clock = shown, minutes, clock
-        self._ends, self._said = clock() + 60 * minutes, clock()
+        self._starts = self._said = clock()
+        self._ends = self._starts + 60 * minutes
         self._done = self._sure = self._guessed = 0  # passes
         self._spent = self._measured = 0.0  # seconds: on those that are done, and before on each
 
@@ -63,8 +64,7 @@ class Progress:
             EvidenceError: Says how much time it takes.
         """
         if not self.has_time_for(0):
-            passed = self._clock() - self._ends + 60 * self._minutes
-            needed = passed + max(0, self._sure - self._done) * self._each
+            needed = self._clock() - self._starts + max(0, self._sure - self._done) * self._each
             raise EvidenceError(
                 f"--max-minutes: {self._minutes:g}, and the first look of every stamp and all that "
                 f"is no look need about {math.ceil(needed / 6) / 10 or 0.1:g}; allow more, or let "
