@@ -257,7 +257,7 @@ def test_an_own_head_of_other_classes_is_refused_before_data_are_gone_through(
     content["splits"]["test"]["classes"] = ["dark", "bright", "none"]
     faulty = Bench(Plan.model_validate(content), opened.folder)
 
-    with pytest.raises(PlanError, match="needs one logit for each of the 3 classes .* it gives 2"):
+    with pytest.raises(PlanError, match=r"needs one logit for each of the 3 classes .* it gives 2"):
         counted(faulty)
 
 
