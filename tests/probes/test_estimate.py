@@ -1,6 +1,7 @@
 """What is counted before a run is what its engine counts; and looks end in time."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -273,10 +274,10 @@ class Clock:
         return self.now
 
 
-def ended(bench: MakeBench, minutes: float, each: float) -> tuple[Evidence, int]:
+def ended(bench: MakeBench, minutes: float, each: float = 1.0) -> tuple[Evidence, int]:
     """Evidence of looks that may take so long, where each pass takes so many seconds."""
     clock = Clock()
-    opened = bench(["fixed"], {"trigger_patch": LOOKS}, Progress(None, minutes, clock))
+    opened = bench(["fixed"], {"trigger_patch": LOOKS}, Progress("lines", minutes, clock))
 
     class Slow(Counting):
         def map(self, work: Pass, examples: Examples, size: int, told: Advance) -> Iterator[Part]:
@@ -295,10 +296,10 @@ def ended(bench: MakeBench, minutes: float, each: float) -> tuple[Evidence, int]
 
 
 def test_looks_end_in_time_and_say_what_they_left_open(bench: MakeBench) -> None:
-    whole, most = ended(bench, float("inf"), 1)
+    whole, most = ended(bench, float("inf"))
     least = 13 * 40  # of 3 triggers with 7 controls, and of the triggers on the reference
 
-    found, passes = ended(bench, (least + 5) / 60, 1)
+    found, passes = ended(bench, (least + 5) / 60)
 
     assert passes == least < most - 2 * (60 + 90)  # features are kept by now
     (remark,) = found.remarks
@@ -308,13 +309,29 @@ def test_looks_end_in_time_and_say_what_they_left_open(bench: MakeBench) -> None
     assert found.settings == whole.settings
 
 
+def test_what_is_shown_of_a_run_comes_out_at_its_end(
+    bench: MakeBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gate")
+
+    _, passes = ended(bench, float("inf"), each=10)
+
+    shown = [
+        re.search(r"; ([\d,]+) of about ([\d,]+) passes", r.getMessage()) for r in caplog.records
+    ]
+    counts = [[int(n.replace(",", "")) for n in found.groups()] for found in shown if found]
+    assert counts[-1] == [passes, passes]
+    assert all(done <= whole for done, whole in counts)
+    assert any(whole > passes for _, whole in counts)  # while further looks might have come
+
+
 def test_what_time_left_open_is_inconclusive(bench: MakeBench, tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text(
         "{name: p, version: 1, rules: [{probe: trigger_patch, at_most: 0.2, why: because, "
         "metric: worst_targeted_attack_success_rate}]}"
     )
 
-    found, _ = ended(bench, (13 * 40 + 2 * (60 + 90) + 5) / 60, 1)
+    found, _ = ended(bench, (13 * 40 + 2 * (60 + 90) + 5) / 60)
 
     assert found.remarks
     verdict = decide(load_policy(tmp_path / "policy.yaml"), [found], date(2026, 1, 1))
@@ -322,9 +339,9 @@ def test_what_time_left_open_is_inconclusive(bench: MakeBench, tmp_path: Path) -
 
 
 def test_time_that_suffices_leaves_the_same_evidence(bench: MakeBench) -> None:
-    unlimited, most = ended(bench, float("inf"), 1)
+    unlimited, most = ended(bench, float("inf"))
 
-    limited, _ = ended(bench, 2 * most / 60, 1)
+    limited, _ = ended(bench, 2 * most / 60)
 
     assert limited.to_json() == unlimited.to_json()
 
