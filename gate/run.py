@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -18,7 +18,7 @@ from gate.plan.plan import load_plan
 from gate.policy.decide import decide
 from gate.policy.rules import Policy
 from gate.policy.waivers import Waiver
-from gate.probes.estimate import Estimate, estimate
+from gate.probes.estimate import estimate
 from gate.probes.evidence import run_probe
 from gate.progress import Progress
 from gate.reports import Format, render
@@ -59,7 +59,7 @@ def run_all(
     seconds: dict[str, float] = {}
     bench = Bench(load_plan(plan, backbone), out / "features", progress, limits)
     probes = bench.plan.probes.named()
-    expect(bench, estimate(bench, probes, calibrates=True))
+    expect(bench, probes, calibrates=True)
     with _timed(seconds, "validate"):
         validation = validated(bench)
         files.write(out / "validation.json", validation.to_json())
@@ -84,12 +84,13 @@ def run_all(
     return verdict, evidence
 
 
-def expect(bench: Bench, price: Estimate) -> None:
-    """Say what a run costs, and stop where that does not end in time.
+def expect(bench: Bench, probes: Iterable[str], *, calibrates: bool) -> None:
+    """Say what probes cost, and stop where that does not end in time.
 
     Raises:
-        EvidenceError: It may take no longer than is needed.
+        GateError: What `estimate` raises, or there is too little time.
     """
+    price = estimate(bench, probes, calibrates=calibrates)
     log.info("%s", price.line)
     bench.progress.expect(int(price.total("passes", "training").at_least), price.seconds_of_each)
     bench.progress.require_time()

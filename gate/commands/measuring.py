@@ -145,7 +145,6 @@ def probe(
     model: ModelOptions,
 ) -> ExitCode:
     """Run one probe and write its evidence."""
-    from gate.probes.estimate import estimate
     from gate.probes.evidence import run_probe
     from gate.run import expect
 
@@ -154,7 +153,7 @@ def probe(
         named = trial.plan.probes.named()
         if name not in named:
             raise PlanError(f"{plan}: no probe {name!r}; {nearest(name, named)}")
-        expect(trial.bench, estimate(trial.bench, [name], calibrates=False))
+        expect(trial.bench, [name], calibrates=False)
         evidence = run_probe(name, trial)
     files.write(out, evidence.to_json())
     print_line(f"{name}: {len(evidence.measurements)} measurements in {out}")

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from gate import decide, load_policy
 from gate.errors import ExitCode, PlanError
 from gate.measure.bench import Bench
+from gate.measure.count import Place
 from gate.measure.head_files import write_heads
 from gate.measure.passes import Examples, InProcess, Part, Pass
 from gate.measure.trial import Trial
@@ -133,7 +134,7 @@ def run(bench: Bench) -> tuple[int, int]:
         ([*TASKS], {"clean_accuracy": {}}),
         (["fixed", "debiased", "own"], {"trigger_patch": {**LOOKS, "first_look": "all"}}),
         (["scratch", "full", "fixed"], {"natural_overlay": {"overlays": GRIDS}}),
-        (["fixed", "ignoring"], {"spurious_attribute": {
+        (["debiased", "ignoring"], {"spurious_attribute": {
             "attributes": ["shade"], "dose_response": "known", "remedies": ["balanced_groups"],
         }}),
         (["full", "fixed"], {"label_prior": {}, "clean_accuracy": {}}),
@@ -165,7 +166,9 @@ def test_passes_are_those_that_the_engine_counts_then(
 
 
 def test_looks_and_remedies_lie_between_the_least_and_the_most(bench: MakeBench) -> None:
-    settings = {**LOOKS, "resolution": 0.3, "remedies": EVERY_REMEDY}
+    checkerboard = {"pattern": "checkerboard", "size": [0.4], "place": ["centre"]}
+    bank = [*GRIDS, checkerboard]  # one with fewer controls, which may be the worst or not
+    settings = {**LOOKS, "triggers": bank, "resolution": 0.3, "remedies": EVERY_REMEDY}
     opened = bench(["fixed"], {"trigger_patch": settings})
 
     expected = counted(opened)
@@ -173,7 +176,9 @@ def test_looks_and_remedies_lie_between_the_least_and_the_most(bench: MakeBench)
     passes, decoded = run(opened)
     assert expected.total("passes").at_least < passes < expected.total("passes").at_most
     assert expected.total("decoded").at_least <= decoded <= expected.total("decoded").at_most
-    assert {place.backbone for place in expected.most} >= {"full_network of train", "reference"}
+    after = Place("passes", "trigger_patch", "test", "full_network of train")
+    assert (expected.least[after], expected.most[after]) == (3 * 3 * 90, 3 * 4 * 90)
+    assert "reference" in {place.backbone for place in expected.most}
 
 
 def test_prompts_that_are_encoded_count_too(tmp_path: Path) -> None:
@@ -309,20 +314,30 @@ def test_looks_end_in_time_and_say_what_they_left_open(bench: MakeBench) -> None
     assert found.settings == whole.settings
 
 
+def test_a_look_leaves_time_for_what_is_sure_to_come(bench: MakeBench) -> None:
+    ended(bench, float("inf"))  # keeps features
+    every = 10 * 90 + 3 * 40  # every stamp on every image, and the triggers on the reference
+
+    found, _ = ended(bench, (every - 5) / 60)
+
+    assert "after look 2 of 3, 80 of 90 images of split test" in found.remarks[0]
+
+
+@pytest.mark.parametrize("minutes", [float("inf"), 850 * 10 / 60])
 def test_what_is_shown_of_a_run_comes_out_at_its_end(
-    bench: MakeBench, caplog: pytest.LogCaptureFixture
+    bench: MakeBench, caplog: pytest.LogCaptureFixture, minutes: float
 ) -> None:
     caplog.set_level("INFO", "gate")
 
-    _, passes = ended(bench, float("inf"), each=10)
+    found, passes = ended(bench, minutes, each=10)
 
-    shown = [
-        re.search(r"; ([\d,]+) of about ([\d,]+) passes", r.getMessage()) for r in caplog.records
-    ]
-    counts = [[int(n.replace(",", "")) for n in found.groups()] for found in shown if found]
-    assert counts[-1] == [passes, passes]
+    assert len(found.remarks) == (minutes < float("inf"))
+    lines = [record.getMessage().replace(",", "") for record in caplog.records]
+    shown = [re.search(r"; (\d+) of about (\d+) passes", line) for line in lines]
+    counts = [(int(line[1]), int(line[2])) for line in shown if line]
+    assert counts[-1] == (passes, passes)
     assert all(done <= whole for done, whole in counts)
-    assert any(whole > passes for _, whole in counts)  # while further looks might have come
+    assert (minutes == float("inf")) == (len({whole for _, whole in counts}) > 1)
 
 
 def test_what_time_left_open_is_inconclusive(bench: MakeBench, tmp_path: Path) -> None:
