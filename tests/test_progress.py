@@ -1,6 +1,11 @@
 """How far a run is, and how long it still takes."""
 
 import logging
+import os
+import pty
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -55,7 +60,14 @@ def test_what_is_no_pass_says_nothing_of_how_long_passes_take(
         clock.now += 15
         advance(5000)
 
-    assert lines(caplog) == ["validate test 5000/5000; 0 of about 100 passes, about 4 min left"]
+    with progress("embed test", 10) as advance:
+        clock.now += 10
+        advance(10)
+
+    assert lines(caplog) == [
+        "validate test 5000/5000; 0 of about 100 passes, about 4 min left",
+        "embed test 10/10; 10 of about 100 passes, about 90 s left",
+    ]
 
 
 def test_training_is_worth_more_passes(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
@@ -108,6 +120,26 @@ def test_too_little_time_is_refused_with_what_is_needed(clock: Clock) -> None:
 
     with pytest.raises(EvidenceError, match=r"--max-minutes: 1, and .* need about 1\.5; allow"):
         progress.require_time()
+
+
+def test_on_a_terminal_one_bar_goes_over_all_steps() -> None:
+    code = (
+        "from gate.progress import Progress\n"
+        "progress = Progress('bar')\n"
+        "progress.expect(40, 1.0)\n"
+        "for step in ('embed test', 'stamp test'):\n"
+        "    with progress(step, 20) as advance:\n"
+        "        advance(20)\n"
+    )
+    ours, theirs = pty.openpty()
+    size = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
+
+    subprocess.run([sys.executable, "-c", code], stderr=theirs, env=size, check=True)
+
+    os.close(theirs)
+    shown = os.read(ours, 1 << 20).decode()
+    assert re.search(r"embed test 20/20.*20 of about 40 passes, about", shown)
+    assert re.search(r"stamp test 20/20.*40 of about 40 passes, about", shown)
 
 
 def test_nothing_is_shown_where_nobody_asked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -179,6 +179,7 @@ def test_looks_and_remedies_lie_between_the_least_and_the_most(bench: MakeBench)
     after = Place("passes", "trigger_patch", "test", "full_network of train")
     assert (expected.least[after], expected.most[after]) == (3 * 3 * 90, 3 * 4 * 90)
     assert "reference" in {place.backbone for place in expected.most}
+    assert expected.seconds.keys() == {"candidate", "reference"}  # both passed a batch
 
 
 def test_prompts_that_are_encoded_count_too(tmp_path: Path) -> None:
