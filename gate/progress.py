@@ -6,7 +6,7 @@ All is counted in forward passes, those that are sure to come and those that loo
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
@@ -37,16 +37,22 @@ class Progress:
         self._starts = self._said = clock()
         self._ends = self._starts + 60 * minutes
         self._done = self._sure = self._guessed = 0  # passes
-        self._spent = self._measured = 0.0  # seconds: on those that are done, and before on each
+        # seconds that these take by what was measured before, and what those that are done took
+        self._done_by_measure = self._sure_by_measure = self._spent = 0.0
+        self._usual, self._of_backbone = 0.0, dict[str, float]()
 
-    def expect(self, passes: int, seconds: float = 0.0) -> None:
-        """Say that so many passes more are sure to come, and how long each takes if that is known.
+    def measured(self, usual: float, of_backbone: Mapping[str, float]) -> None:
+        """Say how many seconds a pass takes, usually and of some backbones by their digests."""
+        self._usual, self._of_backbone = usual, dict(of_backbone)
 
-        They take the place of as many that were guessed.
+    def expect(self, passes: int, seconds: float | None = None) -> None:
+        """Say that so many passes more are sure to come, in the place of as many that were guessed.
+
+        Without a number, they take as long as usual.
         """
         self._sure += passes
+        self._sure_by_measure += passes * self._usual if seconds is None else seconds
         self._guessed = max(0, self._guessed - passes)
-        self._measured = seconds or self._measured
 
     def guess(self, passes: int) -> None:
         """Say how many passes may come besides."""
@@ -54,8 +60,7 @@ class Progress:
 
     def has_time_for(self, passes: int) -> bool:
         """Whether so many passes more end in time, and all that are sure to come."""
-        needed = (max(0, self._sure - self._done) + passes) * self._each
-        return self._clock() + needed <= self._ends
+        return self._clock() + self._seconds_left(passes) <= self._ends
 
     def require_time(self) -> None:
         """Stop where what is sure to come does not end in time.
@@ -64,31 +69,41 @@ class Progress:
             EvidenceError: Says how much time it takes.
         """
         if not self.has_time_for(0):
-            needed = self._clock() - self._starts + max(0, self._sure - self._done) * self._each
+            needed = self._clock() - self._starts + self._seconds_left(0)
             raise EvidenceError(
                 f"--max-minutes: {self._minutes:g}, and the first look of every stamp and all that "
                 f"is no look need about {math.ceil(needed / 6) / 10 or 0.1:g}; allow more, or let "
                 "the plan measure less"
             )
 
+    def _seconds_left(self, besides: int) -> float:
+        """Of what is sure to come and of so many passes besides, as fast as this run has been."""
+        sure = max(0.0, self._sure_by_measure - self._done_by_measure)
+        return (sure + besides * self._usual) * self._pace
+
     @property
-    def _each(self) -> float:
-        """Seconds of a pass: as seen in this run once it has gone on for a while."""
-        return self._spent / self._done if self._done and self._spent > 1 else self._measured
+    def _pace(self) -> float:
+        """How many times as long passes take as was measured, once they went on for a while."""
+        seen = self._done_by_measure and self._spent > 1
+        return self._spent / self._done_by_measure if seen else 1.0
 
     @contextmanager
-    def __call__(self, what: str, total: int, passes: int = 1) -> Iterator[Advance]:
+    def __call__(
+        self, what: str, total: int, passes: int = 1, backbone: str = ""
+    ) -> Iterator[Advance]:
         """A step of the run.
 
         Args:
             what: Its name.
             total: How many examples it goes through.
             passes: What going through an example is worth.
+            backbone: Digest of what they pass.
 
         Returns:
             A function that is told how many more examples went through.
         """
         before, of_step = self._clock(), 0
+        each = self._of_backbone.get(backbone, self._usual)
         with self._drawn() as draw:
 
             def advance(count: int) -> None:
@@ -96,6 +111,7 @@ class Progress:
                 now = self._clock()
                 if passes:
                     self._done += count * passes
+                    self._done_by_measure += count * passes * each
                     self._spent += now - before
                 before, of_step = now, of_step + count
                 # what nobody counted before, such as of `gate embed`
@@ -130,8 +146,11 @@ class Progress:
 
     def _left(self, whole: int) -> str:
         passes = f"{self._done:,} of about {whole:,} passes"
-        left = (whole - self._done) * self._each
-        return f"{passes}, about {duration(left)} left" if self._each else passes
+        if not self._sure:  # nothing was measured before
+            left = (whole - self._done) * self._spent / max(self._done, 1)
+        else:
+            left = self._seconds_left(self._guessed)
+        return f"{passes}, about {duration(left)} left"
 
 
 def duration(seconds: float) -> str:

@@ -92,7 +92,8 @@ def expect(bench: Bench, probes: Iterable[str], *, calibrates: bool) -> None:
     """
     price = estimate(bench, probes, calibrates=calibrates)
     log.info("%s", price.line)
-    bench.progress.expect(int(price.total("passes", "training").at_least), price.seconds_of_each)
+    bench.progress.measured(price.seconds["candidate"], price.seconds_by_digest)
+    bench.progress.expect(int(price.total("passes", "training").at_least), price.time.at_least)
     bench.progress.require_time()
 
 

@@ -36,7 +36,8 @@ def test_a_line_comes_at_most_every_ten_seconds_and_says_what_is_left(
 ) -> None:
     caplog.set_level(logging.INFO, "gate")
     progress = Progress("lines", clock=clock)
-    progress.expect(1000, 0.5)
+    progress.measured(0.5, {})
+    progress.expect(1000)
 
     with progress("embed test", 100) as advance:
         for _ in range(25):
@@ -54,7 +55,8 @@ def test_what_is_no_pass_says_nothing_of_how_long_passes_take(
 ) -> None:
     caplog.set_level(logging.INFO, "gate")
     progress = Progress("lines", clock=clock)
-    progress.expect(100, 2.0)
+    progress.measured(2.0, {})
+    progress.expect(100)
 
     with progress("validate test", 5000, passes=0) as advance:
         clock.now += 15
@@ -73,6 +75,7 @@ def test_what_is_no_pass_says_nothing_of_how_long_passes_take(
 def test_training_is_worth_more_passes(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "gate")
     progress = Progress("lines", clock=clock)
+    progress.measured(0.1, {})
     progress.expect(90)
 
     with progress("full_network train", 30, passes=3) as advance:
@@ -87,7 +90,8 @@ def test_passes_that_come_take_the_place_of_those_that_were_guessed(
 ) -> None:
     caplog.set_level(logging.INFO, "gate")
     progress = Progress("lines", clock=clock)
-    progress.expect(100, 1.0)
+    progress.measured(1.0, {})
+    progress.expect(100)
     progress.guess(60)
     progress.expect(20)
 
@@ -98,9 +102,43 @@ def test_passes_that_come_take_the_place_of_those_that_were_guessed(
     assert "of about 160 passes" in lines(caplog)[0]
 
 
+def test_a_backbone_that_is_slower_is_given_more_time(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gate")
+    progress = Progress("lines", clock=clock)
+    progress.measured(0.5, {"reference": 2.0})
+    progress.expect(40 + 40, 40 * 0.5 + 40 * 2.0)
+
+    with progress("stamp test", 40) as advance:
+        clock.now += 40  # twice as slow as was measured
+        advance(40)
+    with progress("stamp test", 40, backbone="reference") as advance:
+        clock.now += 80
+        advance(20)
+
+    assert lines(caplog) == [
+        "stamp test 40/40; 40 of about 80 passes, about 3 min left",
+        "stamp test 20/40; 60 of about 80 passes, about 80 s left",
+    ]
+
+
+def test_passes_that_nobody_counted_are_shown_by_their_own_speed(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gate")
+
+    with Progress("lines", clock=clock)("embed test", 40) as advance:
+        clock.now += 10
+        advance(10)
+
+    assert lines(caplog) == ["embed test 10/40; 10 of about 40 passes, about 30 s left"]
+
+
 def test_there_is_time_for_passes_beside_those_that_are_sure_to_come(clock: Clock) -> None:
     progress = Progress(None, minutes=2, clock=clock)
-    progress.expect(100, 1.0)
+    progress.measured(1.0, {})
+    progress.expect(100)
 
     assert progress.has_time_for(20)
     assert not progress.has_time_for(21)
@@ -113,7 +151,8 @@ def test_there_is_time_for_passes_beside_those_that_are_sure_to_come(clock: Cloc
 
 def test_too_little_time_is_refused_with_what_is_needed(clock: Clock) -> None:
     progress = Progress(None, minutes=1, clock=clock)
-    progress.expect(600, 0.1)
+    progress.measured(0.1, {})
+    progress.expect(600)
     progress.require_time()
 
     clock.now += 30
@@ -126,7 +165,8 @@ def test_on_a_terminal_one_bar_goes_over_all_steps() -> None:
     code = (
         "from gate.progress import Progress\n"
         "progress = Progress('bar')\n"
-        "progress.expect(40, 1.0)\n"
+        "progress.measured(1.0, {})\n"
+        "progress.expect(40)\n"
         "for step in ('embed test', 'stamp test'):\n"
         "    with progress(step, 20) as advance:\n"
         "        advance(20)\n"

@@ -38,12 +38,14 @@ class Estimate:
         most: By place, at the most.
         seconds: Of a pass, by the backbone as people call it; others take as long as the candidate.
         kept: Bytes on disk of an example, likewise.
+        digests: Of the backbones whose passes were measured.
     """
 
     least: Counter[Place]
     most: Counter[Place]
     seconds: dict[str, float]
     kept: dict[str, int]
+    digests: dict[str, str]
 
     def total(self, *kinds: Kind) -> Range:
         """How many there are, of some kinds, over all places."""
@@ -77,10 +79,9 @@ class Estimate:
         )
 
     @property
-    def seconds_of_each(self) -> float:
-        """Seconds of a pass, on the average of those that are sure to come."""
-        passes = self.total("passes", "training").at_least
-        return self.time.at_least / passes if passes else self.seconds["candidate"]
+    def seconds_by_digest(self) -> dict[str, float]:
+        """Seconds of a pass, by the backbone's digest."""
+        return {self.digests[name]: seconds for name, seconds in self.seconds.items()}
 
     @property
     def line(self) -> str:
@@ -159,6 +160,7 @@ def estimate(bench: Bench, probes: Iterable[str], *, calibrates: bool) -> Estima
         count.most,
         {name: _seconds(batch, name, count.most) for name, batch in batches.items()},
         {name: batch.bytes_of_each for name, batch in batches.items()},
+        {name: batch.backbone.digest for name, batch in batches.items()},
     )
 
 

@@ -295,7 +295,8 @@ def ended(bench: MakeBench, minutes: float, each: float = 1.0) -> tuple[Evidence
 
     opened.engine = Slow(opened.opened)
     price = estimate(opened, ["trigger_patch"], calibrates=False)
-    opened.progress.expect(int(price.total("passes").at_least), each)
+    opened.progress.measured(each, {})
+    opened.progress.expect(int(price.total("passes").at_least))
     opened.progress.require_time()
     found = run_probe("trigger_patch", Trial(opened))
     return found, opened.engine.passes.total()
