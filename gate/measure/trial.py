@@ -152,6 +152,23 @@ class Trial:
                 hits[name] = Hits(name, whole.classes, whole.labels[rows], clean, stamped)
         return Responses(hits, cosines)
 
+    def has_time_for(self, passes: int, looks: int) -> bool:
+        """Whether so many passes more, of a look, end in time; so many looks may come in all.
+
+        They are shown as if each look took as many: it has fewer stamps than the one before, and
+        more images.
+        """
+        self.bench.progress.guess(passes * looks)
+        return self.bench.progress.has_time_for(passes)
+
+    def expect_no_more(self) -> None:
+        """Say that there will be no further look."""
+        self.bench.progress.guess(0)
+
+    def expect(self, passes: int) -> None:
+        """Say that so many passes come now, which were not sure to come before."""
+        self.bench.progress.expect(passes)
+
     def zero_shot(self, name: str) -> ZeroShotHead | None:
         """The zero-shot head of the task of that name, if it has one, made once.
 

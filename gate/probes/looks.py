@@ -47,7 +47,7 @@ class Sample:
     ) -> None:
         self._trial, self.split, self._tasks = trial, split, tasks
         opened = trial.split(split)
-        self.ends = look_ends(_first_look(settings, split, len(opened)), len(opened))
+        self.ends = ends_of(settings, split, len(opened))
         self.rows = order_of(trial.plan.seed, opened.digest, len(opened))
         first = trial.responses(split, tasks, stamps, rows=self.rows[: self.ends[0]])
         self.cosines: dict[str, dict[str, PairwiseCosine]] = first.cosines
@@ -60,20 +60,33 @@ class Sample:
             for name, hits in first.hits.items()
         }
 
-    @property
-    def first_rows(self) -> Int64:
-        """Places in the split of the images of the first look, in ascending order."""
-        return np.sort(self.rows[: self.ends[0]])
-
-    def reach(self, stamps: Iterable[Stamp], images: int) -> None:
-        """Pass under each stamp those of so many first images that were not passed yet."""
+    def _behind(self, stamps: Iterable[Stamp], images: int) -> dict[int, dict[str, Stamp]]:
+        """Stamps by their keys, and by how many images were seen under them, if not as many."""
         (some, *_) = self.hits.values()
         behind: defaultdict[int, dict[str, Stamp]] = defaultdict(dict)
         for stamp in stamps:
             if (seen := some.seen(stamp)) < images:
                 behind[seen][stamp.key] = stamp
-        for seen, those in sorted(behind.items()):
+        return behind
+
+    @property
+    def first_rows(self) -> Int64:
+        """Places in the split of the images of the first look, in ascending order."""
+        return np.sort(self.rows[: self.ends[0]])
+
+    def has_time_for(self, stamps: Iterable[Stamp], images: int) -> bool:
+        """Whether so many first images can be passed in time, at the most under these stamps."""
+        missing = sum(
+            (images - seen) * len(those) for seen, those in self._behind(stamps, images).items()
+        )
+        looks = sum(end >= images for end in self.ends)
+        return self._trial.has_time_for(missing * len(self.cosines), looks)
+
+    def reach(self, stamps: Iterable[Stamp], images: int) -> None:
+        """Pass under each stamp those of so many first images that were not passed yet."""
+        for seen, those in sorted(self._behind(stamps, images).items()):
             rows = self.rows[seen:images]
+            self._trial.expect(len(rows) * len(those) * len(self.cosines))
             found = self._trial.responses(self.split, self._tasks, [*those.values()], rows=rows)
             for name, more in found.hits.items():
                 stamped = dict(self.hits[name].stamped)
@@ -100,10 +113,15 @@ def order_of(seed: int, digest: str, total: int) -> Int64:
     return np.random.default_rng([seed, content]).permutation(total)
 
 
-def _first_look(settings: LookSettings, split: str, images: int) -> int:
+def ends_of(settings: LookSettings, split: str, images: int) -> tuple[int, ...]:
+    """How many of a split's images are seen after each look, as its settings want it.
+
+    Raises:
+        PlanError: The split has fewer images than the plan wants in the first look.
+    """
     first = settings.first_look
     if isinstance(first, int) and first > images and "first_look" in settings.model_fields_set:
         raise PlanError(
             f"first_look: {first} images, and split {split} has {images}; lower it, or say all"
         )
-    return min(first, images) if isinstance(first, int) else images
+    return look_ends(min(first, images) if isinstance(first, int) else images, images)
