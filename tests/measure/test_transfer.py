@@ -28,7 +28,7 @@ from gate.plan.task import Task
 from gate.policy.catalogue import CATALOGUE
 from gate.probes.evidence import run_probe
 from gate.probes.trigger_patch import Remedy
-from gate.progress import Advance
+from gate.progress import Advance, Progress
 from gate.triggers.bank import bank
 from gate.triggers.grid import TriggerGrid
 from tests import tiny
@@ -205,18 +205,22 @@ def test_more_weight_decay_leaves_smaller_weights(make: MakeTrial) -> None:
 # --- what training keeps --------------------------------------------------------------------------
 
 
-@contextmanager
-def broken_off(_step: str, _total: int) -> Iterator[Advance]:
+class BrokenOff(Progress):
     """Progress that ends the training of 60 images once its first epoch is through."""
-    done = 0
 
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        if done > 60:
-            raise KeyboardInterrupt
+    @contextmanager
+    def __call__(
+        self, what: str, total: int, passes: int = 1, backbone: str = ""
+    ) -> Iterator[Advance]:
+        done = 0
 
-    yield advance
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            if done > 60:
+                raise KeyboardInterrupt
+
+        yield advance
 
 
 @pytest.fixture
@@ -224,7 +228,7 @@ def checkpoint(make: MakeTrial) -> Path:
     """What a training that was broken off left."""
     trial = make()
     with pytest.raises(KeyboardInterrupt):
-        Trial(Bench(trial.plan, trial.bench.folder, broken_off)).classifier(task(transfer=FULL))
+        Trial(Bench(trial.plan, trial.bench.folder, BrokenOff())).classifier(task(transfer=FULL))
     (path,) = trial.bench.folder.rglob("checkpoint.safetensors")
     return path
 
