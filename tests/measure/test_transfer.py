@@ -209,9 +209,7 @@ class BrokenOff(Progress):
     """Progress that ends the training of 60 images once its first epoch is through."""
 
     @contextmanager
-    def __call__(
-        self, what: str, total: int, passes: int = 1, backbone: str = ""
-    ) -> Iterator[Advance]:
+    def __call__(self, *_of_step: object, **_named: object) -> Iterator[Advance]:
         done = 0
 
         def advance(count: int) -> None:
