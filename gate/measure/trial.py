@@ -152,13 +152,9 @@ class Trial:
                 hits[name] = Hits(name, whole.classes, whole.labels[rows], clean, stamped)
         return Responses(hits, cosines)
 
-    def has_time_for(self, passes: int, looks: int) -> bool:
-        """Whether so many passes more, of a look, end in time; so many looks may come in all.
-
-        They are shown as if each look took as many: it has fewer stamps than the one before, and
-        more images.
-        """
-        self.bench.progress.guess(passes * looks)
+    def has_time_for(self, passes: int) -> bool:
+        """Whether so many passes more, at the most of the next look, end in time."""
+        self.bench.progress.guess(passes)
         return self.bench.progress.has_time_for(passes)
 
     def expect_no_more(self) -> None:

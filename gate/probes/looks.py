@@ -79,8 +79,7 @@ class Sample:
         missing = sum(
             (images - seen) * len(those) for seen, those in self._behind(stamps, images).items()
         )
-        looks = sum(end >= images for end in self.ends)
-        return self._trial.has_time_for(missing * len(self.cosines), looks)
+        return self._trial.has_time_for(missing * len(self.cosines))
 
     def reach(self, stamps: Iterable[Stamp], images: int) -> None:
         """Pass under each stamp those of so many first images that were not passed yet."""
