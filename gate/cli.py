@@ -35,6 +35,7 @@ app.add_typer(waiver_app, name="waiver")
 
 COMMANDS: tuple[tuple[typer.Typer, str, Command], ...] = (
     (app, "run", measuring.run),
+    (app, "estimate", measuring.estimate),
     (app, "validate", measuring.validate),
     (app, "embed", measuring.embed),
     (app, "probe", measuring.probe),

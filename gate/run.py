@@ -1,7 +1,8 @@
 """Everything in one process, without DVC: plan -> evidence -> verdict."""
 
+import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -17,10 +18,13 @@ from gate.plan.plan import load_plan
 from gate.policy.decide import decide
 from gate.policy.rules import Policy
 from gate.policy.waivers import Waiver
+from gate.probes.estimate import estimate
 from gate.probes.evidence import run_probe
-from gate.progress import progress_bars
+from gate.progress import Progress
 from gate.reports import Format, render
 from gate.values import Evidence, Verdict
+
+log = logging.getLogger("gate")
 
 
 def run_all(
@@ -32,7 +36,7 @@ def run_all(
     limits: Limits,
     waivers: Sequence[Waiver],
     today: date,
-    show_progress: bool,
+    progress: Progress,
 ) -> tuple[Verdict, list[Evidence]]:
     """Validate, embed, probe, calibrate, decide and report.
 
@@ -44,7 +48,7 @@ def run_all(
         limits: What a model may take that holds a program of its own.
         waivers: Exceptions to rules.
         today: The day on which waivers are judged.
-        show_progress: Bars on stderr.
+        progress: Shows how far it is, and holds the time that it may take.
 
     Returns:
         The verdict, and the evidence that it was decided on.
@@ -53,17 +57,19 @@ def run_all(
         GateError: A step cannot be carried out; what was written before stays, and no verdict.
     """
     seconds: dict[str, float] = {}
-    bars = progress_bars(show_progress)
-    bench = Bench(load_plan(plan, backbone), out / "features", bars, limits)
+    bench = Bench(load_plan(plan, backbone), out / "features", progress, limits)
+    probes = bench.plan.probes.named()
+    expect(bench, probes, calibrates=True)
     with _timed(seconds, "validate"):
         validation = validated(bench)
         files.write(out / "validation.json", validation.to_json())
         require_valid(plan, validation)
+    progress.require_time()
     heads = (*out.glob("heads/*.safetensors"), *out.glob("heads/*.onnx"))
     for older in (*out.glob("evidence/*.json"), *heads):
         older.unlink()  # of an older plan, maybe: no new verdict stands beside it
     trial, evidence = Trial(bench), []
-    for probe in bench.plan.probes.named():
+    for probe in probes:
         with _timed(seconds, f"probe {probe}"):
             evidence.append(run_probe(probe, trial))
             files.write(out / "evidence" / f"{probe}.json", evidence[-1].to_json())
@@ -76,6 +82,19 @@ def run_all(
     files.write(out / "run-info.json", files.json_of(information))
     files.write(out / "verdict.json", verdict.to_json())
     return verdict, evidence
+
+
+def expect(bench: Bench, probes: Iterable[str], *, calibrates: bool) -> None:
+    """Say what probes cost, and stop where that does not end in time.
+
+    Raises:
+        GateError: What `estimate` raises, or there is too little time.
+    """
+    price = estimate(bench, probes, calibrates=calibrates)
+    log.info("%s", price.line)
+    bench.progress.measured(price.seconds["candidate"], price.seconds_by_digest)
+    bench.progress.expect(int(price.total("passes", "training").at_least), price.time.at_least)
+    bench.progress.require_time()
 
 
 def validated(bench: Bench) -> Validation:

@@ -1,10 +1,24 @@
-"""Intervals: closed-form where one exists, so that the same counts give the same bytes.
+"""Intervals: no chance in how they are computed, so that the same counts give the same bytes.
 
-All are two-sided. A rule is held against the unfavourable end, so accepting needs *every* rule to
-hold; searching many triggers or groups can then only make a false acceptance less likely, and no
-correction across rules is needed. Where one *number* is itself the worst of many (worst group,
-strongest target class), its interval is widened (Bonferroni) to hold for all of them at once:
-pass ``searched``, the number of candidates.
+All are two-sided: each end may err in 2.5 % of cases. A rule is held against the unfavourable end,
+so accepting needs *every* rule to hold; searching many triggers or groups can then only make a
+false acceptance less likely, and no correction across rules is needed.
+
+Where one *number* is itself the worst of many (worst group, strongest target class), one of its
+ends is corrected (Bonferroni: its 2.5 % are divided by the number of those that can err), and the
+other is not. The largest of all p(i) has the ends max L(i) and max U(i):
+
+- max L(i) lies above it only if *some* L(i) lies above p(i): all can err, so their number is passed
+  as ``searched_low``.
+- max U(i) lies below it only if U(i) lies below p(i) where p(i) is largest: one can err.
+
+Of the smallest, the upper end is corrected likewise, by ``searched_high``. Of the largest over
+triggers of the smallest over controls, max min d(i, c):
+
+- max min L(i, c) lies above it only if, for some trigger, L(i, c) lies above d(i, c) at *that*
+  control where d(i, c) is smallest: one for each trigger can err, however many controls there are.
+- max min U(i, c) lies below it only if, at *that* trigger where min d(i, c) is largest, some
+  U(i, c) lies below d(i, c): one for each control can err, however many triggers there are.
 
 scipy is imported inside the functions: deciding and checking must start in 0.3 s.
 """
@@ -12,6 +26,7 @@ scipy is imported inside the functions: deciding and checking must start in 0.3 
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 from gate.errors import EvidenceError
@@ -32,13 +47,14 @@ class Interval(NamedTuple):
     high: float
 
 
-def rate(hits: int, n: int, *, searched: int = 1) -> Interval:
+def rate(hits: int, n: int, *, searched_low: int = 1, searched_high: int = 1) -> Interval:
     """Share of ``n`` independent examples that hit, with its Wilson score interval.
 
     Args:
         hits: How many examples hit, 0 to ``n``.
         n: How many examples there are.
-        searched: Out of how many rates this one was picked; its interval holds for all of them.
+        searched_low: How many lower ends must hold at once, where the largest is taken.
+        searched_high: How many upper ends must hold at once, where the smallest is taken.
 
     Raises:
         EvidenceError: There is no example, or ``hits`` is not in 0 .. n.
@@ -54,7 +70,8 @@ def rate(hits: int, n: int, *, searched: int = 1) -> Interval:
             f"no interval for {hits} of {n} examples: a rate needs at least 1 example and "
             "0 <= hits <= n; add examples"
         )
-    low, high = _wilson(hits, n, _level(searched))
+    low, _ = _wilson(hits, n, _level(searched_low))
+    _, high = _wilson(hits, n, _level(searched_high))
     value = hits / n
     # rounding can leave the bound of 0/n or n/n a hair inside the estimate
     return Interval(value, min(low, value), max(high, value))
@@ -68,59 +85,70 @@ def _wilson(hits: int, n: int, level: float) -> tuple[float, float]:
     return float(bounds.low), float(bounds.high)
 
 
-def paired_difference(both: int, first: int, second: int, n: int, *, searched: int = 1) -> Interval:
+def paired_difference(
+    first: int, second: int, n: int, *, searched_low: int = 1, searched_high: int = 1
+) -> Interval:
     """Difference of two rates measured on the same ``n`` examples: first minus second.
 
     Args:
-        both: Examples that hit both times.
         first: Examples that hit the first time only.
         second: Examples that hit the second time only.
-        n: All examples, those that never hit included.
-        searched: Out of how many differences this one was picked.
+        n: All examples, those that hit both times or never included.
+        searched_low: How many lower ends must hold at once, where the largest is taken.
+        searched_high: How many upper ends must hold at once, where the smallest is taken.
 
     Raises:
         EvidenceError: There is no example, or the counts exceed ``n``.
 
     Source:
-        Newcombe 1998, "Improved confidence intervals for the difference between binomial
-        proportions based on paired data", method 10 (square-and-add on Wilson limits).
+        Tango 1998, "Equivalence test and confidence interval for the difference in proportions for
+        the paired-sample design" (score limits).
 
-    >>> paired_difference(both=36, first=12, second=2, n=50)
-    Interval(value=0.2, low=0.0569, high=0.3404)
+    >>> paired_difference(first=12, second=2, n=50)
+    Interval(value=0.2, low=0.0611, high=0.3447)
     """
-    neither = n - both - first - second
-    if n < 1 or min(both, first, second, neither) < 0:
+    if n < 1 or min(first, second, n - first - second) < 0:
         raise EvidenceError(
-            f"no paired interval for counts {both}, {first}, {second} of {n} examples: "
+            f"no paired interval for counts {first}, {second} of {n} examples: "
             "a difference needs at least 1 example; add examples"
         )
-    a = rate(both + first, n, searched=searched)
-    b = rate(both + second, n, searched=searched)
-    margins = (both + first) * (neither + second) * (both + second) * (neither + first)
-    product = float(both * neither - first * second)
-    # Newcombe's continuity correction applies to a positive association only
-    if product > 0:
-        product = max(product - n / 2, 0.0)
-    phi = product / math.sqrt(margins) if margins else 0.0
-    value = a.value - b.value
-
-    def reach(x: float, y: float) -> float:
-        return math.sqrt(max(x * x - 2 * phi * x * y + y * y, 0.0))
-
-    return Interval(
-        value,
-        max(value - reach(a.value - a.low, b.high - b.value), -1.0),
-        min(value + reach(a.high - a.value, b.value - b.low), 1.0),
-    )
+    low = -_score_limit(second, first, n, _level(searched_low))
+    high = _score_limit(first, second, n, _level(searched_high))
+    return Interval((first - second) / n, low, high)
 
 
-def jackknife(whole: float, parts: Sequence[float], *, searched: int = 1) -> Interval:
+@lru_cache(maxsize=65_536)
+def _score_limit(first: int, second: int, n: int, level: float) -> float:
+    """The largest difference d that the score test does not refuse, found by bisection.
+
+    The test holds the estimate's distance from d against its standard error under d; ``share`` is
+    the likeliest share of the second kind there.
+    """
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    low, high = (first - second) / n, 1.0
+    for _ in range(40):  # to a width of 2e-12
+        d = (low + high) / 2
+        b = (2 * n - first + second) * d - first - second
+        root = math.sqrt(max(b * b + 8 * n * second * d * (1 - d), 0.0))
+        share = (root - b) / (4 * n)
+        # multiplied out, since at d = 0 and d = 1 the standard error may be 0
+        if (first - second - n * d) ** 2 <= z * z * n * (2 * share + d * (1 - d)):
+            low = d
+        else:
+            high = d
+    return high
+
+
+def jackknife(
+    whole: float, parts: Sequence[float], *, searched_low: int = 1, searched_high: int = 1
+) -> Interval:
     """Interval of a statistic from its values with one block of examples left out at a time.
 
     Args:
         whole: The statistic on all examples.
         parts: Its value with each block left out in turn, blocks of about equal size.
-        searched: Out of how many statistics this one was picked.
+        searched_low: How many lower ends must hold at once, where the largest is taken.
+        searched_high: How many upper ends must hold at once, where the smallest is taken.
 
     Raises:
         EvidenceError: Fewer than two blocks.
@@ -135,8 +163,9 @@ def jackknife(whole: float, parts: Sequence[float], *, searched: int = 1) -> Int
         raise EvidenceError(f"no jackknife interval from {blocks} blocks: at least 2 are needed")
     centre = sum(parts) / blocks
     error = math.sqrt((blocks - 1) / blocks * sum((part - centre) ** 2 for part in parts))
-    reach = float(t.ppf((1 + _level(searched)) / 2, blocks - 1)) * error
-    return Interval(whole, whole - reach, whole + reach)
+    quantiles = [(1 + _level(searched)) / 2 for searched in (searched_low, searched_high)]
+    below, above = (t.ppf(quantiles, blocks - 1) * error).tolist()
+    return Interval(whole, whole - below, whole + above)
 
 
 def weighted_mean(parts: Sequence[Interval], weights: Sequence[float]) -> Interval:
@@ -228,7 +257,7 @@ def mean_of_classes(
 
 
 def largest(candidates: Sequence[Interval]) -> Interval:
-    """The largest of several quantities; each interval must hold for all at once (``searched``).
+    """The largest of several quantities; their lower ends must hold at once (``searched_low``).
 
     >>> largest([Interval(0.2, 0.1, 0.5), Interval(0.3, 0.2, 0.4)])
     Interval(value=0.3, low=0.2, high=0.5)
@@ -237,7 +266,7 @@ def largest(candidates: Sequence[Interval]) -> Interval:
 
 
 def smallest(candidates: Sequence[Interval]) -> Interval:
-    """The smallest of several quantities; each interval must hold for all at once (``searched``).
+    """The smallest of several quantities; their upper ends must hold at once (``searched_high``).
 
     >>> smallest([Interval(0.2, 0.1, 0.5), Interval(0.3, 0.2, 0.4)])
     Interval(value=0.2, low=0.1, high=0.4)

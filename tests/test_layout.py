@@ -44,11 +44,12 @@ ORDER = (
     {"data", "backbone"},
     {"label_prior"},
     {"measure.blocks", "measure.head", "measure.readers", "measure.passes", "measure.embed"},
-    {"measure.bench", "measure.responses"},  # a plan opened,
+    {"measure.bench", "measure.responses", "measure.first_batch"},  # a plan opened,
     {"measure.transfer", "measure.zero_shot", "measure.calibrate"},
-    {"measure.trial"},  # classifiers trained on it,
-    {"probes.skews", "probes.measure"},  # answers turned into measurements,
+    {"measure.trial", "measure.count"},  # classifiers trained on it, and what that passes,
+    {"probes.skews", "probes.looks", "probes.measure"},  # answers turned into measurements,
     {"probes.evidence", "measure.head_files"},  # and what they depend on
+    {"probes.estimate"},
     {"run"},
     {"commands"},
     {"cli"},
@@ -60,7 +61,15 @@ ABOVE = {module for wings in ORDER[:8] for module in wings} | {
     "commands.judging", "commands.trusting", "commands.policies", "commands.starting",
     "commands.options", "commands.results",
 }  # fmt: skip
-HEAVY_FILES = ("measure", "data", "backbone", "label_prior", "probes.evidence", "probes.skews")
+HEAVY_FILES = (
+    "measure",
+    "data",
+    "backbone",
+    "label_prior",
+    "probes.evidence",
+    "probes.estimate",
+    "probes.skews",
+)
 KNOWS = {
     "onnxruntime": {"backbone/onnx_runtime.py"},
     "onnx": {
@@ -127,7 +136,7 @@ def imported_modules(name: str) -> set[str]:
     # tables that name files, which importlib loads
     if name == "probes":
         found |= {f"probes.{probe}" for probe in PROBES}
-    if name == "probes.evidence":
+    if name in ("probes.evidence", "probes.estimate"):
         found |= {f"probes.{probe}.measure" for probe in PROBES}
     if name == "backbone.backbone":
         found |= {f"backbone.{known}_runtime" for known in FORMATS}

@@ -90,11 +90,13 @@ def test_each_candidate_comes_out_as_documented_for_the_right_reason(
     }  # fmt: skip
     assert "label prior, the estimated share q" in (out / "report.html").read_text()
     information = json.loads((out / "run-info.json").read_text())
-    assert information["forward_passes"]["backbone"] == 1144 + 426 + 4 * 426
-    lines = done.stderr.splitlines()
+    embedded, passes = 1144 + 426, information["forward_passes"]["backbone"]
+    assert embedded + 4 * 64 <= passes <= embedded + 4 * 426  # from one look to every image
+    lines = [line for line in done.stderr.splitlines() if " left" not in line]  # a busy machine
     assert lines[0] == f"gate: {backbone}.onnx: no GPU here; ONNX Runtime runs on the CPU"
-    assert lines[1].startswith("gate: warning: waiver W matches nothing: it is for sha256:000000")
-    assert len(lines) == (2 if code == 0 else 3)
+    assert lines[1].startswith("gate: estimate: 1,826 to 3,274 forward passes, ")
+    assert lines[2].startswith("gate: warning: waiver W matches nothing: it is for sha256:000000")
+    assert len(lines) == (3 if code == 0 else 4)
 
 
 def test_a_run_killed_half_way_leaves_no_verdict_and_completes_when_run_again(

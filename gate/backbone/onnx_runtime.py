@@ -136,6 +136,8 @@ def session_of(content: bytes, providers: list[str], apart: dict[str, Any] | Non
     options.log_severity_level = 4
     # else bytes that begin like ONNX Runtime's own format would be read as that
     options.add_session_config_entry("session.load_model_format", "ONNX")
+    # threads that wait for the next operator sleep: on a shared machine that leaves more for passes
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if apart:
         options.add_external_initializers(list(apart), list(apart.values()))
     return onnxruntime.InferenceSession(content, options, providers=providers)

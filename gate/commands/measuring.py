@@ -1,12 +1,13 @@
 """The commands that measure. What they call is heavy to import, and waits until they run."""
 
+import math
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,14 +18,16 @@ from gate.commands.options import (
     Candidate,
     Features,
     Judging,
+    MaxMinutes,
     ModelOptions,
     PlanFile,
     PolicyFile,
 )
-from gate.commands.results import conclude, make_way, print_line, warn_of_unmatched
+from gate.commands.results import conclude, hand_over, make_way, print_line, warn_of_unmatched
 from gate.errors import ExitCode, PlanError
 from gate.policy.load import load_policy
 from gate.probes import PROBES
+from gate.progress import Progress
 from gate.strict_yaml import nearest
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ def run(
     out: Annotated[Path, DIR(help="Where everything goes.")],
     backbone: Candidate = None,
     *,
+    max_minutes: MaxMinutes = None,
     model: ModelOptions,
     judging: Judging,
 ) -> ExitCode:
@@ -49,6 +53,7 @@ def run(
     """
     from gate.run import run_all
 
+    progress = _progress(max_minutes)
     with files.claimed(out):
         for name in _RESULTS:
             make_way(out / name, plan, policy, backbone, judging.waivers)
@@ -61,10 +66,34 @@ def run(
             limits=model.limits,
             waivers=waivers,
             today=judging.today,
-            show_progress=sys.stderr.isatty(),
+            progress=progress,
         )
     warn_of_unmatched(rules, evidence, judging.today, waivers)
     return conclude(verdict, judging)
+
+
+def estimate(
+    plan: PlanFile,
+    backbone: Candidate = None,
+    output_format: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="How the result is printed.")
+    ] = "text",
+    *,
+    model: ModelOptions,
+) -> ExitCode:
+    """Say what `run` would pass, decode and keep, and how long passes take on this machine.
+
+    Looks go as far as what they see asks for: at the least one look of every stamp, at the most
+    every stamp on every image.
+    """
+    from gate.probes import estimate as prices
+
+    with opened(plan, backbone, None, model) as trial:
+        found = prices.estimate(trial.bench, trial.plan.probes.named(), calibrates=True)
+    hand_over(
+        files.json_of(found.as_json()) if output_format == "json" else prices.table(found), None
+    )
+    return ExitCode.ACCEPT
 
 
 def validate(
@@ -112,16 +141,19 @@ def probe(
     backbone: Candidate = None,
     features: Features = None,
     *,
+    max_minutes: MaxMinutes = None,
     model: ModelOptions,
 ) -> ExitCode:
     """Run one probe and write its evidence."""
     from gate.probes.evidence import run_probe
+    from gate.run import expect
 
     make_way(out, plan, backbone)
-    with opened(plan, backbone, features, model) as trial:
+    with opened(plan, backbone, features, model, max_minutes) as trial:
         named = trial.plan.probes.named()
         if name not in named:
             raise PlanError(f"{plan}: no probe {name!r}; {nearest(name, named)}")
+        expect(trial.bench, [name], calibrates=False)
         evidence = run_probe(name, trial)
     files.write(out, evidence.to_json())
     print_line(f"{name}: {len(evidence.measurements)} measurements in {out}")
@@ -161,6 +193,7 @@ def opened(
     backbone: Path | None = None,
     features: Path | None = None,
     model: ModelOptions | None = None,
+    max_minutes: float | None = None,
 ) -> "Iterator[Trial]":
     """A trial of the plan's backbone, or of another one in its place.
 
@@ -170,11 +203,16 @@ def opened(
     from gate.measure.bench import Bench
     from gate.measure.trial import Trial
     from gate.plan.plan import load_plan
-    from gate.progress import progress_bars
 
+    progress = _progress(max_minutes)
     loaded = load_plan(plan, backbone)
     # where nobody keeps features, they last as long as the command
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
-        bars = progress_bars(sys.stderr.isatty())
         limits = (model or ModelOptions()).limits
-        yield Trial(Bench(loaded, features or Path(folder), bars, limits))
+        yield Trial(Bench(loaded, features or Path(folder), progress, limits))
+
+
+def _progress(max_minutes: float | None) -> Progress:
+    """A bar on a terminal, and else lines; the time that it may take counts from now on."""
+    shown: Literal["bar", "lines"] = "bar" if sys.stderr.isatty() else "lines"
+    return Progress(shown, math.inf if max_minutes is None else max_minutes)

@@ -111,6 +111,14 @@ class ModelOptions:
         return Limits(self.model_seconds, self.model_memory)
 
 
+MaxMinutes = Annotated[
+    float | None,
+    typer.Option(
+        metavar="M", help="End looks in time for this; what is not settled then stays so."
+    ),
+]
+
+
 def day(as_of: datetime | None) -> date:
     """The day that was asked for, else today in UTC: no waiver ends twice, on two hosts."""
     return as_of.date() if as_of else datetime.now(UTC).date()

@@ -114,11 +114,10 @@ def _compared(
     before, after = results["fine_tuned"], results["gla"]
     gain = after.hits - before.hits
     ordered = list(groups.values())  # of a mild tail there may be one group only
-    counted = after.hits * before.hits, gain > 0, gain < 0
-    both, first, second = (int(each.sum()) for each in counted)
+    first, second = int((gain > 0).sum()), int((gain < 0).sum())
     return MethodComparison(
         {name: _method_results(each, labels, groups, seed) for name, each in results.items()},
-        stats.paired_difference(both, first, second, n=len(labels)),
+        stats.paired_difference(first, second, n=len(labels)),
         stats.mean_of_classes(gain, labels),
         _within(gain, labels, ordered[-1]),
         _within(-gain, labels, ordered[0]),

@@ -16,7 +16,7 @@ from gate.measure.readers import Reader
 from gate.plan.backbone import BackbonePlan
 from gate.plan.plan import Plan
 from gate.plan.task import Task
-from gate.progress import Progress, progress_bars
+from gate.progress import Progress
 from gate.strict_yaml import nearest
 from gate.triggers.bank import bank
 from gate.triggers.grid import TriggerGrid
@@ -42,7 +42,7 @@ class Bench:
     ) -> None:
         self.plan = plan
         self.folder = folder
-        self.progress = progress or progress_bars(shown=False)
+        self.progress = progress or Progress()
         self.engine: Engine = InProcess(self.opened)
         self._limits = limits
         self._backbones: dict[BackbonePlan, Backbone] = {}
@@ -127,7 +127,8 @@ class Bench:
         """
         opened, chosen, size = self.split(split), backbone or self.backbone, self.plan.batch_size
         if (key := (split, chosen.plan)) not in self._outputs:
-            with self.progress(f"embed {split}", len(opened)) as advance:
+            step = self.progress(f"embed {split}", len(opened), backbone=chosen.digest)
+            with step as advance:
                 self._outputs[key] = embed.outputs(
                     self.folder, self.engine, chosen, opened, size, advance
                 )
@@ -158,6 +159,7 @@ class Bench:
             By the reader's name, what it kept of each variant.
         """
         work = Pass(backbone.plan, readers, tuple(variants))
-        with self.progress(what, len(examples) * len(work.variants)) as advance:
+        total = len(examples) * len(work.variants)
+        with self.progress(what, total, backbone=backbone.digest) as advance:
             parts = self.engine.map(work, examples, self.plan.batch_size, advance)
             return gathered(parts, work, len(examples))

@@ -20,12 +20,15 @@ def require_blocks(probe: str, what: str, n: int) -> None:
         )
 
 
-def jackknife(values: Float64, *, searched: int = 1) -> stats.Interval:
+def jackknife(values: Float64, *, searched_low: int = 1, searched_high: int = 1) -> stats.Interval:
     """Jackknife interval of ``(1 + B,)`` values: on all images, then without each block."""
-    return stats.jackknife(float(values[0]), values[1:].tolist(), searched=searched)
+    whole, parts = float(values[0]), values[1:].tolist()
+    return stats.jackknife(whole, parts, searched_low=searched_low, searched_high=searched_high)
 
 
-def shift(values: Float64, n: int, *, searched: int = 1) -> stats.Interval:
+def shift(
+    values: Float64, n: int, *, searched_low: int = 1, searched_high: int = 1
+) -> stats.Interval:
     """Jackknife interval of a change in the answers to ``n`` images, as between histograms.
 
     Where no image changes its class a jackknife has no width; then, as for any rate, nothing was
@@ -34,8 +37,11 @@ def shift(values: Float64, n: int, *, searched: int = 1) -> stats.Interval:
     Args:
         values: ``(1 + B,)``, on all images and without each block.
         n: How many images.
-        searched: Out of how many shifts this one was picked.
+        searched_low: How many lower ends must hold at once, where the largest is taken.
+        searched_high: How many upper ends must hold at once, where the smallest is taken.
     """
-    value, low, high = jackknife(values, searched=searched)
-    reach = stats.rate(0, n, searched=searched).high
-    return stats.Interval(value, min(low, value - reach), max(high, value + reach))
+    value, low, high = jackknife(values, searched_low=searched_low, searched_high=searched_high)
+    below, above = (
+        stats.rate(0, n, searched_high=searched).high for searched in (searched_low, searched_high)
+    )
+    return stats.Interval(value, min(low, value - below), max(high, value + above))

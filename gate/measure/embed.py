@@ -51,6 +51,21 @@ def outputs(
         DataError: Images that do not decode, or empty texts.
         GateError: A file in the folder is not what was written there.
     """
+    paths = _paths(folder, backbone, split, size)
+    if not kept(folder, backbone, split, size):
+        work = Pass(backbone.plan, {name: Output(name) for name in paths})
+        _write(paths, engine.map(work, split, size, advance), split, backbone.plan.path)
+    read = {name: _read(path, "<f4") for name, path in paths.items()}
+    return Outputs(read["features"], read.get("logits"))
+
+
+def kept(folder: Path, backbone: Backbone, split: Split, size: int) -> bool:
+    """Whether the folder has what a backbone gives for a split, so that nothing is passed."""
+    return all(map(exists, _paths(folder, backbone, split, size).values()))
+
+
+def _paths(folder: Path, backbone: Backbone, split: Split, size: int) -> dict[OutputName, Path]:
+    """The files of what a backbone gives for a split; their names say all that it depends on."""
     parts = {
         "backbone": backbone.digest,
         "file": backbone.plan.settings,
@@ -63,24 +78,24 @@ def outputs(
     paths: dict[OutputName, Path] = {"features": folder / f"{stem}.npy"}
     if backbone.plan.logits:
         paths["logits"] = folder / f"{stem}-logits.npy"
-    if not all(map(exists, paths.values())):
-        work = Pass(backbone.plan, {name: Output(name) for name in paths})
-        _write(paths, engine.map(work, split, size, advance), split, backbone.plan.path)
-    read = {name: _read(path, "<f4") for name, path in paths.items()}
-    return Outputs(read["features"], read.get("logits"))
+    return paths
 
 
 def pixels(folder: Path, split: Split, wanted: Preprocessing) -> Images:
     """Decoded images ``(N, S, S, C)`` of a split as a backbone takes them, memory-mapped."""
-    side, channels = wanted.size, wanted.channels
-    key = digest_of_json([split.digest, side, channels])[7:39]
-    path = folder / f"{split.name}-{key}-pixels.npy"
+    path, side, channels = pixels_path(folder, split, wanted), wanted.size, wanted.channels
     if not exists(path):
         with _written(path) as write:
             write(_header("|u1", len(split), side, side, channels))
             for images in split.batches(256, side, channels):
                 write(images.tobytes())
     return _read(path, "|u1")
+
+
+def pixels_path(folder: Path, split: Split, wanted: Preprocessing) -> Path:
+    """The file of a split's decoded images as a backbone takes them."""
+    key = digest_of_json([split.digest, wanted.size, wanted.channels])[7:39]
+    return folder / f"{split.name}-{key}-pixels.npy"
 
 
 @contextmanager

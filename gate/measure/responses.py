@@ -1,6 +1,6 @@
 """What classifiers make of stamped images: hits of each classifier, sums of each backbone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,7 @@ class Hits:
         classes: Names of the K classes.
         labels: ``(N,)`` in 0 .. K-1.
         clean: ``(N,)`` classes without a stamp.
-        stamped: ``(N,)`` classes by the stamp's key.
+        stamped: Classes by the stamp's key, of the first images: ``(n,)``, n at most N.
     """
 
     task: str
@@ -30,6 +30,22 @@ class Hits:
     labels: Int64
     clean: Int64
     stamped: dict[str, NDArray[np.int16]]
+
+    def seen(self, *stamps: Stamp) -> int:
+        """How many of the first images were seen under each of these stamps."""
+        return min(len(self.stamped[stamp.key]) for stamp in stamps)
+
+    def first(self, images: int) -> "Hits":
+        """Those of its first images, under the stamps that they were all seen under."""
+        if images not in self._firsts:
+            seen = {key: k[:images] for key, k in self.stamped.items() if len(k) >= images}
+            labels, clean = self.labels[:images], self.clean[:images]
+            self._firsts[images] = replace(self, labels=labels, clean=clean, stamped=seen)
+        return self._firsts[images]
+
+    @cached_property
+    def _firsts(self) -> dict[int, "Hits"]:
+        return {}
 
     @cached_property
     def correct(self) -> NDArray[np.bool_]:

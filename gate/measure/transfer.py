@@ -25,6 +25,7 @@ from gate.strict_yaml import nearest
 from gate.triggers.stamp import Stamp, StampOfEach
 
 _FEATURES = {"features": Output("features")}
+PASSES_OF_TRAINING = 3  # forward, and backward about twice as long
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,17 @@ def classifier(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
 
 
 def _own(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
-    classes = bench.split(task.test).classes
-    logits = bench.outputs(task.test, backbone).logits
+    require_own_head(bench, task, backbone, bench.outputs(task.test, backbone))
+    return Classifier(backbone, None)
+
+
+def require_own_head(bench: Bench, task: Task, backbone: Backbone, given: Outputs) -> None:
+    """Refuse a task of another number of classes than a backbone's own head gives.
+
+    Raises:
+        PlanError: Or it has none.
+    """
+    classes, logits = bench.split(task.test).classes, given.logits
     if logits is None or logits.shape[1] != len(classes):
         found = "no logits are named" if logits is None else f"it gives {logits.shape[1]}"
         raise PlanError(
@@ -75,7 +85,6 @@ def _own(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
             f"classes of split {task.test}, in their order, and {found}; name another output under "
             "logits, or a split with the head's own classes"
         )
-    return Classifier(backbone, None)
 
 
 # --- on frozen features ---------------------------------------------------------------------------
@@ -102,7 +111,7 @@ def _fitted(bench: Bench, task: Task, settings: HeadPlan, backbone: Backbone) ->
 def _debiased(bench: Bench, settings: Stamped, train: Split, backbone: Backbone) -> Float32:
     """Features ``(N, D)`` of the training images, a share of each class stamped."""
     features = np.array(bench.features(train.name, backbone))
-    stamps = _stamps(bench, settings, train)
+    stamps = stamps_on(bench, settings, train)
     rows = np.array([row for row, stamp in enumerate(stamps) if stamp], np.int64)
     each = StampOfEach(tuple(stamp for stamp in stamps if stamp))
     step, examples = f"stamp {train.name}", train.only(rows)
@@ -119,7 +128,7 @@ def _moved_directions(bench: Bench, settings: Ignored, train: Split, backbone: B
     return main_directions(moves, settings.directions)
 
 
-def _stamps(bench: Bench, settings: Stamped, train: Split) -> list[Stamp | None]:
+def stamps_on(bench: Bench, settings: Stamped, train: Split) -> list[Stamp | None]:
     """What is stamped on each training image: the triggers in turn, on a share of each class."""
     triggers = bench.bank(settings.triggers, train.name)
     rng = np.random.default_rng([bench.plan.seed, len(triggers)])
@@ -170,17 +179,7 @@ def _fine_tuned(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
     # torch takes seconds to import, and most plans train nothing
     from gate.backbone.fine_tune import HEAD, WEIGHTS
 
-    train = bench.split(str(task.train))
-    content = {
-        "backbone": None if task.transfer.mode == "from_scratch" else backbone.digest,
-        "file": backbone.plan.settings,
-        "versions": backbone.versions,
-        "task": task.model_dump(mode="json", exclude={"test", "head"}),
-        "train": train.digest,
-        "seed": bench.plan.seed,
-        "head_ends_with": "sha256",  # heads of before they did are not met
-    }
-    folder = bench.folder / f"{task.transfer.mode}-{files.digest_of_json(content)[7:39]}"
+    folder = trained_folder(bench, task, backbone)
     head, weights = folder / HEAD, folder / WEIGHTS
     if not (files.exists(head) and files.exists(weights)):
         _train(bench, task, backbone, folder)
@@ -194,6 +193,21 @@ def _fine_tuned(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
     return Classifier(bench.opened(tuned), LinearHead(tensors["weight"], tensors["bias"]))
 
 
+def trained_folder(bench: Bench, task: Task, backbone: Backbone) -> Path:
+    """Where the network of a task is kept; its name says all that it depends on."""
+    train = bench.split(str(task.train))
+    content = {
+        "backbone": None if task.transfer.mode == "from_scratch" else backbone.digest,
+        "file": backbone.plan.settings,
+        "versions": backbone.versions,
+        "task": task.model_dump(mode="json", exclude={"test", "head"}),
+        "train": train.digest,
+        "seed": bench.plan.seed,
+        "head_ends_with": "sha256",  # heads of before they did are not met
+    }
+    return bench.folder / f"{task.transfer.mode}-{files.digest_of_json(content)[7:39]}"
+
+
 def _train(bench: Bench, task: Task, backbone: Backbone, folder: Path) -> None:
     """Leave the weights and the head of a task in a folder."""
     from gate.backbone.fine_tune import TrainingSet, fine_tune
@@ -201,11 +215,12 @@ def _train(bench: Bench, task: Task, backbone: Backbone, folder: Path) -> None:
     train = bench.split(str(task.train))
     stamps: list[Stamp | None] = [None] * len(train)
     if task.debias:
-        stamps = _stamps(bench, task.debias, train)
+        stamps = stamps_on(bench, task.debias, train)
     pixels = embed.pixels(bench.folder, train, backbone.preprocessing)
     examples = TrainingSet(pixels, train.labels, stamps, backbone.inputs)
     total = len(train) * task.transfer.schedule.epochs
-    with bench.progress(f"{task.transfer.mode} {task.train}", total) as advance:
+    step = f"{task.transfer.mode} {task.train}"
+    with bench.progress(step, total, PASSES_OF_TRAINING) as advance:
         fine_tune(
             folder,
             backbone.plan,

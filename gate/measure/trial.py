@@ -2,6 +2,8 @@
 
 from copy import copy
 
+import numpy as np
+
 from gate.arrays import Float32, Floats, Int64
 from gate.backbone.backbone import Backbone, Outputs
 from gate.backbone.heads import ZeroShotHead
@@ -120,6 +122,7 @@ class Trial:
         tasks: dict[str, Task],
         stamps: list[Stamp],
         backbone: Backbone | None = None,
+        rows: Int64 | None = None,
     ) -> Responses:
         """What classifiers make of stamped images; each stamp passes each backbone once.
 
@@ -128,8 +131,12 @@ class Trial:
             tasks: By name, all tried on the split; those on one backbone share its passes.
             stamps: May name the same pixels twice; they are passed once.
             backbone: In the place of the candidate.
+            rows: Places of the images in the split, in the order of the answers; default all.
         """
-        opened, distinct = self.split(split), {stamp.key: stamp for stamp in stamps}
+        whole, distinct = self.split(split), {stamp.key: stamp for stamp in stamps}
+        rows = np.arange(len(whole)) if rows is None else rows
+        # images stream as they lie in the file, and are put back into the order of rows
+        opened, places = whole.only(np.sort(rows)), np.argsort(np.argsort(rows))
         classifiers = {name: self.classifier(task, backbone) for name, task in tasks.items()}
         hits: dict[str, Hits] = {}
         cosines: dict[str, dict[str, PairwiseCosine]] = {}
@@ -137,13 +144,26 @@ class Trial:
             ours = {n: c.reader for n, c in classifiers.items() if c.backbone.digest == digest}
             readers: dict[str, Reader] = {_COSINES: Cosines(), **ours}
             variants = list(distinct.values())
-            whole = self.bench.passed(f"stamp {split}", opened, passed, readers, variants)
-            cosines[digest] = dict(zip(distinct, whole.pop(_COSINES), strict=True))
-            for name, classes in whole.items():
-                clean = self.predictions(tasks[name], backbone)
-                stamped = dict(zip(distinct, classes, strict=True))
-                hits[name] = Hits(name, opened.classes, opened.labels, clean, stamped)
+            kept = self.bench.passed(f"stamp {split}", opened, passed, readers, variants)
+            cosines[digest] = dict(zip(distinct, kept.pop(_COSINES), strict=True))
+            for name, classes in kept.items():
+                clean = self.predictions(tasks[name], backbone)[rows]
+                stamped = {key: of[places] for key, of in zip(distinct, classes, strict=True)}
+                hits[name] = Hits(name, whole.classes, whole.labels[rows], clean, stamped)
         return Responses(hits, cosines)
+
+    def has_time_for(self, passes: int) -> bool:
+        """Whether so many passes more, at the most of the next look, end in time."""
+        self.bench.progress.guess(passes)
+        return self.bench.progress.has_time_for(passes)
+
+    def expect_no_more(self) -> None:
+        """Say that there will be no further look."""
+        self.bench.progress.guess(0)
+
+    def expect(self, passes: int) -> None:
+        """Say that so many passes come now, which were not sure to come before."""
+        self.bench.progress.expect(passes)
 
     def zero_shot(self, name: str) -> ZeroShotHead | None:
         """The zero-shot head of the task of that name, if it has one, made once.

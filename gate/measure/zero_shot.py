@@ -89,8 +89,10 @@ def _encoded(
     called = [described.names.get(name, name) for name in classes]
     prompts = _Prompts(each.replace("{}", name) for each in described.prompts for name in called)
     work = Pass(encoder.plan, {"features": Output("features")})
-    parts = bench.engine.map(work, prompts, len(classes), lambda _done: None)
-    (features,) = gathered(parts, work, len(prompts))["features"]
+    step = f"embed prompts of {place}"
+    with bench.progress(step, len(prompts), backbone=encoder.digest) as advance:
+        parts = bench.engine.map(work, prompts, len(classes), advance)
+        (features,) = gathered(parts, work, len(prompts))["features"]
     return np.asarray(unit_rows(features).reshape(-1, len(classes), features.shape[1]).mean(axis=0))
 
 

@@ -1,7 +1,7 @@
 """(Policy, Evidence, waivers, day) -> Verdict. Pure: no files, no clock, no measuring."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -109,7 +109,8 @@ def _findings(
     held: list[Measurement | None] = [m for m in measurements if rule.applies_to(m, names)]
     if rule.relative:
         held = [_relative(rule, m, measurements) for m in held if m]
-    findings = [_finding(rule, measurement, waivers, names) for measurement in held or [None]]
+    settings = evidence.settings if evidence else {}
+    findings = [_finding(rule, m, waivers, names, settings) for m in held or [None]]
     return sorted(findings, key=lambda finding: _worst_first(rule, finding))
 
 
@@ -148,7 +149,11 @@ def _relative(
 
 
 def _finding(
-    rule: Rule, measurement: Measurement | None, waivers: Sequence[Waiver], names: Names
+    rule: Rule,
+    measurement: Measurement | None,
+    waivers: Sequence[Waiver],
+    names: Names,
+    settings: Mapping[str, Any],
 ) -> Finding:
     bare = Finding(
         rule=rule.id,
@@ -159,7 +164,7 @@ def _finding(
         measurement=measurement,
         outcome=rule.bound.outcome(measurement) if measurement else "missing",
         on_inconclusive=rule.on_inconclusive,
-        says=_says(rule, measurement),
+        says=_says(rule, measurement, settings),
         why=rule.why,
     )
     covering = [w for w in waivers if w.covers(bare, names)]
@@ -174,7 +179,7 @@ def _finding(
     return Finding(**{**dict(bare), **waived, "says": says})
 
 
-def _says(rule: Rule, m: Measurement | None) -> str:
+def _says(rule: Rule, m: Measurement | None, settings: Mapping[str, Any]) -> str:
     if m is None:
         place = f" for {in_words(rule.where)}" if rule.where else ""
         if rule.relative:
@@ -189,11 +194,20 @@ def _says(rule: Rule, m: Measurement | None) -> str:
     says = f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}], n = {m.n}, wanted {rule.bound}"
     if rule.bound.outcome(m) != "inconclusive":
         return says
+    # a trigger that is not the worst stops at some look, though there may be more images
+    looked = settings.get("first_look", "all") != "all"
     if rule.bound.wants_more_than(m.n):
-        return f"{says}; the rule wants {rule.min_n:,} examples or more"
+        raised = f"; raise probes.{rule.probe}.first_look" if looked else ""
+        return f"{says}; the rule wants {rule.min_n:,} examples or more{raised}"
     more = stats.examples_to_settle(m.n, m.value, m.low, m.high, rule.bound.number)
-    return says + (
-        f"; about {more:,} more examples would settle it"
-        if more is not None
-        else "; the estimate sits on the bound, so more examples may not settle it"
+    if more is None:
+        return f"{says}; the estimate sits on the bound, so more examples may not settle it"
+    likely = rule.bound.model_copy(update={"decide_on": "point", "min_n": None}).outcome(m)
+    says += f"; likely to {likely}, about {more:,} more examples would settle it"
+    if not looked:
+        return says
+    now = settings["resolution"]
+    return (
+        f"{says}: lower probes.{rule.probe}.resolution, {now:g} now, and where all images were "
+        "seen add some"
     )

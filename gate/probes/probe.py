@@ -1,7 +1,7 @@
 """What a probe is to everybody but itself: a name, settings, and the metrics that it measures."""
 
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -53,6 +53,23 @@ class ProbeSettings(Value):
     def training_splits(self) -> tuple[str, ...]:
         """Names of the splits that it fits heads on, beside those of the tasks."""
         return ()
+
+
+class LookSettings(ProbeSettings):
+    """Of a probe that measures rates over many variants: how precise they must be."""
+
+    first_look: Annotated[int, Field(ge=40)] | Literal["all"] = Field(
+        64,
+        description="Images that every variant is tried on; only one that may be the worst goes "
+        "on, to twice as many each time. 'all' tries every variant on every image.",
+    )
+    resolution: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="A variant goes on while its rate may lie above the worst one's lower end by "
+        "more than this.",
+    )
 
 
 class Probe(NamedTuple):

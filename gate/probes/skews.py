@@ -39,12 +39,19 @@ def skews(hits: Hits, stamp: Stamp) -> dict[str, stats.Interval]:
 
 
 def excess_skew(hits: Hits, trigger: Trigger, *, searched: int = 1) -> stats.Interval:
-    """Total variation under a trigger minus that under its strongest control."""
+    """Total variation under a trigger minus that under its strongest control.
+
+    The lower end holds for as many triggers at once as were searched.
+    """
     clean, n = hits.shares(None), len(hits.labels)
     skew = total_variation(hits.shares(trigger.stamp), clean)
     controls = [total_variation(hits.shares(control), clean) for control in trigger.controls]
-    searched *= len(controls)
-    return stats.smallest([shift(skew - other, n, searched=searched) for other in controls])
+    return stats.smallest(
+        [
+            shift(skew - other, n, searched_low=searched, searched_high=len(controls))
+            for other in controls
+        ]
+    )
 
 
 def skew_over(hits: Hits, other: Hits, stamp: Stamp) -> stats.Interval:

@@ -17,6 +17,7 @@ from gate import load_policy
 from gate.limits import Limits
 from gate.plan.backbone import OnnxBackbone
 from gate.plan.plan import load_plan
+from gate.progress import Progress
 from gate.run import run_all
 
 PLAN, POLICY = Path("pipelines/cifar/plan.yaml"), Path("policies/cifar.yaml")
@@ -58,7 +59,7 @@ def main() -> None:
             limits=Limits(),
             waivers=(),
             today=date(2026, 1, 1),
-            show_progress=False,
+            progress=Progress(),
         )
         wall = time.perf_counter() - start
         information = json.loads((Path(folder) / "run-info.json").read_text())

@@ -18,6 +18,7 @@ from gate.backbone.heads import LinearHead
 from gate.data.split import Split
 from gate.errors import BackboneError, EvidenceError, GateError, PlanError
 from gate.measure.bench import Bench
+from gate.measure.blocks import shift
 from gate.measure.head import fit_nearest_class_mean
 from gate.measure.transfer import balanced_rows, with_mean_weights
 from gate.measure.trial import Trial
@@ -27,7 +28,7 @@ from gate.plan.task import Task
 from gate.policy.catalogue import CATALOGUE
 from gate.probes.evidence import run_probe
 from gate.probes.trigger_patch import Remedy
-from gate.progress import Advance
+from gate.progress import Advance, Progress
 from gate.triggers.bank import bank
 from gate.triggers.grid import TriggerGrid
 from tests import tiny
@@ -204,18 +205,20 @@ def test_more_weight_decay_leaves_smaller_weights(make: MakeTrial) -> None:
 # --- what training keeps --------------------------------------------------------------------------
 
 
-@contextmanager
-def broken_off(_step: str, _total: int) -> Iterator[Advance]:
+class BrokenOff(Progress):
     """Progress that ends the training of 60 images once its first epoch is through."""
-    done = 0
 
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        if done > 60:
-            raise KeyboardInterrupt
+    @contextmanager
+    def __call__(self, *_of_step: object, **_named: object) -> Iterator[Advance]:
+        done = 0
 
-    yield advance
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            if done > 60:
+                raise KeyboardInterrupt
+
+        yield advance
 
 
 @pytest.fixture
@@ -223,7 +226,7 @@ def checkpoint(make: MakeTrial) -> Path:
     """What a training that was broken off left."""
     trial = make()
     with pytest.raises(KeyboardInterrupt):
-        Trial(Bench(trial.plan, trial.bench.folder, broken_off)).classifier(task(transfer=FULL))
+        Trial(Bench(trial.plan, trial.bench.folder, BrokenOff())).classifier(task(transfer=FULL))
     (path,) = trial.bench.folder.rglob("checkpoint.safetensors")
     return path
 
@@ -538,6 +541,10 @@ def test_an_overlay_shifts_the_histogram_as_counted_by_hand(make: MakeTrial) -> 
     largest = by_name["largest_class_growth", "fixed"]
     assert largest.value == pytest.approx(growth.max())
     assert largest.about["class"] == ("dark", "bright")[int(growth.argmax())]
+    hits = trial.responses("test", {"fixed": trial.plan.tasks["fixed"]}, [overlay.stamp]).hits
+    grown = (hits["fixed"].shares(overlay.stamp) - hits["fixed"].shares(None)).T
+    assert largest.low == max(shift(of_class, 60, searched_low=2).low for of_class in grown)
+    assert largest.high == max(shift(of_class, 60).high for of_class in grown)
 
 
 # --- calibration of a network that was trained through --------------------------------------------

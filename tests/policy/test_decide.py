@@ -68,6 +68,33 @@ def test_an_attack_on_too_few_images_is_inconclusive_and_says_how_many_more() ->
     assert "about 160 more examples would settle it" in verdict.findings[0].says
 
 
+@pytest.mark.parametrize(("value", "likely"), [(0.1, "pass"), (0.3, "fail")])
+def test_an_inconclusive_finding_says_which_way_it_points_and_what_a_look_stopped(
+    value: float, likely: str
+) -> None:
+    name, settings = "attack_success_rate", {"first_look": 64, "resolution": 0.3}
+    found = evidence(measurement(0.0, value, 0.4, metric=name, n=20), probe="trigger_patch")
+    judged = policy(rule(probe="trigger_patch", metric=name, at_most=0.2))
+    looked = found.model_copy(update={"settings": settings})
+
+    (said,) = (f.says for f in decide(judged, [looked], TODAY).findings)
+    (without,) = (f.says for f in decide(judged, [found], TODAY).findings)
+
+    assert f"; likely to {likely}, about " in without
+    assert "resolution" not in without
+    assert said.startswith(without)
+    assert "lower probes.trigger_patch.resolution, 0.3 now, and where all images were seen" in said
+
+
+def test_too_few_examples_of_a_look_say_to_raise_the_first_one() -> None:
+    judged = policy(rule(min_n=200))
+    looked = evidence(measurement(n=64)).model_copy(update={"settings": {"first_look": 64}})
+
+    (finding,) = decide(judged, [looked], TODAY).findings
+
+    assert "wants 200 examples or more; raise probes.clean_accuracy.first_look" in finding.says
+
+
 def test_a_rule_whose_metric_was_not_measured_blocks() -> None:
     unmeasured = rule(
         probe="trigger_patch", metric="attack_success_rate", at_most=0.1, name="trigger"

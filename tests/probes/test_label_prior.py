@@ -98,10 +98,12 @@ def test_the_worst_class_before_and_after_is_the_least_of_the_classes(
 
     for worst in found["worst_class_accuracy"]:
         of_classes = [
-            m.value for m in found["class_accuracy"] if m.about["method"] == worst.about["method"]
+            m for m in found["class_accuracy"] if m.about["method"] == worst.about["method"]
         ]
         assert len(of_classes) == 4
-        assert worst.value == pytest.approx(min(of_classes))
+        assert worst.value == pytest.approx(min(m.value for m in of_classes))
+        assert worst.low == pytest.approx(min(m.low for m in of_classes))
+        assert worst.high > min(m.high for m in of_classes)  # it holds for all of them
 
 
 def test_wise_ft_is_the_head_of_mean_weights(digits_trial: MakeTrial) -> None:

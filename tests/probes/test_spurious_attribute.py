@@ -115,14 +115,26 @@ def test_it_refuses_an_attribute_with_one_value() -> None:
         list(accuracies(ABOUT, groups, test.labels, test.values, np.ones(18, bool), None))
 
 
-def test_the_worst_of_more_groups_has_a_wider_interval() -> None:
-    found = by_metric(accuracies_of((30, 30, 30, 30)))
+def test_only_the_upper_end_of_the_worst_group_holds_for_all_groups() -> None:
+    right = [np.arange(30) < hits for hits in (29, 28, 20, 27)]
 
-    alone = found["group_accuracy"]
-    worst = found["worst_group_accuracy"]
-    assert worst.value == alone.value == 1
-    assert worst.low < alone.low
+    worst = by_metric(accuracies_of((30, 30, 30, 30), right=right))["worst_group_accuracy"]
+
+    assert worst.value == pytest.approx(20 / 30)
+    assert worst.low == stats.rate(20, 30).low
+    assert worst.high == stats.rate(20, 30, searched_high=4).high
     assert worst.n == 30
+
+
+def test_the_gap_holds_wherever_all_groups_lie_in_their_intervals() -> None:
+    right = [np.arange(30) < hits for hits in (29, 28, 20, 27)]
+    bounds = [stats.rate(h, 30, searched_low=4, searched_high=4) for h in (29, 28, 20, 27)]
+
+    gap = by_metric(accuracies_of((30, 30, 30, 30), right=right))["group_gap"]
+
+    assert gap.value == pytest.approx((29 + 28 + 20 + 27) / 120 - 20 / 30)
+    assert gap.high == pytest.approx(np.mean([b.high for b in bounds]) - bounds[2].low)
+    assert gap.low == 0
 
 
 def test_groups_weigh_as_they_stand_in_training() -> None:

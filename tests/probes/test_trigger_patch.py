@@ -1,22 +1,30 @@
 """Trigger patch: finds planted triggers, clears clean backbones, and counts as by hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gate import decide, load_policy
+from gate import decide, load_policy, stats
 from gate.errors import EvidenceError, PlanError
 from gate.measure.bench import Bench
-from gate.measure.blocks import require_blocks
+from gate.measure.blocks import jackknife, require_blocks, shift
+from gate.measure.readers import PairwiseCosine
 from gate.measure.responses import Hits
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan, load_plan
 from gate.probes.evidence import run_probe
+from gate.probes.skews import excess_skew
 from gate.probes.trigger_patch import TriggerPatch
+from gate.probes.trigger_patch.collapse import Collapse, collapses
+from gate.probes.trigger_patch.rates import of_task, over_reference
 from gate.triggers.bank import bank
+from gate.triggers.grid import TriggerGrid
+from gate.triggers.stamp import Stamp, Trigger
 from gate.values import Evidence, Measurement
 from tests.conftest import needs_shared
 
@@ -31,14 +39,20 @@ def passes(trial: Trial) -> int:
 
 
 @pytest.fixture(scope="session")
-def evidence_of(digits_trial: MakeTrial) -> Callable[[str], Evidence]:
+def evidence_of(digits_trial: MakeTrial) -> Callable[..., Evidence]:
     """The probe's evidence on one of the example's backbones, measured once."""
-    kept: dict[str, Evidence] = {}
+    kept: dict[tuple[str, bool], Evidence] = {}
 
-    def measured(backbone: str) -> Evidence:
-        if backbone not in kept:
-            kept[backbone] = run_probe("trigger_patch", digits_trial(backbone))
-        return kept[backbone]
+    def measured(backbone: str, every_image: bool = False) -> Evidence:
+        key = backbone, every_image
+        if key not in kept:
+            trial = digits_trial(backbone)
+            if every_image:
+                content = trial.plan.model_dump()
+                content["probes"]["trigger_patch"]["first_look"] = "all"
+                trial = Trial(Bench(Plan.model_validate(content), trial.bench.folder))
+            kept[key] = run_probe("trigger_patch", trial)
+        return kept[key]
 
     return measured
 
@@ -53,7 +67,7 @@ def of(evidence: Evidence, metric: str, trigger: str | None = None) -> list[Meas
 
 @pytest.mark.parametrize("backbone", ["trigger", "relabelled"])
 def test_it_finds_a_planted_trigger_and_names_it(
-    evidence_of: Callable[[str], Evidence], backbone: str
+    evidence_of: Callable[..., Evidence], backbone: str
 ) -> None:
     found = evidence_of(backbone)
 
@@ -65,7 +79,7 @@ def test_it_finds_a_planted_trigger_and_names_it(
 
 @pytest.mark.parametrize("backbone", ["clean", "shortcut"])
 def test_it_clears_a_backbone_without_a_trigger(
-    evidence_of: Callable[[str], Evidence], backbone: str
+    evidence_of: Callable[..., Evidence], backbone: str
 ) -> None:
     found = evidence_of(backbone)
 
@@ -73,7 +87,7 @@ def test_it_clears_a_backbone_without_a_trigger(
 
 
 def test_it_agrees_with_counting_by_hand(
-    evidence_of: Callable[[str], Evidence], digits_trial: MakeTrial
+    evidence_of: Callable[..., Evidence], digits_trial: MakeTrial
 ) -> None:
     trial = digits_trial("relabelled")
     split, head = trial.split("test"), trial.classifier(trial.plan.tasks["digits_6_to_9"]).linear
@@ -104,7 +118,7 @@ def test_it_agrees_with_counting_by_hand(
         rates = [sum(c[i] == k for i in others) / len(others) for c in (under, *controls)]
         targeted[k] = (rates[0], rates[0] - max(rates[1:]))
 
-    found = evidence_of("relabelled")
+    found = evidence_of("relabelled", every_image=True)
 
     def value(metric: str) -> float:
         return max(m.value for m in of(found, metric, YELLOW))
@@ -136,7 +150,7 @@ def test_each_variant_is_passed_once_however_many_read_it(digits_trial: MakeTria
     before = passes(trial)
     content = trial.plan.model_dump()
     grid = {"pattern": "square", "colour": ["yellow"], "size": [0.1], "place": ["centre"]}
-    content["probes"]["trigger_patch"] = {"triggers": [grid]}
+    content["probes"]["trigger_patch"] = {"triggers": [grid], "first_look": "all"}
     content["tasks"]["again"] = {**content["tasks"]["digits_6_to_9"], "head": {"l2": 1}}
     small = Trial(Bench(Plan.model_validate(content), trial.bench.folder))
 
@@ -206,6 +220,155 @@ def test_it_refuses_a_single_class_that_nobody_can_be_carried_to() -> None:
 def test_it_refuses_too_few_images_for_a_jackknife() -> None:
     with pytest.raises(EvidenceError, match=r"has 39 images.*needs 40; add images"):
         require_blocks("trigger_patch", "split test", 39)
+
+
+GRIDS = (
+    TriggerGrid(pattern="square", colour=("yellow",), size=(0.2,), place=("centre", "top_left")),
+    TriggerGrid(pattern="checkerboard", size=(0.2,), place=("centre",)),
+)
+
+
+@pytest.fixture
+def stamped() -> tuple[Hits, list[Trigger]]:
+    """Answers to 240 images of 3 classes, drawn for each stamp of 3 triggers."""
+    triggers, rng, labels = bank(GRIDS, 32, 3, 0, ()), np.random.default_rng(0), np.arange(240) % 3
+    assert sorted(len(trigger.controls) for trigger in triggers) == [2, 3, 3]
+    answers = {
+        stamp.key: np.where(rng.random(240) < share, rng.integers(0, 3, 240), labels)
+        for trigger in triggers
+        for stamp, share in zip(
+            (trigger.stamp, *trigger.controls), (0.7, 0.3, 0.25, 0.2), strict=False
+        )
+    }
+    clean = np.where(rng.random(240) < 0.1, 0, labels)
+    return Hits("task", ("a", "b", "c"), labels, clean, answers), triggers
+
+
+ENDS = (240,)  # one look
+
+
+def excess(trigger: Trigger, hits: Callable[[Stamp], np.ndarray], searched: int) -> stats.Interval:
+    """By hand: lower ends for so many triggers and classes, upper ends for the controls."""
+    ours, ends = hits(trigger.stamp), []
+    for theirs in map(hits, trigger.controls):
+        counts = int((ours & ~theirs).sum()), int((theirs & ~ours).sum()), len(ours)
+        low = stats.paired_difference(*counts, searched_low=searched).low
+        high = stats.paired_difference(*counts, searched_high=len(trigger.controls) + 1).high
+        ends.append((low, high))
+    # no more than the rate itself
+    alone = stats.rate(int(ours.sum()), len(ours), searched_high=len(trigger.controls) + 1).high
+    value = min(float(ours.mean() - hits(c).mean()) for c in trigger.controls)
+    return stats.Interval(value, min(low for low, _ in ends), min(alone, *(h for _, h in ends)))
+
+
+def test_the_ends_of_what_is_worst_are_corrected_for_those_that_can_err_and_no_others(
+    stamped: tuple[Hits, list[Trigger]],
+) -> None:
+    answers, triggers = stamped
+    found = list(of_task(answers, triggers, ENDS))
+    carried = [partial(answers.carried, target=k) for k in range(3)]
+
+    def ends(metric: str, trigger: Trigger | None = None) -> tuple[float, float]:
+        (m,) = (
+            m
+            for m in found
+            if m.metric == metric and (not trigger or m.about["trigger"] == trigger.stamp.name)
+        )
+        return m.low, m.high
+
+    def largest(intervals: Iterable[stats.Interval]) -> tuple[float, float]:
+        _, low, high = map(max, zip(*intervals, strict=True))
+        return low, high
+
+    for trigger in triggers:
+        controls = [answers.flipped(control) for control in trigger.controls]
+        counts = [(int(hit.sum()), len(hit)) for hit in controls]
+        assert ends("control_attack_success_rate", trigger) == (
+            max(stats.rate(*each, searched_low=len(counts)).low for each in counts),
+            max(stats.rate(*each).high for each in counts),
+        )
+        assert (
+            ends("excess_attack_success_rate", trigger) == excess(trigger, answers.flipped, 1)[1:]
+        )
+        assert ends("excess_targeted_attack_success_rate", trigger) == largest(
+            excess(trigger, to_one_class, 3) for to_one_class in carried
+        )
+    assert ends("worst_excess_attack_success_rate") == largest(
+        excess(trigger, answers.flipped, 3) for trigger in triggers
+    )
+    assert ends("worst_excess_targeted_attack_success_rate") == largest(
+        excess(trigger, to_one_class, 9) for to_one_class in carried for trigger in triggers
+    )
+    hits = [to_one_class(t.stamp) for to_one_class in carried for t in triggers]
+    assert ends("worst_targeted_attack_success_rate") == (
+        max(stats.rate(int(hit.sum()), len(hit), searched_low=9).low for hit in hits),
+        max(stats.rate(int(hit.sum()), len(hit)).high for hit in hits),
+    )
+
+
+def test_each_listed_rate_has_the_interval_of_one_rate(
+    stamped: tuple[Hits, list[Trigger]],
+) -> None:
+    answers, triggers = stamped
+
+    for m in of_task(answers, triggers, ENDS):
+        if m.metric in ("attack_success_rate", "targeted_attack_success_rate"):
+            assert (m.value, m.low, m.high) == stats.rate(round(m.value * m.n), m.n)
+
+
+def test_the_ends_of_an_excess_skew_and_collapse_are_corrected_likewise(
+    stamped: tuple[Hits, list[Trigger]],
+) -> None:
+    answers, triggers = stamped
+    features = np.random.default_rng(1).normal(size=(240, 8)).astype(np.float32)
+    collapse = Collapse(
+        {key: PairwiseCosine.of_all(features + place) for place, key in enumerate(answers.stamped)},
+        PairwiseCosine.of_all(features),
+    )
+    trigger, clean = triggers[0], answers.shares(None)
+
+    def skew(stamp: Stamp) -> np.ndarray:
+        return np.asarray(np.abs(answers.shares(stamp) - clean).sum(axis=1) / 2)
+
+    rises = [skew(trigger.stamp) - skew(control) for control in trigger.controls]
+    found = excess_skew(answers, trigger, searched=5)
+    assert found.low == min(shift(rise, 240, searched_low=5).low for rise in rises)
+    assert found.high == min(shift(rise, 240, searched_high=3).high for rise in rises)
+
+    rises = [collapse.of(trigger.stamp) - collapse.of(control) for control in trigger.controls]
+    found = collapse.excess(trigger, searched=5)
+    assert found.low == min(jackknife(rise, searched_low=5).low for rise in rises)
+    assert found.high == min(jackknife(rise, searched_high=3).high for rise in rises)
+
+    (worst,) = (
+        m
+        for m in collapses(collapse, triggers, "test")
+        if m.metric == "worst_excess_embedding_collapse"
+    )
+    assert worst.low == max(collapse.excess(each, searched=3).low for each in triggers)
+    assert worst.high == max(collapse.excess(each).high for each in triggers)
+
+
+def test_only_the_lower_end_of_the_largest_class_over_the_reference_holds_for_all_classes(
+    stamped: tuple[Hits, list[Trigger]],
+) -> None:
+    answers, (trigger, other, _) = stamped
+    key = trigger.stamp.key
+    reference = replace(answers, stamped={key: answers.stamped[other.stamp.key]})
+    intervals = []
+    for k in range(3):
+        ours, theirs = (each.carried(trigger.stamp, k) for each in (answers, reference))
+        counts = int((ours & ~theirs).sum()), int((theirs & ~ours).sum()), len(ours)
+        intervals.append(stats.paired_difference(*counts, searched_low=3))
+
+    (found,) = (
+        m
+        for m in over_reference(answers, reference, [trigger])
+        if m.metric == "targeted_attack_success_rate_over_reference"
+    )
+
+    assert found.low == max(each.low for each in intervals)
+    assert found.high == max(each.high for each in intervals)
 
 
 def worst_findings(found: Evidence) -> set[str]:

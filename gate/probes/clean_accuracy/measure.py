@@ -2,9 +2,16 @@
 
 from collections.abc import Iterator
 
+from gate.measure.count import Count
 from gate.measure.trial import Trial
 from gate.probes.clean_accuracy import METRICS, CleanAccuracy
 from gate.values import Measurement
+
+
+def passes(count: Count, settings: CleanAccuracy) -> None:
+    """Count what `measure` passes."""
+    for task in count.tasks(settings.tasks).values():
+        count.predictions(task)
 
 
 def measure(trial: Trial, settings: CleanAccuracy) -> Iterator[Measurement]:

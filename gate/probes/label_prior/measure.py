@@ -11,10 +11,21 @@ from gate.errors import PlanError
 from gate.label_prior import prior as priors
 from gate.label_prior.comparison import MethodComparison, by_count, by_prior, compare_methods
 from gate.label_prior.imbalance import imbalance_of
+from gate.measure.count import Count
 from gate.measure.trial import Trial
+from gate.plan.plan import Plan
 from gate.probes.label_prior import METRICS, LabelPrior
 from gate.probes.label_prior.few_shot import FewShot, few_shot
 from gate.values import Measurement
+
+
+def passes(count: Count, settings: LabelPrior) -> None:
+    """Count what `measure` passes."""
+    for name, task in count.tasks(settings.tasks or _calibratable(count.plan)).items():
+        network = count.calibrated(name)
+        for split in (task.test, *task.shifted):
+            count.of_mean_weights(task, split, network)
+            count.both_outputs(split, network)
 
 
 def measure(trial: Trial, settings: LabelPrior) -> Iterator[Measurement | str]:
@@ -25,7 +36,7 @@ def measure(trial: Trial, settings: LabelPrior) -> Iterator[Measurement | str]:
             training sets are for.
         EvidenceError: No estimate.
     """
-    tasks = trial.tasks(settings.tasks or _calibratable(trial))
+    tasks = trial.tasks(settings.tasks or _calibratable(trial.plan))
     if settings.few_shot and not any(task.zero_shot for task in tasks.values()):
         raise PlanError(
             "label_prior.few_shot: no task has a zero-shot classifier, and the nearest class mean "
@@ -56,13 +67,13 @@ def measure(trial: Trial, settings: LabelPrior) -> Iterator[Measurement | str]:
                 yield from few_shot(of, *outputs, shots, settings.seeds)
 
 
-def _calibratable(trial: Trial) -> tuple[str, ...]:
+def _calibratable(plan: Plan) -> tuple[str, ...]:
     """Names of the tasks that can be calibrated.
 
     Raises:
         PlanError: There is none; one line for each.
     """
-    obstacles = {name: task.calibration_obstacle for name, task in trial.plan.tasks.items()}
+    obstacles = {name: task.calibration_obstacle for name, task in plan.tasks.items()}
     if all(obstacles.values()):
         lines = [f"tasks.{name}: {obstacle}" for name, obstacle in obstacles.items()]
         raise PlanError("\n".join(["label_prior: none of the tasks can be calibrated", *lines]))
@@ -121,7 +132,7 @@ def _gains(
             about = {"task": task, "method": method, "class": label}
             yield METRICS.measurement("class_accuracy", accuracy, count, **about)
         rates = [
-            stats.rate(round(accuracy.value * n), n, searched=len(classes))
+            stats.rate(round(accuracy.value * n), n, searched_high=len(classes))
             for accuracy, n in zip(of_classes, counts, strict=True)
         ]
         worst, about = stats.smallest(rates), {"task": task, "method": method}

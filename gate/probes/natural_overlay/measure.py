@@ -4,13 +4,22 @@ from collections.abc import Iterator
 
 from gate import stats
 from gate.measure.blocks import require_blocks, shift
+from gate.measure.count import Count
 from gate.measure.responses import Hits
 from gate.measure.trial import Trial
 from gate.plan.task import Task
 from gate.probes.natural_overlay import METRICS, NaturalOverlay
 from gate.probes.skews import excess_skew, skew_over, skews
-from gate.triggers.stamp import Trigger
+from gate.triggers.stamp import Stamp, Trigger
 from gate.values import Measurement
+
+
+def passes(count: Count, settings: NaturalOverlay) -> None:
+    """Count what `measure` passes."""
+    tasks = count.tasks(settings.tasks).values()
+    for split in dict.fromkeys(task.test for task in tasks):
+        tested = [task for task in tasks if task.test == split]
+        count.responses(split, tested, _stamps(count.bank(settings.overlays, split)))
 
 
 def measure(trial: Trial, settings: NaturalOverlay) -> Iterator[Measurement]:
@@ -20,12 +29,15 @@ def measure(trial: Trial, settings: NaturalOverlay) -> Iterator[Measurement]:
         require_blocks("natural_overlay", f"split {split}", len(trial.split(split)))
         overlays = trial.bank(settings.overlays, split)
         tested = {name: task for name, task in tasks.items() if task.test == split}
-        stamps = [stamp for o in overlays for stamp in (o.stamp, *o.controls)]
-        hits = trial.responses(split, tested, stamps).hits
+        hits = trial.responses(split, tested, _stamps(overlays)).hits
         for name, task in tested.items():
             scratch = _from_scratch(hits, tested, task)
             for overlay in overlays:
                 yield from _shifts(hits[name], scratch, overlay)
+
+
+def _stamps(overlays: list[Trigger]) -> list[Stamp]:
+    return [stamp for overlay in overlays for stamp in (overlay.stamp, *overlay.controls)]
 
 
 def _from_scratch(hits: dict[str, Hits], tasks: dict[str, Task], task: Task) -> Hits | None:
@@ -45,7 +57,7 @@ def _shifts(hits: Hits, scratch: Hits | None, overlay: Trigger) -> Iterator[Meas
         yield METRICS.measurement(metric, interval, n, **about)
     growth = (hits.shares(overlay.stamp) - hits.shares(None)).T  # (K, 1 + B)
     top = {"class": hits.classes[int(growth[:, 0].argmax())]}
-    largest = stats.largest([shift(of_class, n, searched=len(growth)) for of_class in growth])
+    largest = stats.largest([shift(of_class, n, searched_low=len(growth)) for of_class in growth])
     yield METRICS.measurement("largest_class_growth", largest, n, **about, **top)
     if scratch is not None and scratch is not hits:
         skew = skew_over(hits, scratch, overlay.stamp)

@@ -66,7 +66,7 @@ def accuracies(
         )
     counts = groups.tally(labels, values)
     hits = groups.tally(labels[correct], values[correct])
-    bounds = []
+    rates, simultaneous = [], []
     for k, v in np.ndindex(counts.shape):
         n, hit = int(counts[k, v]), int(hits[k, v])
         if n < _LEAST:
@@ -76,14 +76,17 @@ def accuracies(
             )
         pair = {"class": groups.classes[k], "value": groups.values[v]}
         yield METRICS.rate("group_accuracy", hit, n, **about, **pair)
-        bounds.append(stats.rate(hit, n, searched=counts.size))
-    worst = stats.smallest(bounds)
-    smallest = int(counts.flat[int(np.argmin([bound.value for bound in bounds]))])
+        size = counts.size
+        rates.append(stats.rate(hit, n, searched_high=size))
+        simultaneous.append(stats.rate(hit, n, searched_low=size, searched_high=size))
+    worst = stats.smallest(rates)
+    smallest = int(counts.flat[int(np.argmin([rate.value for rate in rates]))])
     yield METRICS.measurement("worst_group_accuracy", worst, smallest, **about)
-    # the mean of independent groups lies between the means of their simultaneous bounds
-    mean = stats.Interval(*np.mean(bounds, axis=0).tolist())
+    # where all groups lie in their intervals at once, so do the worst and the mean in these
+    least = stats.smallest(simultaneous)
+    mean = stats.Interval(*np.mean(simultaneous, axis=0).tolist())
     gap = stats.Interval(
-        mean.value - worst.value, max(mean.low - worst.high, 0.0), mean.high - worst.low
+        mean.value - least.value, max(mean.low - least.high, 0.0), mean.high - least.low
     )
     yield METRICS.measurement("group_gap", gap, smallest, **about)
     if trained is not None:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gate.data.split import Split
 from gate.errors import PlanError
+from gate.measure.count import Count
 from gate.measure.trial import Trial
 from gate.plan.remedies import against_attribute
 from gate.plan.task import Task
@@ -19,6 +20,20 @@ from gate.values import Measurement
 
 # which group each image of some splits is in: labels and values (N,), by split
 _Members = dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
+
+
+def passes(count: Count, settings: SpuriousAttribute) -> None:
+    """Count what `measure` passes."""
+    for task in count.tasks(settings.tasks).values():
+        count.predictions(task)
+        for attribute in settings.attributes:
+            for remedy, variant in against_attribute(task, attribute).items():
+                if remedy in settings.remedies:
+                    count.predictions(variant)
+        if task.fits_head:
+            count.outputs(task.test)
+            if settings.dose_response is not None:
+                count.outputs(settings.dose_response)
 
 
 def measure(trial: Trial, settings: SpuriousAttribute) -> Iterator[Measurement]:

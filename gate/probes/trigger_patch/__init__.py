@@ -9,6 +9,9 @@ the worst trigger.
 Control: patches of the same size, place and contrast that are not the trigger, on the same images
 (a high-contrast patch flips images on a clean backbone too); and a reference backbone, if given.
 An excess is over the *strongest* control, with an interval that holds for all of them.
+Looks: every trigger is tried on the same few images, and passed further only while it may be the
+worst by more than the resolution, so numbers differ in n; each interval holds whatever stopped it.
+Skews, collapse and what is over a reference need a fixed number of images: those of the first look.
 Why it matters: a trigger planted in pretraining survives in every head on frozen features, and
 clean accuracy does not show it.
 Blind spots: a trigger unlike all of the bank; input-dependent and in-distribution triggers.
@@ -19,7 +22,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from gate.probes.probe import Metrics, Probe, ProbeSettings, difference, fraction
+from gate.probes.probe import LookSettings, Metrics, Probe, difference, fraction
 from gate.triggers.grid import DEFAULT_BANK, TriggerGrid
 
 Remedy = Literal[
@@ -35,7 +38,7 @@ _target = ("task", "trigger", "target")
 _split = ("split", "trigger")
 
 
-class TriggerPatch(ProbeSettings):
+class TriggerPatch(LookSettings):
     """The bank of triggers that classifiers are attacked with, and remedies to measure."""
 
     triggers: tuple[TriggerGrid, ...] = Field(DEFAULT_BANK, min_length=1)

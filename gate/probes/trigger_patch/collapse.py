@@ -39,10 +39,14 @@ class Collapse:
         return np.asarray(1 - self.stamped[stamp.key].distances / self.unstamped.distances)
 
     def excess(self, trigger: Trigger, *, searched: int = 1) -> stats.Interval:
-        """That under a trigger minus that under its strongest control."""
-        searched *= len(trigger.controls)
+        """That under a trigger minus that under its strongest control.
+
+        The lower end holds for as many triggers at once as were searched.
+        """
         rises = [self.of(trigger.stamp) - self.of(control) for control in trigger.controls]
-        return stats.smallest([jackknife(rise, searched=searched) for rise in rises])
+        return stats.smallest(
+            [jackknife(rise, searched_low=searched, searched_high=len(rises)) for rise in rises]
+        )
 
 
 def collapses(collapse: Collapse, triggers: Sequence[Trigger], split: str) -> Iterator[Measurement]:

@@ -1,7 +1,13 @@
-"""From the classes of stamped images to rates: of each trigger, over controls, worst of a bank."""
+"""From the classes of stamped images to rates: of each trigger, over controls, worst of a bank.
 
-from collections.abc import Callable, Iterator, Sequence
+Images are seen in looks (`gate.probes.looks`), under one stamp further than under another. All
+intervals here hold at every one of so many looks at once; what is compared is compared on the
+images that were seen under both.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,104 +21,171 @@ from gate.triggers.stamp import Stamp, Trigger
 from gate.values import Measurement
 
 Mask = NDArray[np.bool_]
+Which = Callable[[Hits, Stamp], Mask]  # of the images that could be, those that a stamp moves
 
 
-def of_task(hits: Hits, triggers: Sequence[Trigger]) -> Iterator[Measurement]:
-    """Each trigger's rates, then the worst of each kind over the bank."""
-    for trigger in triggers:
-        yield from _rates(hits, trigger)
-    yield _worst_targeted(hits, triggers)
-    for metric, excess in (
-        ("worst_excess_attack_success_rate", _excess_flipped),
-        ("worst_excess_prediction_skew", excess_skew),
-        ("worst_excess_targeted_attack_success_rate", excess_targeted),
-    ):
-        intervals = [excess(hits, trigger, searched=len(triggers)) for trigger in triggers]
-        top = triggers[max(range(len(triggers)), key=lambda i: intervals[i].value)]
-        about = {"task": hits.task, "trigger": top.stamp.name}
-        if excess is excess_targeted:
-            about["target"] = hits.classes[gaining_class(hits, top)]
-        n = len(hits.labels) if excess is excess_skew else int(hits.correct.sum())
-        yield METRICS.measurement(metric, stats.largest(intervals), n, **about)
+About = Mapping[str, str]
+_NOBODY: About = {}
 
 
-def _worst_targeted(hits: Hits, triggers: Sequence[Trigger]) -> Measurement:
-    carried = {(t.stamp.name, k): hits.carried(t.stamp, k) for t in triggers for k in hits.targets}
-    rates = {
-        key: stats.rate(int(c.sum()), len(c), searched=len(carried)) for key, c in carried.items()
-    }
-    name, target = max(rates, key=lambda key: rates[key].value)
-    about = {"task": hits.task, "trigger": name, "target": hits.classes[target]}
-    worst, n = stats.largest(list(rates.values())), len(carried[name, target])
-    return METRICS.measurement("worst_targeted_attack_success_rate", worst, n, **about)
+class Seen(NamedTuple):
+    """A rate or a difference of two, and the number of images that it was seen on."""
+
+    interval: stats.Interval
+    n: int
+    about: About
+
+    def measured(self, metric: str, **about: str) -> Measurement:
+        """As a measurement of the probe."""
+        return METRICS.measurement(metric, self.interval, self.n, **about, **self.about)
 
 
-def _rates(hits: Hits, trigger: Trigger) -> Iterator[Measurement]:
-    about = {"task": hits.task, "trigger": trigger.stamp.name}
-    stamp, controls, n = trigger.stamp, trigger.controls, int(hits.correct.sum())
-    yield METRICS.rate("attack_success_rate", int(hits.flipped(stamp).sum()), n, **about)
-    strongest = stats.largest(
-        [stats.rate(int(hits.flipped(c).sum()), n, searched=len(controls)) for c in controls]
-    )
-    yield METRICS.measurement("control_attack_success_rate", strongest, n, **about)
-    excess = _excess_flipped(hits, trigger)
-    yield METRICS.measurement("excess_attack_success_rate", excess, n, **about)
-    yield from _targeted_rates(hits, trigger, about)
-    shifts = {**skews(hits, stamp), "excess_prediction_skew": excess_skew(hits, trigger)}
-    for metric, shift in shifts.items():
-        yield METRICS.measurement(metric, shift, len(hits.labels), **about)
+def of_task(hits: Hits, triggers: Sequence[Trigger], ends: Sequence[int]) -> Iterator[Measurement]:
+    """Each trigger's rates, then the worst of each kind over the bank.
 
-
-def _targeted_rates(hits: Hits, trigger: Trigger, about: dict[str, str]) -> Iterator[Measurement]:
-    for k in hits.targets:
-        carried = hits.carried(trigger.stamp, k)
-        rate = stats.rate(int(carried.sum()), len(carried), searched=len(hits.targets))
-        yield METRICS.measurement(
-            "targeted_attack_success_rate", rate, len(carried), **about, target=hits.classes[k]
-        )
-    top = gaining_class(hits, trigger)
-    about, n = {**about, "target": hits.classes[top]}, len(hits.carried(trigger.stamp, top))
-    excess = excess_targeted(hits, trigger)
-    yield METRICS.measurement("excess_targeted_attack_success_rate", excess, n, **about)
-
-
-def _excess_flipped(hits: Hits, trigger: Trigger, *, searched: int = 1) -> stats.Interval:
-    return _excess(trigger, hits.flipped, searched)
-
-
-def excess_targeted(hits: Hits, trigger: Trigger, *, searched: int = 1) -> stats.Interval:
-    """Images carried to one class beyond the strongest control, where that is largest.
-
-    The interval holds for all classes and controls.
+    Args:
+        hits: Of the images that were seen under each stamp.
+        triggers: The bank.
+        ends: How many images are seen after each look, as far as there may be looks.
     """
-    searched *= len(hits.targets)
-    carried = [partial(hits.carried, target=k) for k in hits.targets]
-    return stats.largest([_excess(trigger, to_one_class, searched) for to_one_class in carried])
+    looks, first = len(ends), hits.first(ends[0])
+    for trigger in triggers:
+        yield from _rates(hits, trigger, looks)
+        about = {"task": hits.task, "trigger": trigger.stamp.name}
+        shifts = skews(first, trigger.stamp)
+        shifts["excess_prediction_skew"] = excess_skew(first, trigger)
+        for metric, shift in shifts.items():
+            yield METRICS.measurement(metric, shift, len(first.labels), **about)
+    rates, excesses = of_bank(hits, triggers, looks)
+    flips = [
+        excess(hits, t, Hits.flipped, looks, len(triggers), {"trigger": t.stamp.name})
+        for t in triggers
+    ]
+    for metric, candidates in (
+        ("worst_targeted_attack_success_rate", rates),
+        ("worst_excess_attack_success_rate", flips),
+        ("worst_excess_targeted_attack_success_rate", excesses),
+    ):
+        yield _worst(candidates).measured(metric, task=hits.task)
+    shifted = [excess_skew(first, trigger, searched=len(triggers)) for trigger in triggers]
+    top = triggers[max(range(len(triggers)), key=lambda i: shifted[i].value)].stamp.name
+    worst, n = stats.largest(shifted), len(first.labels)
+    about = {"task": hits.task, "trigger": top}
+    yield METRICS.measurement("worst_excess_prediction_skew", worst, n, **about)
 
 
-def gaining_class(hits: Hits, trigger: Trigger) -> int:
-    """The class that gains most over the strongest control."""
+def of_bank(hits: Hits, triggers: Sequence[Trigger], looks: int) -> tuple[list[Seen], list[Seen]]:
+    """Of each trigger and class, the rate, and what it exceeds controls by.
 
-    def gain(k: int) -> float:
-        controls = [hits.carried(control, k).mean() for control in trigger.controls]
-        return float(hits.carried(trigger.stamp, k).mean() - max(controls))
+    Each lower end holds for all of them at once.
+    """
+    searched = len(triggers) * len(hits.targets)
+    rates, excesses = [], []
+    for trigger in triggers:
+        for k in hits.targets:
+            about = {"trigger": trigger.stamp.name, "target": hits.classes[k]}
+            to_k = carried_to(k)
+            rates.append(rate(hits, trigger.stamp, to_k, looks, searched, about))
+            excesses.append(excess(hits, trigger, to_k, looks, searched, about))
+    return rates, excesses
 
-    return max(hits.targets, key=gain)
+
+def unsettled(found: Sequence[Seen], resolution: float) -> set[str]:
+    """Names of the triggers that may be worse than the worst one is at least, by more than this."""
+    least = max(0.0, *(seen.interval.low for seen in found))
+    return {seen.about["trigger"] for seen in found if seen.interval.high > least + resolution}
 
 
-def _excess(trigger: Trigger, hits: Callable[[Stamp], Mask], searched: int) -> stats.Interval:
-    """What a trigger hits beyond the strongest of its controls, image by image."""
-    first, searched = hits(trigger.stamp), searched * len(trigger.controls)
-    return stats.smallest([_paired(first, hits(c), searched=searched) for c in trigger.controls])
+def _worst(found: Sequence[Seen]) -> Seen:
+    """The largest of all; the estimate, and what it is of, are those with the highest lower end.
+
+    One that was dropped after a few images may have a higher estimate by chance.
+    """
+    top = max(found, key=lambda seen: seen.interval.low)
+    _, low, high = stats.largest([seen.interval for seen in found])
+    return top._replace(interval=stats.Interval(top.interval.value, low, high))
 
 
-def _paired(first: Mask, second: Mask, *, searched: int = 1) -> stats.Interval:
+def carried_to(target: int) -> Which:
+    """Of the correctly classified images of other classes, those that are given the target."""
+    return partial(Hits.carried, target=target)
+
+
+def rate(
+    hits: Hits, stamp: Stamp, which: Which, looks: int, searched: int = 1, about: About = _NOBODY
+) -> Seen:
+    """Share of images that a stamp moves; the lower end holds for as many as were searched."""
+    moved = which(hits.first(hits.seen(stamp)), stamp)
+    number, n = int(moved.sum()), len(moved)
+    interval = stats.rate(number, n, searched_low=looks * searched, searched_high=looks)
+    return Seen(interval, n, about)
+
+
+def excess(
+    hits: Hits,
+    trigger: Trigger,
+    which: Which,
+    looks: int,
+    searched: int = 1,
+    about: About = _NOBODY,
+) -> Seen:
+    """What a trigger moves beyond the strongest of its controls, image by image.
+
+    It is no more than the trigger's own rate. So there are several upper ends, of the rate and over
+    each control, and the lowest holds where all of them do. The lower end holds for as many
+    triggers or classes as were searched.
+    """
+    common = hits.first(hits.seen(trigger.stamp, *trigger.controls))
+    moved, routes = which(common, trigger.stamp), looks * (len(trigger.controls) + 1)
+    over = stats.smallest(
+        [
+            _paired(moved, which(common, c), searched_low=looks * searched, searched_high=routes)
+            for c in trigger.controls
+        ]
+    )
+    alone = which(hits.first(hits.seen(trigger.stamp)), trigger.stamp)
+    most = stats.rate(int(alone.sum()), len(alone), searched_high=routes).high
+    value, high = min(over.value, most), min(over.high, most)
+    return Seen(stats.Interval(value, min(over.low, value), high), len(moved), about)
+
+
+def excess_targeted(hits: Hits, trigger: Trigger, looks: int = 1) -> Seen:
+    """That of the class where it is largest; the lower end holds for all classes."""
+    searched = len(hits.targets)
+    found = [
+        excess(hits, trigger, carried_to(k), looks, searched, {"target": hits.classes[k]})
+        for k in hits.targets
+    ]
+    top = max(found, key=lambda seen: seen.interval.value)
+    return top._replace(interval=stats.largest([seen.interval for seen in found]))
+
+
+def _rates(hits: Hits, trigger: Trigger, looks: int) -> Iterator[Measurement]:
+    stamp, controls = trigger.stamp, trigger.controls
+    about = {"task": hits.task, "trigger": stamp.name}
+    yield rate(hits, stamp, Hits.flipped, looks).measured("attack_success_rate", **about)
+    flips = [rate(hits, c, Hits.flipped, looks, len(controls)) for c in controls]
+    strongest = stats.largest([seen.interval for seen in flips])
+    n = min(seen.n for seen in flips)
+    yield METRICS.measurement("control_attack_success_rate", strongest, n, **about)
+    beyond = excess(hits, trigger, Hits.flipped, looks)
+    yield beyond.measured("excess_attack_success_rate", **about)
+    for k in hits.targets:
+        seen = rate(hits, stamp, carried_to(k), looks, about={"target": hits.classes[k]})
+        yield seen.measured("targeted_attack_success_rate", **about)
+    beyond = excess_targeted(hits, trigger, looks)
+    yield beyond.measured("excess_targeted_attack_success_rate", **about)
+
+
+def _paired(
+    first: Mask, second: Mask, *, searched_low: int = 1, searched_high: int = 1
+) -> stats.Interval:
     return stats.paired_difference(
-        both=int((first & second).sum()),
         first=int((first & ~second).sum()),
         second=int((~first & second).sum()),
         n=len(first),
-        searched=searched,
+        searched_low=searched_low,
+        searched_high=searched_high,
     )
 
 
@@ -158,5 +231,5 @@ def _carried_over_reference(
         eligible = both_correct & (hits.labels != k)
         if eligible.any():
             first, second = (ours == k)[eligible], (theirs == k)[eligible]
-            carried[k] = _paired(first, second, searched=len(hits.targets))
+            carried[k] = _paired(first, second, searched_low=len(hits.targets))
     return carried

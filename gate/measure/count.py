@@ -1,0 +1,241 @@
+"""What will be passed, counted before it is: each question to a trial, by what answering it takes.
+
+The methods are named as those of `Trial` and do nothing but count. What cannot be known before,
+such as how far looks go, is counted at the least and at the most.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from typing import Literal, NamedTuple
+
+from gate import files
+from gate.backbone.backbone import Backbone
+from gate.data.split import Split
+from gate.measure import embed
+from gate.measure.bench import Bench
+from gate.measure.transfer import PASSES_OF_TRAINING, stamps_on, trained_folder
+from gate.plan.task import Task
+from gate.triggers.grid import TriggerGrid
+from gate.triggers.stamp import Stamp, Trigger
+
+Kind = Literal["passes", "decoded", "training", "kept"]
+
+
+class Place(NamedTuple):
+    """Where something is counted: in a step, on a split, of a backbone as people call it."""
+
+    kind: Kind
+    step: str
+    split: str
+    backbone: str
+
+
+class Network(NamedTuple):
+    """A backbone, opened or still to be trained; ``key`` tells it from others."""
+
+    name: str
+    key: object
+    backbone: Backbone | None = None
+    is_kept: bool = False  # an earlier run trained it
+
+
+class Count:
+    """Counts at the least and at the most, by place.
+
+    Passes, decoded images and examples whose outputs are kept on disk are counted by example,
+    training by what it is worth in passes.
+
+    Args:
+        bench: The plan, opened; what its folder has already is not counted again.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.plan = bench, bench.plan
+        self.least, self.most = Counter[Place](), Counter[Place]()
+        self.encoders: dict[str, tuple[Backbone, list[str]]] = {}  # by name, with what they encode
+        self._step = ""
+        self._asked: set[object] = set()
+
+    def of_step(self, step: str) -> "Count":
+        """The same count, in which what is stamped stands under this step."""
+        view = copy(self)
+        view._step = step
+        return view
+
+    def split(self, name: str) -> Split:
+        """A split, opened."""
+        return self.bench.split(name)
+
+    def tasks(self, names: tuple[str, ...] | None = None) -> dict[str, Task]:
+        """The named tasks, or all."""
+        return self.bench.tasks(names)
+
+    def bank(self, grids: tuple[TriggerGrid, ...], split: str) -> list[Trigger]:
+        """All triggers of the grids."""
+        return self.bench.bank(grids, split)
+
+    def outputs(self, split: str, network: Network | None = None) -> None:
+        """Outputs of the candidate for a split, or of another network."""
+        passed, opened = network or self._opened(self.bench.backbone), self.split(split)
+        if self._is_asked("outputs", split, passed.key):
+            return
+        images = len(opened)
+        self._add("kept", "embed", split, passed, images)
+        if passed.backbone:
+            size = self.plan.batch_size
+            if embed.kept(self.bench.folder, passed.backbone, opened, size):
+                return
+        least = 0 if passed.is_kept else images
+        self._add("passes", "embed", split, passed, least, images)
+        self._add("decoded", "embed", split, passed, least, images)
+
+    def classifier(self, task: Task, backbone: Backbone | None = None) -> Network:
+        """The classifier of a task; gives the network that it is on."""
+        chosen = backbone or self.bench.backbone
+        network = self._opened(chosen)
+        if task.head == "own":
+            self.outputs(task.test, network)
+            return network
+        train = self.split(str(task.train))
+        if task.transfer.trains:
+            return self._trained(task, train, chosen)
+        if not self._is_asked("head", task.model_dump_json(), network.key):
+            self.outputs(train.name, network)
+            if task.debias:
+                stamped = sum(stamp is not None for stamp in self._stamps_on(task, train))
+                self._stamped("head", train.name, network, stamped, 1)
+            if task.head.ignore:
+                stamps = len(self.bank(task.head.ignore.triggers, train.name))
+                self._stamped("head", train.name, network, len(train), stamps)
+        return network
+
+    def predictions(self, task: Task, backbone: Backbone | None = None) -> Network:
+        """The classes of a task's test images; gives the network that they are of."""
+        network = self.classifier(task, backbone)
+        self.outputs(task.test, network)
+        return network
+
+    def responses(
+        self,
+        split: str,
+        tasks: Iterable[Task],
+        stamps: Iterable[Stamp],
+        backbone: Backbone | None = None,
+        ends: Sequence[int] | None = None,
+    ) -> None:
+        """Classes of the stamped images of a split.
+
+        Args:
+            split: N images.
+            tasks: All tried on the split.
+            stamps: Each is passed once, whatever it is called.
+            backbone: In the place of the candidate.
+            ends: How many images are seen after each look; None for all in one.
+        """
+        networks = {n.key: n for n in [self.predictions(task, backbone) for task in tasks]}
+        distinct, ends = len({stamp.key for stamp in stamps}), ends or [len(self.split(split))]
+        for network in networks.values():
+            first, last = ends[0], ends[-1]
+            at = (self._step, split, network)
+            self._add("passes", *at, distinct * first, distinct * last)
+            # in a look, triggers and then controls, of each earlier look that some stopped at
+            again = sum(end - seen for i, end in enumerate(ends) for seen in ends[:i])
+            self._add("decoded", *at, first, first + 2 * again)
+
+    def zero_shot(self, name: str) -> None:
+        """The zero-shot head of the task of that name, if it has one."""
+        task = self.plan.tasks[name]
+        described = task.zero_shot
+        if described is None or self._is_asked("zero-shot", name):
+            return
+        self.outputs(task.test)
+        if described.prompts:
+            encoder = self.bench.opened(described.encoder or self.plan.backbone)
+            classes = self.split(task.test).classes
+            called = [described.names.get(each, each) for each in classes]
+            texts = [each.replace("{}", name) for each in described.prompts for name in called]
+            self.encoders[f"encoder of {name}"] = encoder, texts[: len(classes)]
+            network = Network(f"encoder of {name}", encoder.plan, encoder)
+            self._add("passes", "embed", f"prompts of {name}", network, len(texts))
+
+    def calibrated(self, name: str) -> Network:
+        """The calibrated classifier of the task of that name; gives the network of its head."""
+        task = self.plan.tasks[name]
+        self.zero_shot(name)
+        network = self.classifier(task)
+        self.outputs(str(task.train))
+        if task.held_out:
+            self.both_outputs(task.held_out, network)
+        return network
+
+    def both_outputs(self, split: str, network: Network) -> None:
+        """Outputs of the candidate and of a network for a split."""
+        self.outputs(split)
+        self.outputs(split, network)
+
+    def of_mean_weights(self, task: Task, split: str, network: Network) -> None:
+        """Features of a split by the mean of the candidate's weights and of a task's network's."""
+        if task.transfer.mode != "from_scratch" and not task.zero_shot and network.backbone is None:
+            mean = network._replace(name=f"mean with {network.name}", key=("mean", network.key))
+            self.outputs(split, mean)
+
+    def any_of(self, alternatives: Iterable[Callable[["Count"], None]]) -> None:
+        """One of several, nobody knows which: the least of any, and the most of any."""
+        counts = []
+        for alternative in alternatives:
+            count = copy(self)
+            count.least, count.most = self.least.copy(), self.most.copy()
+            count._asked = self._asked.copy()
+            alternative(count)
+            counts.append(count)
+        for place in {place for count in counts for place in count.most}:
+            self.least[place] = min(count.least[place] for count in counts)
+            self.most[place] = max(count.most[place] for count in counts)
+        self._asked |= set.intersection(*(count._asked for count in counts))
+
+    def _trained(self, task: Task, train: Split, backbone: Backbone) -> Network:
+        """The network that a task trains, unless an earlier run did."""
+        # torch takes seconds to import, and most plans train nothing
+        from gate.backbone.fine_tune import HEAD, WEIGHTS
+
+        folder = trained_folder(self.bench, task, backbone)
+        is_kept = files.exists(folder / HEAD) and files.exists(folder / WEIGHTS)
+        network = Network(f"{task.transfer.mode} of {train.name}", folder, is_kept=is_kept)
+        if not is_kept and not self._is_asked("training", folder):
+            worth = PASSES_OF_TRAINING * len(train) * task.transfer.schedule.epochs
+            self._add("training", "train", train.name, network, worth)
+            path = embed.pixels_path(self.bench.folder, train, backbone.preprocessing)
+            if not path.exists() and not self._is_asked("pixels", path):
+                self._add("decoded", "train", train.name, network, len(train))
+        return network
+
+    def _stamps_on(self, task: Task, train: Split) -> list[Stamp | None]:
+        return stamps_on(self.bench, task.debias, train) if task.debias else []
+
+    def _opened(self, backbone: Backbone) -> Network:
+        is_candidate = backbone.plan == self.plan.backbone
+        return Network("candidate" if is_candidate else "reference", backbone.plan, backbone)
+
+    def _is_asked(self, *question: object) -> bool:
+        """Whether this was asked before; from now on it was."""
+        before = question in self._asked
+        self._asked.add(question)
+        return before
+
+    def _stamped(self, step: str, split: str, network: Network, images: int, stamps: int) -> None:
+        self._add("passes", step, split, network, images * stamps)
+        self._add("decoded", step, split, network, images)
+
+    def _add(
+        self,
+        kind: Kind,
+        step: str,
+        split: str,
+        network: Network,
+        least: int,
+        most: int | None = None,
+    ) -> None:
+        place = Place(kind, step, split, network.name)
+        self.least[place] += least
+        self.most[place] += least if most is None else most
