@@ -12,6 +12,7 @@ from gate.errors import DataError
 from gate.limits import Limits
 from gate.measure.bench import Bench
 from gate.measure.head_files import write_heads
+from gate.measure.passes import MakeEngine
 from gate.measure.trial import Trial
 from gate.plan.plan import load_plan
 from gate.policy.decide import decide
@@ -30,6 +31,7 @@ def run_all(
     *,
     backbone: Path | None,
     limits: Limits,
+    engine: MakeEngine,
     waivers: Sequence[Waiver],
     today: date,
     show_progress: bool,
@@ -42,6 +44,7 @@ def run_all(
         out: Folder for all that is written; features in it that still fit are used again.
         backbone: Another candidate in the plan's place.
         limits: What a model may take that holds a program of its own.
+        engine: Where passes happen.
         waivers: Exceptions to rules.
         today: The day on which waivers are judged.
         show_progress: Bars on stderr.
@@ -54,7 +57,7 @@ def run_all(
     """
     seconds: dict[str, float] = {}
     bars = progress_bars(show_progress)
-    bench = Bench(load_plan(plan, backbone), out / "features", bars, limits)
+    bench = Bench(load_plan(plan, backbone), out / "features", bars, limits, engine)
     with _timed(seconds, "validate"):
         validation = validated(bench)
         files.write(out / "validation.json", validation.to_json())

@@ -15,6 +15,7 @@ from gate.commands.options import (
     DIR,
     FILE,
     Candidate,
+    EngineName,
     Features,
     Judging,
     ModelOptions,
@@ -28,6 +29,7 @@ from gate.probes import PROBES
 from gate.strict_yaml import nearest
 
 if TYPE_CHECKING:
+    from gate.measure.passes import MakeEngine
     from gate.measure.trial import Trial
 
 _RESULTS = ("verdict.json", "report.md", "report.html", "validation.json", "run-info.json")
@@ -59,6 +61,7 @@ def run(
             out,
             backbone=backbone,
             limits=model.limits,
+            engine=engine_of(model),
             waivers=waivers,
             today=judging.today,
             show_progress=sys.stderr.isatty(),
@@ -176,5 +179,16 @@ def opened(
     # where nobody keeps features, they last as long as the command
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
         bars = progress_bars(sys.stderr.isatty())
-        limits = (model or ModelOptions()).limits
-        yield Trial(Bench(loaded, features or Path(folder), bars, limits))
+        how = model or ModelOptions()
+        yield Trial(Bench(loaded, features or Path(folder), bars, how.limits, engine_of(how)))
+
+
+def engine_of(model: ModelOptions) -> "MakeEngine":
+    """The engine that was asked for."""
+    if model.engine is EngineName.RAY:
+        from gate.measure.ray_engine import OnRay
+
+        return OnRay
+    from gate.measure.passes import InProcess
+
+    return InProcess
