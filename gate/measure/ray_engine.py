@@ -92,7 +92,7 @@ class OnRay:
 
 
 def _connect() -> None:
-    """Join the cluster that Ray finds, by RAY_ADDRESS or on this machine; else start one here.
+    """Join the cluster at RAY_ADDRESS; without one, start one on this machine.
 
     Raises:
         GateError: Ray is not installed, or no cluster is reached.
@@ -109,9 +109,14 @@ def _connect() -> None:
     address = os.environ.get("RAY_ADDRESS", "")
     host, _, port = address.rpartition(":")
     try:
-        if port.isdecimal():  # Ray itself would knock for minutes
+        if address:  # Ray itself would knock for minutes
             socket.create_connection((host, int(port)), _SECONDS).close()
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, ignore_reinit_error=True)
+        ray.init(
+            address or "local",
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            ignore_reinit_error=True,
+        )
     except (OSError, RuntimeError, ValueError) as fault:
         raise GateError(
             f"--engine ray: no cluster answers at RAY_ADDRESS {address!r}: {first_line(fault)}; "
