@@ -75,8 +75,8 @@ class OnRay:
                 part = _unpacked(row["item"])
                 for name, values in kept.items():
                     values += part.kept[name]
-                done = len(kept[name])
-                advance(len(part.rows) * len(part.kept[name]))
+                done, more = (len(next(iter(of.values()))) for of in (kept, part.kept))
+                advance(len(part.rows) * more)
                 if done == len(work.variants):
                     self.passes[backbone.digest] += len(part.rows) * done
                     yield Part(part.rows, kept)
