@@ -13,6 +13,7 @@ from gate.errors import DataError
 from gate.limits import Limits
 from gate.measure.bench import Bench
 from gate.measure.head_files import write_heads
+from gate.measure.passes import MakeEngine
 from gate.measure.trial import Trial
 from gate.plan.plan import load_plan
 from gate.policy.decide import decide
@@ -34,6 +35,7 @@ def run_all(
     *,
     backbone: Path | None,
     limits: Limits,
+    engine: MakeEngine,
     waivers: Sequence[Waiver],
     today: date,
     progress: Progress,
@@ -46,6 +48,7 @@ def run_all(
         out: Folder for all that is written; features in it that still fit are used again.
         backbone: Another candidate in the plan's place.
         limits: What a model may take that holds a program of its own.
+        engine: Where passes happen.
         waivers: Exceptions to rules.
         today: The day on which waivers are judged.
         progress: Shows how far it is, and holds the time that it may take.
@@ -57,7 +60,7 @@ def run_all(
         GateError: A step cannot be carried out; what was written before stays, and no verdict.
     """
     seconds: dict[str, float] = {}
-    bench = Bench(load_plan(plan, backbone), out / "features", progress, limits)
+    bench = Bench(load_plan(plan, backbone), out / "features", progress, limits, engine)
     probes = bench.plan.probes.named()
     expect(bench, probes, calibrates=True)
     with _timed(seconds, "validate"):

@@ -23,6 +23,7 @@ HEAVY = {
     "dvc",
     "gto",
     "mlflow",
+    "ray",
     "sklearn",
     "scipy",
     "matplotlib",
@@ -44,6 +45,7 @@ ORDER = (
     {"data", "backbone"},
     {"label_prior"},
     {"measure.blocks", "measure.head", "measure.readers", "measure.passes", "measure.embed"},
+    {"measure.ray_engine"},  # another place where passes happen
     {"measure.bench", "measure.responses", "measure.first_batch"},  # a plan opened,
     {"measure.transfer", "measure.zero_shot", "measure.calibrate"},
     {"measure.trial", "measure.count"},  # classifiers trained on it, and what that passes,
@@ -97,6 +99,7 @@ KNOWS = {
     "dvc": {"trust/gto.py"},
     "gto": {"trust/gto.py"},
     "mlflow": {"trust/mlflow.py"},
+    "ray": {"measure/ray_engine.py"},
     "scmrepo": {"trust/gto.py"},
     "yaml": {"strict_yaml.py"},
 }

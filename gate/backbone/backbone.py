@@ -40,12 +40,12 @@ class Backbone:
     """
 
     def __init__(self, plan: BackbonePlan, limits: Limits | None = None) -> None:
-        self.plan = plan
+        self.plan, self.limits = plan, limits or Limits()
         self.artefact = Artefact(plan.path)
         self.digest = self.artefact.digest
         self._runtime: Runtime
         if plan.holds_program:
-            self._runtime = Child(plan, self.artefact, limits or Limits())
+            self._runtime = Child(plan, self.artefact, self.limits)
         else:
             # torch takes seconds to import, and an ONNX backbone does without it
             home = import_module(f"gate.backbone.{plan.format}_runtime")

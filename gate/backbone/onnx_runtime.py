@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import io
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,9 @@ def session_of(content: bytes, providers: list[str], apart: dict[str, Any] | Non
     onnxruntime.set_default_logger_severity(4)  # a provider that fails to load prints a page
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    # as torch does; else each of several workers on a machine takes all of its cores
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0
     # else bytes that begin like ONNX Runtime's own format would be read as that
     options.add_session_config_entry("session.load_model_format", "ONNX")
     # threads that wait for the next operator sleep: on a shared machine that leaves more for passes

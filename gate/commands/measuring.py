@@ -16,6 +16,7 @@ from gate.commands.options import (
     DIR,
     FILE,
     Candidate,
+    EngineName,
     Features,
     Judging,
     MaxMinutes,
@@ -31,6 +32,7 @@ from gate.progress import Progress
 from gate.strict_yaml import nearest
 
 if TYPE_CHECKING:
+    from gate.measure.passes import MakeEngine
     from gate.measure.trial import Trial
 
 _RESULTS = ("verdict.json", "report.md", "report.html", "validation.json", "run-info.json")
@@ -64,6 +66,7 @@ def run(
             out,
             backbone=backbone,
             limits=model.limits,
+            engine=engine_of(model),
             waivers=waivers,
             today=judging.today,
             progress=progress,
@@ -208,11 +211,22 @@ def opened(
     loaded = load_plan(plan, backbone)
     # where nobody keeps features, they last as long as the command
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
-        limits = (model or ModelOptions()).limits
-        yield Trial(Bench(loaded, features or Path(folder), progress, limits))
+        how = model or ModelOptions()
+        yield Trial(Bench(loaded, features or Path(folder), progress, how.limits, engine_of(how)))
 
 
 def _progress(max_minutes: float | None) -> Progress:
     """A bar on a terminal, and else lines; the time that it may take counts from now on."""
     shown: Literal["bar", "lines"] = "bar" if sys.stderr.isatty() else "lines"
     return Progress(shown, math.inf if max_minutes is None else max_minutes)
+
+
+def engine_of(model: ModelOptions) -> "MakeEngine":
+    """The engine that was asked for."""
+    if model.engine is EngineName.RAY:
+        from gate.measure.ray_engine import OnRay
+
+        return OnRay
+    from gate.measure.passes import InProcess
+
+    return InProcess

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -81,9 +82,16 @@ class Judging:
         return load_waivers(self.waivers) if self.waivers and not self.no_waivers else ()
 
 
+class EngineName(StrEnum):
+    """Where forward passes happen."""
+
+    IN_PROCESS = "in-process"
+    RAY = "ray"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """What a model may take that holds a program of its own: an ONNX or exported file.
+    """How models run: where, and what one may take that holds a program of its own.
 
     Raises:
         BadParameter: A limit that ends nothing, or every model.
@@ -96,6 +104,10 @@ class ModelOptions:
         float | None,
         typer.Option(metavar="GIB", help="Its memory; default three quarters of the machine's."),
     ] = Limits.gib
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="Where passes happen: here, or in the workers of a Ray cluster."),
+    ] = EngineName.IN_PROCESS
 
     def __post_init__(self) -> None:
         for name, given, least, most in (

@@ -11,7 +11,7 @@ from gate.data.split import Split, open_split
 from gate.errors import PlanError
 from gate.limits import Limits
 from gate.measure import embed
-from gate.measure.passes import Engine, Examples, InProcess, Pass, Variant, gathered
+from gate.measure.passes import Examples, InProcess, MakeEngine, Pass, Variant, gathered
 from gate.measure.readers import Reader
 from gate.plan.backbone import BackbonePlan
 from gate.plan.plan import Plan
@@ -31,6 +31,7 @@ class Bench:
         folder: Where features are kept.
         progress: Shows how far long work is.
         limits: What a model may take that holds a program of its own.
+        engine: Where passes happen, given what opens backbones.
     """
 
     def __init__(
@@ -39,11 +40,12 @@ class Bench:
         folder: Path,
         progress: Progress | None = None,
         limits: Limits | None = None,
+        engine: MakeEngine = InProcess,
     ) -> None:
         self.plan = plan
         self.folder = folder
         self.progress = progress or Progress()
-        self.engine: Engine = InProcess(self.opened)
+        self.engine = engine(self.opened)
         self._limits = limits
         self._backbones: dict[BackbonePlan, Backbone] = {}
         self._splits: dict[str, Split] = {}

@@ -124,6 +124,10 @@ class Engine(Protocol):
         """
 
 
+# an engine is made for a bench, which opens backbones
+MakeEngine = Callable[[Callable[[BackbonePlan], Backbone]], Engine]
+
+
 class InProcess:
     """The engine of this process; the next block is decoded while the runtime is at work.
 
@@ -138,13 +142,21 @@ class InProcess:
     def map(self, work: Pass, examples: Examples, size: int, advance: Advance) -> Iterator[Part]:
         """A pass over examples, block by block; see `Engine`."""
         backbone = self._opened(work.backbone)
-        of_block, start = work.opened(backbone), 0
-        shape = work.backbone.input_shape
-        for block in examples.batches(size, *shape) if shape else examples.texts(size):
-            part = of_block(np.arange(start, start + len(block)), block, advance)
-            self.passes[backbone.digest] += len(block) * len(work.variants)
-            start += len(block)
+        of_block = work.opened(backbone)
+        for rows, block in blocks(work.backbone, examples, size):
+            part = of_block(rows, block, advance)
+            self.passes[backbone.digest] += len(rows) * len(work.variants)
             yield part
+
+
+def blocks(
+    backbone: BackbonePlan, examples: Examples, size: int
+) -> Iterator[tuple[Int64, Images | list[str]]]:
+    """Examples as a backbone takes them, so many a block, with their rows ``(n,)``."""
+    start, shape = 0, backbone.input_shape
+    for block in examples.batches(size, *shape) if shape else examples.texts(size):
+        yield np.arange(start, start + len(block)), block
+        start += len(block)
 
 
 def gathered(parts: Iterator[Part], work: Pass, total: int) -> dict[str, list[Any]]:

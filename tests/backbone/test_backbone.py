@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from gate.backbone.artefact import Artefact
 from gate.backbone.backbone import Backbone
-from gate.backbone.onnx_runtime import OnnxRuntime
+from gate.backbone.onnx_runtime import OnnxRuntime, session_of
 from gate.errors import BackboneError
 from gate.plan.backbone import BackbonePlan, OnnxBackbone
 from tests import tiny
@@ -409,3 +409,14 @@ def test_onnx_runtime_and_torch_agree_on_real_weights(name: str) -> None:
     one, two = (Backbone(strict_yaml.load(c, BackbonePlan, PlanError)) for c in cards)
 
     np.testing.assert_allclose(one.features(batch), two.features(batch), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("said", "threads"), [("1", 1), ("3", 3), ("", 0), ("4,2", 0)])
+def test_onnx_runtime_takes_as_many_threads_as_the_environment_says_and_else_its_own_number(
+    said: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+
+    session = session_of(tiny.onnx_model().SerializeToString(), ["CPUExecutionProvider"])
+
+    assert session.get_session_options().intra_op_num_threads == threads

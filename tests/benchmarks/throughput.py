@@ -15,6 +15,7 @@ import onnxruntime
 
 from gate import load_policy
 from gate.limits import Limits
+from gate.measure.passes import InProcess
 from gate.plan.backbone import OnnxBackbone
 from gate.plan.plan import load_plan
 from gate.progress import Progress
@@ -57,6 +58,7 @@ def main() -> None:
             Path(folder),
             backbone=card,
             limits=Limits(),
+            engine=InProcess,
             waivers=(),
             today=date(2026, 1, 1),
             progress=Progress(),
