@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("card", type=Path, nargs="?", default=Path("pipelines/cifar/resnet20.yaml"))
     plan = load_plan(Path("pipelines/cifar/plan.yaml"), parser.parse_args().card)
     content = plan.model_dump() | {"reference": None}
-    content["probes"]["trigger_patch"]["triggers"] = BANK
+    content["probes"]["trigger_patch"].update(triggers=BANK, first_look="all")
     with tempfile.TemporaryDirectory() as folder:
         compare(Trial(Bench(Plan.model_validate(content), Path(folder))))
 
