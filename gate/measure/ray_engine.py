@@ -1,31 +1,26 @@
-"""Passes in actors of Ray Data, on this machine or on a cluster. Only this file imports ray.
+"""Passes in actors of Ray, on this machine or on a cluster. Only this file imports ray.
 
-One task, on the machine where gate runs, reads the examples: by the same code and against the same
-digests as in one process, and no faster than they are used. What it sends are items: a block of
-examples just as one process would pass it, with a few of the variants, so that even one block keeps
-several workers busy. A worker needs no data, but gate, and the files of the backbone in the same
-place; it opens them by itself. Each number comes about as it does in one process, so evidence does
-not tell where it was measured.
+gate's own process reads the examples, as it does without Ray, and sends each block together with a
+few of the variants, so that even one block keeps several workers busy; no more than two such items
+a worker are under way. Workers last as long as the engine. They need no data, but gate, and the
+files of the backbone in the same place, which they open by themselves. Each number comes about as
+it does in one process, so evidence does not tell where it was measured.
 
-An error of gate's is sent along as a value, and raised where it is its turn. Whatever else ends a
-worker, Ray starts another in its place and repeats the item, three times and not for ever.
+Where a worker dies, Ray starts another in its place and repeats its items, three times and not for
+ever. (Actors and not Ray Data: its datasets start their actors anew for each of a probe's looks.)
 """
 
 import logging
 import os
-import pickle
 import socket
-import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
-from math import ceil
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from gate.arrays import Images, Int64
 from gate.backbone.backbone import Backbone
 from gate.errors import BackboneError, GateError, first_line
 from gate.limits import Limits
@@ -34,19 +29,15 @@ from gate.plan.backbone import BackbonePlan
 from gate.progress import Advance
 
 _VARIANTS = 16  # of an item; its block is decoded once for all items, and normalised once for each
+_UNDER_WAY = 2  # items a worker: one that it passes, and one that waits for it
 _REPEATS = 3
 _SECONDS = 10  # until a cluster's port must answer
 # gate sends nothing; and what goes wrong is said once, by an exception
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_DATA_LOG_LEVEL": "CRITICAL",
-}
-_Batch = dict[str, Any]  # as Ray Data has it: columns, here of one row
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 
 
 class OnRay:
-    """The engine of Ray: an actor for each GPU if the backbone runs on one, else for each CPU.
+    """The engine of Ray: a worker for each GPU if the backbone runs on one, else for each CPU.
 
     Args:
         opened: Gives the backbone of a description, opened.
@@ -58,6 +49,7 @@ class OnRay:
     def __init__(self, opened: Callable[[BackbonePlan], Backbone]) -> None:
         self.passes: Counter[str] = Counter()
         self._opened = opened
+        self._workers: dict[str, list[Any]] = {}  # by their device
         _connect()
 
     def map(self, work: Pass, examples: Examples, size: int, advance: Advance) -> Iterator[Part]:
@@ -66,21 +58,24 @@ class OnRay:
         Raises:
             GateError: Ray gives up, such as on a worker that died once more than it may.
         """
-        from ray.exceptions import RayError
+        from ray.exceptions import RayError, RayTaskError
 
         backbone = self._opened(work.backbone)
         kept: dict[str, list[Any]] = {name: [] for name in work.readers}
+        done = 0
         try:
-            for row in _dataset(work, backbone, examples, size).iter_rows():
-                part = _unpacked(row["item"])
+            for part in self._parts(work, backbone, examples, size):
+                more = len(next(iter(part.kept.values())))
                 for name, values in kept.items():
                     values += part.kept[name]
-                done, more = (len(next(iter(of.values()))) for of in (kept, part.kept))
                 advance(len(part.rows) * more)
+                done += more
                 if done == len(work.variants):
                     self.passes[backbone.digest] += len(part.rows) * done
                     yield Part(part.rows, kept)
-                    kept = {name: [] for name in work.readers}
+                    kept, done = {name: [] for name in work.readers}, 0
+        except RayTaskError as fault:  # the worker's own, which lives on
+            raise fault.cause from fault
         except RayError as fault:
             # Ray tells the reason last, and then what may be behind it
             why = str(fault).strip().splitlines()[-1].partition(" Some common causes")[0]
@@ -89,6 +84,50 @@ class OnRay:
                 "See /tmp/ray/session_latest/logs on its machine and how much memory that has; "
                 "run again, or without --engine"
             ) from fault
+
+    def _parts(
+        self, work: Pass, backbone: Backbone, examples: Examples, size: int
+    ) -> Iterator[Part]:
+        """What becomes of each item of a pass, in their order."""
+        import ray
+
+        workers, where = self._workers_of(backbone), _Where.of(backbone)
+        sent = ray.put((work, where))
+        under_way: deque[Any] = deque()
+        turns = cycle(workers)
+        for rows, block in blocks(work.backbone, examples, size):
+            block_sent = ray.put(block)
+            for first in range(0, len(work.variants), _VARIANTS):
+                if len(under_way) == _UNDER_WAY * len(workers):
+                    yield ray.get(under_way.popleft())
+                under_way.append(next(turns).part.remote(sent, rows, block_sent, first))
+        while under_way:
+            yield ray.get(under_way.popleft())
+
+    def _workers_of(self, backbone: Backbone) -> list[Any]:
+        """The workers on the device of a backbone, started when they are first asked for.
+
+        Raises:
+            GateError: The cluster has no such device.
+        """
+        import ray
+
+        device = "GPU" if "cuda" in backbone.versions["runtime"].lower() else "CPU"
+        if device not in self._workers:
+            number = int(ray.cluster_resources().get(device, 0))
+            if not number:
+                raise GateError(
+                    f"--engine ray: {backbone.plan.path} runs on a {device}, and the cluster has 0 "
+                    f"of these; add workers with a {device}"
+                )
+            actor = ray.remote(_Worker).options(
+                num_cpus=int(device == "CPU"),
+                num_gpus=int(device == "GPU"),
+                max_restarts=_REPEATS,
+                max_task_retries=_REPEATS,
+            )
+            self._workers[device] = [actor.remote() for _ in range(number)]
+        return self._workers[device]
 
 
 def _connect() -> None:
@@ -100,11 +139,11 @@ def _connect() -> None:
     for name, value in _QUIET.items():  # read when ray is imported
         os.environ.setdefault(name, value)
     try:
-        import ray.data
+        import ray
     except ImportError as fault:
         raise GateError(
-            f"--engine ray: Ray Data is not installed ({first_line(fault)}); in a checkout of "
-            "gate, pip install '.[ray]'"
+            f"--engine ray: Ray is not installed ({first_line(fault)}); in a checkout of gate, "
+            "pip install '.[ray]'"
         ) from fault
     address = os.environ.get("RAY_ADDRESS", "")
     host, _, port = address.rpartition(":")
@@ -125,123 +164,67 @@ def _connect() -> None:
         ) from fault
 
 
-def _dataset(work: Pass, backbone: Backbone, examples: Examples, size: int) -> Any:
-    """What becomes of each item of a pass, in their order."""
-    import ray
-
-    device = "GPU" if "cuda" in backbone.versions["runtime"].lower() else "CPU"
-    actors = int(ray.cluster_resources().get(device, 0))
-    items = ceil(len(examples) / size) * ceil(len(work.variants) / _VARIANTS)
-    if not actors:
-        raise GateError(
-            f"--engine ray: {backbone.plan.path} runs on a {device}, and the cluster has 0 of "
-            f"these; add workers with a {device}"
-        )
-    here, folder = ray.get_runtime_context().get_node_id(), Path.cwd()
-    start = ray.data.from_items([None])
-    # Each item is a block by itself. ``repartition(strict=True)`` would make them so as well, in
-    # tasks that need a CPU of their own and wait for ever where actors have all of them.
-    start.context.target_max_block_size = 1
-    start.context.execution_options.preserve_order = True
-    start.context.enable_progress_bars = start.context.print_on_execution_start = False
-    with warnings.catch_warnings(action="ignore"):  # of ways to say this in releases to come
-        return start.map_batches(
-            _Reader(folder, work, examples, size),
-            batch_size=1,
-            num_cpus=0,
-            max_retries=_REPEATS,
-            label_selector={"ray.io/node-id": here},
-        ).map_batches(
-            _Worker,
-            fn_constructor_args=(folder, work, backbone.limits, _identity(backbone)),
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(actors, items)),
-            num_cpus=int(device == "CPU"),
-            num_gpus=int(device == "GPU"),
-            max_restarts=_REPEATS,
-            max_task_retries=_REPEATS,
-        )
-
-
 @dataclass(frozen=True)
-class _Reader:
-    """The task that reads."""
+class _Where:
+    """What a worker must find, so that it passes what gate would.
+
+    Args:
+        folder: Where gate runs; paths in plans are relative to it.
+        limits: What a model may take that holds a program of its own.
+        identity: What evidence says of the backbone: its digest, and versions of what runs it.
+    """
 
     folder: Path
-    work: Pass
-    examples: Examples
-    size: int
+    limits: Limits
+    identity: dict[str, str]
 
-    def __call__(self, _: _Batch) -> Iterator[_Batch]:
-        os.chdir(self.folder)  # paths in plans are relative to it
-        try:
-            for rows, block in blocks(self.work.backbone, self.examples, self.size):
-                for first in range(0, len(self.work.variants), _VARIANTS):
-                    variants = slice(first, first + _VARIANTS)
-                    yield _packed((rows, block, variants))
-        except GateError as fault:
-            yield _packed(fault)
+    @classmethod
+    def of(cls, backbone: Backbone) -> "_Where":
+        """Here."""
+        return cls(Path.cwd(), backbone.limits, _identity(backbone))
 
 
 class _Worker:
-    """An actor.
+    """An actor: backbones are opened when they are first asked for, and once."""
 
-    Args:
-        folder: Where gate runs.
-        work: The pass.
-        limits: What its model may take.
-        identity: Of the backbone that gate has.
-    """
+    def __init__(self) -> None:
+        self._backbones: dict[BackbonePlan, Backbone] = {}
 
-    def __init__(self, folder: Path, work: Pass, limits: Limits, identity: dict[str, str]) -> None:
-        self._folder, self._work, self._limits, self._identity = folder, work, limits, identity
+    def part(
+        self, sent: tuple[Pass, _Where], rows: Int64, block: Images | list[str], first: int
+    ) -> Part:
+        """What readers keep of a block, under the variants of one item, from its first on."""
+        work, where = sent
+        of_item = replace(work, variants=work.variants[first : first + _VARIANTS])
+        return of_item.opened(self._opened(work.backbone, where))(rows, block, lambda _done: None)
 
-    def __call__(self, batch: _Batch) -> _Batch:
-        try:
-            rows, block, variants = _unpacked(batch["item"][0])
-            work = replace(self._work, variants=self._work.variants[variants])
-            return _packed(work.opened(self._backbone)(rows, block, lambda _done: None))
-        except GateError as fault:
-            return _packed(fault)
-
-    @cached_property
-    def _backbone(self) -> Backbone:
+    def _opened(self, plan: BackbonePlan, where: _Where) -> Backbone:
         """The backbone, opened here.
 
         Raises:
             GateError: Its files are not here, or are not those that gate has, or run otherwise.
         """
         host = socket.gethostname()
+        if plan in self._backbones:
+            return self._backbones[plan]
         try:
-            os.chdir(self._folder)
+            os.chdir(where.folder)
         except OSError as fault:
             raise GateError(
-                f"--engine ray: a worker on {host} has no folder {self._folder}; give workers the "
+                f"--engine ray: a worker on {host} has no folder {where.folder}; give workers the "
                 "backbone's files, and the repository, where gate has them"
             ) from fault
-        backbone = Backbone(self._work.backbone, self._limits)
+        backbone = Backbone(plan, where.limits)
         for what, found in _identity(backbone).items():
-            if found != self._identity[what]:
+            if found != where.identity[what]:
                 raise BackboneError(
-                    f"{backbone.plan.path}: its {what} is {found} in a worker on {host}, and "
-                    f"{self._identity[what]} where gate runs, and evidence names one; give workers "
+                    f"{plan.path}: its {what} is {found} in a worker on {host}, and "
+                    f"{where.identity[what]} where gate runs, and evidence names one; give workers "
                     "the same file, packages and device"
                 )
+        self._backbones[plan] = backbone
         return backbone
 
 
 def _identity(backbone: Backbone) -> dict[str, str]:
-    """What evidence says of a backbone: its digest, and versions of what runs it."""
     return {"digest": backbone.digest, **backbone.versions}
-
-
-def _packed(item: object) -> _Batch:
-    return {"item": np.array([pickle.dumps(item)], object)}
-
-
-def _unpacked(item: bytes) -> Any:
-    """What was packed; raised, if it is an error."""
-    unpacked = pickle.loads(item)  # noqa: S301  # from gate, on another machine
-    if isinstance(unpacked, GateError):
-        raise unpacked
-    return unpacked

@@ -33,7 +33,6 @@ from tests.conftest import Gate
 from tests.data.test_split import as_npz, table
 from tests.security.kill import write_inputs
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray warns of itself
 needs_ray = pytest.mark.skipif(
     find_spec("ray") is None, reason="ray is absent: pip install '.[ray]'"
 )
@@ -51,7 +50,7 @@ STAMPS = tuple(
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """A cluster of this machine, which lasts as long as the tests of this file."""
-    import ray.data
+    import ray
 
     with pytest.MonkeyPatch.context() as patch:
         for name, value in _QUIET.items():
@@ -176,6 +175,21 @@ def test_two_workers_give_the_bytes_of_one_process_and_count_the_same_passes(
 
 
 @needs_ray
+def test_workers_last_as_long_as_the_engine(
+    cluster: None, split: Split, backbone: Backbone, tmp_path: Path
+) -> None:
+    folders = tmp_path / "first", tmp_path / "second"
+    engine = OnRay(lambda _: backbone)
+
+    for folder in folders:
+        folder.mkdir()
+        passed(engine, split, backbone, meeting=Meeting(folder))
+
+    first, second = (sorted(p.name for p in folder.iterdir()) for folder in folders)
+    assert first == second
+
+
+@needs_ray
 @pytest.mark.parametrize("deaths", [1, 3])
 def test_a_worker_that_is_killed_begins_anew_and_nothing_is_lost_or_double(
     cluster: None, split: Split, backbone: Backbone, tmp_path: Path, deaths: int
@@ -279,7 +293,7 @@ def test_an_engine_that_is_not_installed_is_a_line(
 
     line = one_line(gate, tmp_path)
 
-    assert line.startswith("gate: --engine ray: Ray Data is not installed (")
+    assert line.startswith("gate: --engine ray: Ray is not installed (")
     assert line.endswith("in a checkout of gate, pip install '.[ray]'")
 
 
