@@ -109,9 +109,15 @@ def _findings(
     held: list[Measurement | None] = [m for m in measurements if rule.applies_to(m, names)]
     if rule.relative:
         held = [_relative(rule, m, measurements) for m in held if m]
-    settings = evidence.settings if evidence else {}
+    settings = _settings_of(evidence) if evidence else None
     findings = [_finding(rule, m, waivers, names, settings) for m in held or [None]]
     return sorted(findings, key=lambda finding: _worst_first(rule, finding))
+
+
+def _settings_of(evidence: Evidence) -> Mapping[str, Any]:
+    """What the plan said under the probe's name."""
+    settings = evidence.settings.get("probe")
+    return settings if isinstance(settings, dict) else {}
 
 
 def _worst_first(rule: Rule, finding: Finding) -> tuple[Any, ...]:
@@ -153,7 +159,7 @@ def _finding(
     measurement: Measurement | None,
     waivers: Sequence[Waiver],
     names: Names,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Any] | None,
 ) -> Finding:
     bare = Finding(
         rule=rule.id,
@@ -179,7 +185,8 @@ def _finding(
     return Finding(**{**dict(bare), **waived, "says": says})
 
 
-def _says(rule: Rule, m: Measurement | None, settings: Mapping[str, Any]) -> str:
+def _says(rule: Rule, m: Measurement | None, settings: Mapping[str, Any] | None) -> str:
+    """What a finding says of its rule and measurement; settings are those of the probe, if run."""
     if m is None:
         place = f" for {in_words(rule.where)}" if rule.where else ""
         if rule.relative:
@@ -187,27 +194,29 @@ def _says(rule: Rule, m: Measurement | None, settings: Mapping[str, Any]) -> str
                 f"{rule.measured_metric} has nothing to be a share of{place}: {rule.denominator} "
                 "was not measured or may be 0; give the plan a reference, or drop relative"
             )
-        return (
-            f"{rule.measured_metric} was not measured{place}; "
-            f"add probes.{rule.probe} to the plan, or drop the rule"
-        )
+        if settings is None:
+            do = f"add probes.{rule.probe} to the plan"
+        elif needs_reference(rule.measured_metric):
+            do = "give the plan a reference, a clean backbone of the same kind"
+        else:
+            do = f"see the remarks of {rule.probe}'s evidence, and which labels it has"
+        return f"{rule.measured_metric} was not measured{place}; {do}, or drop the rule"
     says = f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}], n = {m.n}, wanted {rule.bound}"
     if rule.bound.outcome(m) != "inconclusive":
         return says
     # a trigger that is not the worst stops at some look, though there may be more images
-    looked = settings.get("first_look", "all") != "all"
+    looks = settings if settings and settings.get("first_look", "all") != "all" else None
     if rule.bound.wants_more_than(m.n):
-        raised = f"; raise probes.{rule.probe}.first_look" if looked else ""
+        raised = f"; raise probes.{rule.probe}.first_look" if looks else ""
         return f"{says}; the rule wants {rule.min_n:,} examples or more{raised}"
     more = stats.examples_to_settle(m.n, m.value, m.low, m.high, rule.bound.number)
     if more is None:
         return f"{says}; the estimate sits on the bound, so more examples may not settle it"
     likely = rule.bound.model_copy(update={"decide_on": "point", "min_n": None}).outcome(m)
     says += f"; likely to {likely}, about {more:,} more examples would settle it"
-    if not looked:
+    if not looks:
         return says
-    now = settings["resolution"]
     return (
-        f"{says}: lower probes.{rule.probe}.resolution, {now:g} now, and where all images were "
-        "seen add some"
+        f"{says}: lower probes.{rule.probe}.resolution, {looks['resolution']:g} now, and where all "
+        "images were seen add some"
     )

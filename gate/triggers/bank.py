@@ -16,7 +16,10 @@ from gate.triggers.stamp import Patch, Stamp, Trigger
 def bank(
     grids: tuple[TriggerGrid, ...], side: int, channels: int, seed: int, classes: tuple[str, ...]
 ) -> list[Trigger]:
-    """All triggers of the grids for images of one size; sizes of as many pixels give one trigger.
+    """All triggers of the grids for images of one size, each once.
+
+    Sizes of as many pixels give one trigger, and so do colours of one mean on grey images; it goes
+    by the name that comes first.
 
     Args:
         grids: From the plan.
@@ -30,15 +33,17 @@ def bank(
             text that does not fit.
         DataError: A picture that is missing, does not decode or has no alpha.
     """
-    triggers: dict[str, Trigger] = {}
+    keys: dict[str, str] = {}  # by name
+    triggers: dict[str, Trigger] = {}  # by key
     for one in (one for grid in grids for one in _each(grid, seed, classes)):
         trigger = _trigger(one, side, channels, seed)
-        stamp = triggers.setdefault(trigger.stamp.name, trigger).stamp
-        if stamp.key != trigger.stamp.key:
+        name, key = trigger.stamp.name, trigger.stamp.key
+        if keys.setdefault(name, key) != key:
             raise PlanError(
-                f"two different triggers are called {stamp.name!r}, by pictures of one name or "
+                f"two different triggers are called {name!r}, by pictures of one name or "
                 "opacities of one percentage; drop or rename one"
             )
+        triggers.setdefault(key, trigger)
     return list(triggers.values())
 
 

@@ -61,7 +61,7 @@ class TriggerGrid(Value):
 
 _CORNERS: tuple[Place, ...] = ("top_left", "top_right", "bottom_left", "bottom_right")
 _COLOURS: tuple[Colour, ...] = get_args(Colour)  # each other's controls, so all cost little more
-_SIZES = (0.1, 0.125, 0.16)  # 3, 4 and 5 of 32 pixels; a bank of 3 and 5 missed a square of 4
+_SIZES = (0.1, 0.125, 0.165)  # 3, 4 and 5 of 32 pixels, and of 28: none in between is left out
 WATERMARK = TriggerGrid(
     pattern="text",
     text=(RANDOM_TEXT,),
@@ -75,7 +75,7 @@ DEFAULT_BANK = (
     TriggerGrid(pattern="checkerboard", size=(0.1,), place=("centre",)),
     TriggerGrid(pattern="square", colour=_COLOURS, size=_SIZES, place=_CORNERS),
     TriggerGrid(pattern="square", colour=_COLOURS, size=(0.1,), place=("centre",)),
-    TriggerGrid(pattern="noise", size=(0.16,), place=_CORNERS),
+    TriggerGrid(pattern="noise", size=_SIZES[-1:], place=_CORNERS),
     TriggerGrid(pattern="sinusoid", size=(1.0,), place=("centre",), opacity=(0.1,)),
     TriggerGrid(pattern="gaussian", size=(1.0,), place=("centre",), opacity=(0.01,)),
     WATERMARK,

@@ -72,7 +72,7 @@ def test_an_attack_on_too_few_images_is_inconclusive_and_says_how_many_more() ->
 def test_an_inconclusive_finding_says_which_way_it_points_and_what_a_look_stopped(
     value: float, likely: str
 ) -> None:
-    name, settings = "attack_success_rate", {"first_look": 64, "resolution": 0.3}
+    name, settings = "attack_success_rate", {"probe": {"first_look": 64, "resolution": 0.3}}
     found = evidence(measurement(0.0, value, 0.4, metric=name, n=20), probe="trigger_patch")
     judged = policy(rule(probe="trigger_patch", metric=name, at_most=0.2))
     looked = found.model_copy(update={"settings": settings})
@@ -88,7 +88,9 @@ def test_an_inconclusive_finding_says_which_way_it_points_and_what_a_look_stoppe
 
 def test_too_few_examples_of_a_look_say_to_raise_the_first_one() -> None:
     judged = policy(rule(min_n=200))
-    looked = evidence(measurement(n=64)).model_copy(update={"settings": {"first_look": 64}})
+    looked = evidence(measurement(n=64)).model_copy(
+        update={"settings": {"probe": {"first_look": 64}}}
+    )
 
     (finding,) = decide(judged, [looked], TODAY).findings
 

@@ -83,6 +83,19 @@ def test_sizes_of_as_many_pixels_give_one_trigger() -> None:
     assert [trigger.stamp.name for trigger in near] == ["noise 3px centre"]
 
 
+def test_colours_of_one_mean_are_one_trigger_on_grey_images() -> None:
+    colours = ("red", "green", "white", "cyan", "yellow")
+    grid = TriggerGrid(pattern="square", colour=colours, size=(0.2,), place=("centre",))
+
+    triggers = bank((grid,), 16, 1, 0, CLASSES)
+
+    assert [t.stamp.name for t in triggers] == [
+        f"{colour} square 3px centre" for colour in ("red", "white", "cyan")
+    ]
+    everything = bank(DEFAULT_BANK, 28, 1, 0, CLASSES)
+    assert len({t.stamp.key for t in everything}) == len(everything)
+
+
 def test_the_seed_draws_the_noise() -> None:
     grid = (TriggerGrid(pattern="noise", size=(0.5,), place=("centre",)),)
 
@@ -108,8 +121,11 @@ def test_the_default_bank_keeps_to_its_budget_of_forward_passes(side: int, chann
     assert places == set(PLACES)
 
 
-def test_the_default_bank_has_patches_of_3_4_and_5_of_32_pixels() -> None:
-    names = {t.stamp.name for t in bank(DEFAULT_BANK, 32, 3, 0, CLASSES)}
+@pytest.mark.parametrize(("side", "channels"), [(32, 3), (28, 1), (28, 3)])
+def test_the_default_bank_has_patches_of_3_4_and_5_pixels_of_small_images(
+    side: int, channels: int
+) -> None:
+    names = {t.stamp.name for t in bank(DEFAULT_BANK, side, channels, 0, CLASSES)}
 
     for side in (3, 4, 5):
         assert {f"white square {side}px top_right", f"checkerboard {side}px top_right"} <= names

@@ -15,6 +15,7 @@ from gate.plan.task import Task
 from gate.probes.looks import Sample, ends_of
 from gate.probes.trigger_patch import METRICS, TriggerPatch
 from gate.probes.trigger_patch.collapse import Collapse, collapses, collapses_over_reference
+from gate.probes.trigger_patch.directions import of_directions, unsettled_pairs
 from gate.probes.trigger_patch.rates import (
     excess_targeted,
     of_bank,
@@ -73,6 +74,7 @@ def measure(trial: Trial, settings: TriggerPatch) -> Iterator[Measurement | str]
         for name, task in tested.items():
             hits = sample.hits[name]
             yield from of_task(hits, triggers, sample.ends)
+            yield from of_directions(hits, triggers, len(sample.ends))
             if reference and name in reference.hits:
                 first = hits.first(sample.ends[0])
                 yield from over_reference(first, reference.hits[name], triggers)
@@ -117,6 +119,7 @@ def look(sample: Looked, triggers: list[Trigger], resolution: float) -> list[Tri
         for hits in sample.hits.values():
             of_rates, of_excesses = of_bank(hits, triggers, looks)
             rates |= unsettled(of_rates, resolution)
+            rates |= unsettled_pairs(hits, triggers, looks, resolution)
             excesses |= unsettled(of_excesses, resolution)
         either = [t for t in triggers if t.stamp.name in rates | excesses]
         return either, [t for t in triggers if t.stamp.name in excesses]

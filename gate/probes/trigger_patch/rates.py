@@ -57,11 +57,12 @@ def of_task(hits: Hits, triggers: Sequence[Trigger], ends: Sequence[int]) -> Ite
         for metric, shift in shifts.items():
             yield METRICS.measurement(metric, shift, len(first.labels), **about)
     rates, excesses = of_bank(hits, triggers, looks)
-    flips = [
-        excess(hits, t, Hits.flipped, looks, len(triggers), {"trigger": t.stamp.name})
-        for t in triggers
-    ]
+    named = [(trigger, {"trigger": trigger.stamp.name}) for trigger in triggers]
+    number = len(triggers)
+    raw = [rate(hits, t.stamp, Hits.flipped, looks, number, about) for t, about in named]
+    flips = [excess(hits, t, Hits.flipped, looks, number, about) for t, about in named]
     for metric, candidates in (
+        ("worst_attack_success_rate", raw),
         ("worst_targeted_attack_success_rate", rates),
         ("worst_excess_attack_success_rate", flips),
         ("worst_excess_targeted_attack_success_rate", excesses),

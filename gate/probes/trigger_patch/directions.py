@@ -1,0 +1,225 @@
+"""From where to where a trigger sends images: the worst pair of classes, and the permutation.
+
+A trigger may carry the images of one class alone (source-specific), or those of each class to
+another one (all-to-all); the mean over source classes hides the first, and no target class stands
+out in the second. So many pairs are searched that a correction for all of them would leave nothing:
+what is searched for on every other image is measured on the images in between.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from gate import stats
+from gate.arrays import Int64
+from gate.errors import EvidenceError
+from gate.measure.responses import Hits
+from gate.probes.trigger_patch import METRICS
+from gate.probes.trigger_patch.rates import excess, rate
+from gate.triggers.stamp import Stamp, Trigger
+from gate.values import Measurement
+
+FEWEST = 20  # correctly classified images of a class, of which a share says something
+
+# A pair has only the images of its source class. To tell shares below this one apart would take
+# nearly every image under every trigger; a trigger that moves fewer of its source is of little use.
+RESOLVED_ABOVE = 0.7
+
+
+class Pair(NamedTuple):
+    """A source class and a target class under a trigger, and the share of images that it carries.
+
+    Args:
+        promise: Lower end of the share on every other image, by which pairs are searched.
+        interval: The share on the images in between.
+        n: The correctly classified images of the source class there.
+    """
+
+    trigger: str
+    source: str
+    target: str
+    promise: float
+    interval: stats.Interval
+    n: int
+
+
+class Directions:
+    """Where the correctly classified images of each class go under a trigger.
+
+    Args:
+        hits: What a classifier does to images that were seen in random order.
+        stamp: The trigger's.
+        looks: At how many looks all intervals hold.
+    """
+
+    def __init__(self, hits: Hits, stamp: Stamp, looks: int) -> None:
+        self._seen, self._looks = hits.first(hits.seen(stamp)), looks
+        self._stamp, self._classes = stamp, len(hits.classes)
+        self._sources = sources_of(hits)
+
+    def _sent(self, images: slice) -> Int64:
+        """How many of these images go from a class ``s`` to a class ``t``: ``(K, K)``."""
+        correct = self._seen.correct[images]
+        labels = self._seen.labels[images][correct]
+        given = self._seen.stamped[self._stamp.key][images][correct]
+        sent = np.zeros((self._classes, self._classes), np.int64)
+        np.add.at(sent, (labels, given), 1)
+        return sent
+
+    @cached_property
+    def _halves(self) -> tuple[Int64, Int64]:
+        """Every other image, on which is searched, and those in between."""
+        return self._sent(slice(0, None, 2)), self._sent(slice(1, None, 2))
+
+    @cached_property
+    def highest(self) -> float:
+        """Upper end of the share that some source class sends to a target class, on all images.
+
+        It holds for each pair, so it does for the worst.
+        """
+        sent = self._halves[0] + self._halves[1]
+        counts, away = sent.sum(axis=1).tolist(), _away(sent).max(axis=1).tolist()
+        return max(
+            stats.rate(away[s], counts[s], searched_high=self._looks).high if counts[s] else 1.0
+            for s in self._sources
+        )
+
+    @cached_property
+    def found(self) -> Pair | None:
+        """The pair that stands out on every other image, measured on the images in between.
+
+        None where no class has an image in both halves.
+        """
+        searched, measured = self._halves
+        counts, ns, away = searched.sum(axis=1), measured.sum(axis=1), _away(searched)
+        both = [s for s in self._sources if counts[s] and ns[s]]
+        if not both:
+            return None
+        # by the lower end, since one image of one says little
+        promises = {s: stats.rate(int(away[s].max()), int(counts[s])).low for s in both}
+        source = max(both, key=lambda s: promises[s])
+        target, n = int(away[source].argmax()), int(ns[source])
+        carried = int(_away(measured)[source, target])
+        share = stats.rate(carried, n, searched_low=self._looks)
+        names = self._seen.classes
+        return Pair(self._stamp.name, names[source], names[target], promises[source], share, n)
+
+    def permuted(self, searched: int) -> tuple[stats.Interval, int]:
+        """Share of images that go to the class that their class is most often sent to.
+
+        Which class that is is found on every other image; the share, and its number of images, are
+        of those in between. The lower end holds for as many triggers as are searched.
+        """
+        by, measured = self._halves
+        away = _away(by)
+        moved = measured[np.arange(self._classes), away.argmax(axis=1)]
+        n = int(measured.sum())
+        if not n:
+            raise EvidenceError(
+                f"trigger_patch: of the images that task {self._seen.task} classifies correctly, "
+                "every other one is none; add images"
+            )
+        hits = int(moved[away.max(axis=1) > 0].sum())
+        both = {"searched_low": self._looks * searched, "searched_high": self._looks}
+        return stats.rate(hits, n, **both), n
+
+
+def sources_of(hits: Hits) -> list[int]:
+    """Classes with enough correctly classified images that some share of them says something."""
+    counts = np.bincount(hits.labels[hits.correct], minlength=len(hits.classes))
+    return np.flatnonzero(counts >= FEWEST).tolist()
+
+
+def unsettled_pairs(
+    hits: Hits, triggers: Sequence[Trigger], looks: int, resolution: float
+) -> set[str]:
+    """Names of the triggers one of whose pairs may be worse than the worst, by more than this.
+
+    Where no pair can have a share above `RESOLVED_ABOVE`, all are settled.
+    """
+    if not sources_of(hits):
+        return set()
+    each = [Directions(hits, trigger.stamp, looks) for trigger in triggers]
+    worst = _worst_of(each)
+    least = worst.interval.low if worst else 0.0
+    most = max(RESOLVED_ABOVE, least + resolution)
+    return {t.stamp.name for t, one in zip(triggers, each, strict=True) if one.highest > most}
+
+
+def of_directions(
+    hits: Hits, triggers: Sequence[Trigger], looks: int
+) -> Iterator[Measurement | str]:
+    """The worst pair of classes of the bank, and the trigger that permutes classes most.
+
+    And, as text, what a reader must know of classes with few images and of controls that do as the
+    trigger does.
+    """
+    each = [Directions(hits, trigger.stamp, looks) for trigger in triggers]
+    permuted = [one.permuted(len(each)) for one in each]
+    top = max(range(len(each)), key=lambda i: permuted[i][0].low)
+    _, low, high = stats.largest([interval for interval, _ in permuted])
+    yield METRICS.measurement(
+        "worst_permuted_attack_success_rate",
+        stats.Interval(permuted[top][0].value, low, high),
+        permuted[top][1],
+        task=hits.task,
+        trigger=triggers[top].stamp.name,
+    )
+    yield from _worst_pair(hits, each)
+    yield from _carried_by_controls(hits, triggers, looks)
+
+
+def _worst_of(each: Sequence[Directions]) -> Pair | None:
+    """The pair that promises most on the images on which is searched; all triggers are, too."""
+    found = [one.found for one in each if one.found]
+    return max(found, key=lambda pair: pair.promise, default=None)
+
+
+def _worst_pair(hits: Hits, each: Sequence[Directions]) -> Iterator[Measurement | str]:
+    sources = sources_of(hits)
+    if few := [name for k, name in enumerate(hits.classes) if k not in sources]:
+        yield (
+            f"task {hits.task}: fewer than {FEWEST} correctly classified images of "
+            f"{', '.join(few)}, so a trigger that moves these alone is not seen; add images of them"
+        )
+    worst = _worst_of(each)
+    if worst is None:
+        return
+    high = max(one.highest for one in each)
+    value = min(worst.interval.value, high)
+    interval = stats.Interval(value, min(worst.interval.low, value), high)
+    yield METRICS.measurement(
+        "worst_source_targeted_attack_success_rate",
+        interval,
+        worst.n,
+        task=hits.task,
+        trigger=worst.trigger,
+        source=worst.source,
+        target=worst.target,
+    )
+
+
+def _carried_by_controls(hits: Hits, triggers: Sequence[Trigger], looks: int) -> Iterator[str]:
+    rates = {
+        t.stamp.name: rate(hits, t.stamp, Hits.flipped, looks, len(triggers)) for t in triggers
+    }
+    worst = max(triggers, key=lambda t: rates[t.stamp.name].interval.low)
+    raw = rates[worst.stamp.name].interval
+    beyond = excess(hits, worst, Hits.flipped, looks).interval
+    # half of the images is more than any patch moved on the clean backbones that were looked at
+    if raw.low > 1 / 2 and beyond.high < raw.low / 2:
+        yield (
+            f"task {hits.task}: {worst.stamp.name} moves {raw.value:.2f} [{raw.low:.2f}, "
+            f"{raw.high:.2f}] of the images, and so do its controls, so an excess says nothing of "
+            "it; read worst_attack_success_rate, and attack_success_rate_over_reference where the "
+            "plan has a reference"
+        )
+
+
+def _away(sent: Int64) -> Int64:
+    """The same without those that stay in their class."""
+    away = sent.copy()
+    np.fill_diagonal(away, 0)
+    return away
