@@ -277,15 +277,15 @@ def smallest(candidates: Sequence[Interval]) -> Interval:
 def examples_to_settle(n: int, value: float, low: float, high: float, bound: float) -> int | None:
     """About how many *more* examples would move the whole interval to one side of the bound.
 
-    An interval shrinks with the square root of ``n``; None where the estimate all but sits on the
-    bound, so that no number of examples one would collect settles it.
+    An interval shrinks with the square root of ``n``; None where more than sixteen times as many
+    examples would be needed, which hardly anybody collects.
 
     >>> examples_to_settle(100, value=0.10, low=0.04, high=0.16, bound=0.13)
     300
     """
     side = high - value if bound > value else value - low
     distance = abs(bound - value)
-    if distance <= side / 100:
+    if distance <= side / 4:
         return None
     needed = n * (side / distance) ** 2
     return max(1, math.ceil(needed - n - 1e-9))

@@ -211,7 +211,7 @@ def _says(rule: Rule, m: Measurement | None, settings: Mapping[str, Any] | None)
         return f"{says}; the rule wants {rule.min_n:,} examples or more{raised}"
     more = stats.examples_to_settle(m.n, m.value, m.low, m.high, rule.bound.number)
     if more is None:
-        return f"{says}; the estimate sits on the bound, so more examples may not settle it"
+        return f"{says}; so near the bound, sixteen times as many examples would not settle it"
     likely = rule.bound.model_copy(update={"decide_on": "point", "min_n": None}).outcome(m)
     says += f"; likely to {likely}, about {more:,} more examples would settle it"
     if not looks:

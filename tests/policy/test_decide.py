@@ -205,7 +205,7 @@ def test_findings_are_in_the_order_of_the_rules_whatever_their_outcome() -> None
 def test_an_estimate_on_the_bound_is_not_sent_for_more_examples() -> None:
     verdict = decide(policy(), [evidence(measurement(0.7, 0.8, 0.9))], TODAY)
 
-    assert "the estimate sits on the bound" in verdict.findings[0].says
+    assert "so near the bound, sixteen times as many examples would not settle it" in verdict.findings[0].says
 
 
 def test_what_is_settled_asks_for_no_more_examples() -> None:
