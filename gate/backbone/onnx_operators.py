@@ -5,8 +5,8 @@ star, with the standard's default; an attribute that is not named there is refus
 attributes: ``opset``, the version of the standard set that the model states, and ``outputs``, how
 many a node has. Opsets from 7 on; where a later one made an input of an attribute, both are read.
 
-What has no slope (rounding, sign, comparisons on the way to the output) is left out on purpose: a
-gradient through it would be zero and say nothing. So are operators with graphs inside them.
+Rounding is for arithmetic on shapes: it refuses values that depend on the images, since a gradient
+through it would be zero and say nothing. Operators with graphs inside them are left out.
 
 Source:
     github.com/onnx/onnx, docs/Operators.md and docs/Changelog.md.
@@ -145,6 +145,17 @@ def _mean(*each: Tensor) -> Tensor:
     return torch.as_tensor(sum(each)) / len(each)
 
 
+def _stepped(rounded: Callable[[Tensor], Tensor]) -> Operator:
+    """Rounding, for arithmetic on shapes alone."""
+
+    def operator(x: Tensor) -> Tensor:
+        if x.requires_grad:
+            raise ValueError("it rounds what depends on the images, which has no slope")
+        return rounded(x)
+
+    return operator
+
+
 def _cast(x: Tensor, *, to: int, saturate: int = 1) -> Tensor:
     return x.to(_TYPES[to])
 
@@ -259,12 +270,18 @@ def _gather(x: Tensor, indices: Tensor, *, axis: int = 0) -> Tensor:
     axis, size = axis % x.ndim, x.shape[axis]
     flat = indices.reshape(-1).to(torch.int64)
     rows = x.index_select(axis, torch.where(flat < 0, flat + size, flat))
-    return rows.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    return rows.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
 def _gather_elements(x: Tensor, indices: Tensor, *, axis: int = 0) -> Tensor:
     indices = indices.to(torch.int64)
     return x.gather(axis, torch.where(indices < 0, indices + x.shape[axis], indices))
+
+
+def _scatter_nd(x: Tensor, indices: Tensor, updates: Tensor, *, reduction: str = "none") -> Tensor:
+    if reduction != "none":
+        raise ValueError(f"reduction {reduction!r}")
+    return x.index_put(indices.to(torch.int64).unbind(-1), updates)
 
 
 def _expand(x: Tensor, shape: Tensor) -> Tensor:
@@ -598,6 +615,7 @@ OPERATORS: dict[str, Operator] = {
     "BatchNormalization": _batch_normalization,
     "Cast": _cast,
     "CastLike": _cast_like,
+    "Ceil": _stepped(torch.ceil),
     "Celu": _celu,
     "Clip": _clip,
     "Concat": _concat,
@@ -614,6 +632,7 @@ OPERATORS: dict[str, Operator] = {
     "Exp": torch.exp,
     "Expand": _expand,
     "Flatten": _flatten,
+    "Floor": _stepped(torch.floor),
     "Gather": _gather,
     "GatherElements": _gather_elements,
     "Gelu": _gelu,
@@ -658,6 +677,8 @@ OPERATORS: dict[str, Operator] = {
     "ReduceSum": _reduction(torch.sum),
     "Relu": torch.relu,
     "Reshape": _reshape,
+    "Round": _stepped(torch.round),
+    "ScatterND": _scatter_nd,
     "Selu": _selu,
     "Shape": _shape,
     "Sigmoid": torch.sigmoid,

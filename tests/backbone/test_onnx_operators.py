@@ -46,6 +46,7 @@ CASES = [
     *(Case(kind) for kind in ("Softplus", "Softsign", "HardSwish", "Identity", "Elu", "Selu")),
     *(Case(kind) for kind in ("Celu", "LeakyRelu", "HardSigmoid", "Shape", "Size", "Flatten")),
     *(Case(kind) for kind in ("GlobalAveragePool", "GlobalMaxPool", "Transpose", "Dropout")),
+    *(Case(kind) for kind in ("Ceil", "Floor", "Round")),
     *(Case(kind, x=POSITIVE) for kind in ("Log", "Sqrt", "Reciprocal")),
     *(
         Case(kind, (POSITIVE[:1],))
@@ -110,6 +111,8 @@ CASES = [
     Case("Gather", (ints(0, -1, 2),), {"axis": 1}),
     Case("Gather", (np.array(-1),), {"axis": -1}),
     Case("Gather", (np.array([[0, 1], [1, 0]]),)),
+    Case("Gather", (np.array(-1),), x=ints(3, 4)),
+    Case("ScatterND", (np.array([[[0, 1], [1, -1]]]), X[:1, :2]), x=POSITIVE),
     Case("GatherElements", (RNG.integers(-4, 4, X.shape),), {"axis": 1}),
     Case("Expand", (ints(3, 1, 1, 7),), x=X[:1, :, :, :1]),
     Case(
