@@ -23,9 +23,10 @@ from gate.plan.backbone import OnnxBackbone
 
 _OLDEST = 7  # before, operators broadcast by an attribute
 _INSTEAD = "export it by torch.onnx.export, or give safetensors with an arch"
-# Of the standard deviation of what ONNX Runtime computes. Measured on the dev files, and on ten
-# networks of timm and torchvision: at most 3e-5 on CPUs.
-TOLERANCE = 1e-3
+# Of the standard deviation of what ONNX Runtime computes. On CPUs at most 1.1e-5 was measured, on
+# the dev files and on 18 networks of timm and torchvision; on a GPU, ONNX Runtime rounds factors to
+# 11 bits (TF32), an error of 5e-4 each. A wrong operator is far beyond.
+_TOLERANCE = 1e-2
 
 
 class DifferentiableGraph:
@@ -93,11 +94,11 @@ class DifferentiableGraph:
                     f"{_INSTEAD}"
                 )
             furthest, spread = float(np.abs(ours - there).max()), float(there.std())
-            if not furthest <= TOLERANCE * spread:  # NaN is not within it
+            if not furthest <= _TOLERANCE * spread:  # NaN is not within it
                 raise BackboneError(
                     f"{self._plan.path}: {name!r} differs by {furthest:.3g} between ONNX Runtime "
                     "and the graph in torch where gradients are computed, and at most "
-                    f"{TOLERANCE * spread:.3g} is allowed ({TOLERANCE:g} of its standard "
+                    f"{_TOLERANCE * spread:.3g} is allowed ({_TOLERANCE:g} of its standard "
                     f"deviation), so no trigger is searched for; {_INSTEAD}"
                 )
 
