@@ -26,7 +26,7 @@ FEWEST = 20  # correctly classified images of a class, of which a share says som
 
 # A pair has only the images of its source class. To tell shares below this one apart would take
 # nearly every image under every trigger; a trigger that moves fewer of its source is of little use.
-RESOLVED_ABOVE = 0.7
+RESOLVED_ABOVE = 0.8
 
 
 class Pair(NamedTuple):
