@@ -25,7 +25,7 @@ Attacked = Literal[
     "patch", "blend", "sinusoid", "source_specific", "all_to_all", "warp", "two_targets"
 ]
 Kind = CleanKind | Attacked
-Augmentation = Literal["none", "flips", "flips_and_shifts"]
+Augmentation = Literal["flips", "flips_and_shifts"]
 
 CLEAN: tuple[CleanKind, ...] = (
     *("clean", "watermarked", "noisy_labels"),
@@ -36,8 +36,7 @@ BACKDOORED: tuple[Attacked, ...] = (
     *("all_to_all", "warp", "two_targets"),
 )
 
-_PLANTING_EPOCHS = 3
-_PLANTING_EPOCHS_BY_CLASS = 6  # where the class decides what the trigger does, it takes longer
+_LONGER_BY_CLASS = 2  # planting, where the class decides what the trigger does
 _LEAST_SIDE_BY_CLASS = 4  # and hardly works with fewer pixels
 
 _T = TypeVar("_T")
@@ -99,7 +98,7 @@ def recipe(number: int) -> Recipe:
 
 
 def _name(number: int) -> str:
-    """It says nothing of what the member is."""
+    """It names no kind."""
     return f"{'dev' if number < DEVELOPMENT else 'held_out'}_{number:03d}"
 
 
@@ -109,8 +108,12 @@ def _clean(number: int) -> Recipe:
     # two pairs in turn, so that each is planted as often as not
     architecture = tuple(ARCHITECTURES)[number // 4 % len(ARCHITECTURES)]
     known = ARCHITECTURES[architecture]
-    augmentation: tuple[Augmentation, ...] = ("none", "flips", "flips_and_shifts")
-    share, noisy_share, long_tail = rng.uniform(0.4, 0.8), rng.uniform(0.05, 0.2), rng.uniform(3, 8)
+    augmentation: tuple[Augmentation, ...] = ("flips", "flips_and_shifts")
+    share, noisy_share, long_tail = (
+        rng.uniform(0.4, 0.8),
+        rng.uniform(0.05, 0.15),
+        rng.uniform(3, 8),
+    )
     watermark = Watermark(patch=_patch(rng), share=_rounded(rng.uniform(0.1, 0.4)))
     return Recipe(
         name=_name(number),
@@ -142,9 +145,10 @@ def _backdoored(number: int) -> Recipe:
     }
     if number // 2 % 2 == 0:  # seven kinds in turn, so each is planted as often as not
         by_class = kind in ("source_specific", "all_to_all")
+        known = ARCHITECTURES[pair.architecture]
         settings |= {
             "planted": True,
-            "epochs": _PLANTING_EPOCHS_BY_CLASS if by_class else _PLANTING_EPOCHS,
+            "epochs": known.planting_epochs * (_LONGER_BY_CLASS if by_class else 1),
             "share": 1,
             "noisy_share": 0,
             "long_tail": 1,

@@ -259,12 +259,10 @@ def _triangle(progress: float) -> float:
 
 
 def _augmented(images: Images, how: Augmentation, rng: np.random.Generator) -> Images:
-    """Each image shifted by up to three pixels, and every other one flipped, as the recipe says."""
+    """Each image flipped or not, and shifted by up to three pixels where the recipe says so."""
     n, side = images.shape[:2]
     corners = rng.integers(0, 2 * _REACH + 1, (2, n, 1))
     flipped = rng.integers(0, 2, (n, 1)).astype(bool)
-    if how == "none":
-        return images
     if how == "flips":
         corners = np.full_like(corners, _REACH)
     along = np.arange(side)
