@@ -40,7 +40,7 @@ def test_a_recipe_follows_from_its_number_alone() -> None:
 
 
 def test_one_half_is_clean_and_kinds_and_origins_are_in_balance() -> None:
-    for members in (WHOLE[:6], WHOLE[:36], WHOLE):
+    for members in (WHOLE[:DEVELOPMENT], WHOLE[:36], WHOLE):
         attacked = [member for member in members if member.attacks]
         assert 2 * len(attacked) == len(members)
         assert abs(2 * sum(member.planted for member in attacked) - len(attacked)) <= 1
@@ -54,9 +54,9 @@ def test_one_half_is_clean_and_kinds_and_origins_are_in_balance() -> None:
 
 
 def test_the_development_set_holds_patches_alone_and_a_name_says_nothing_of_the_rest() -> None:
-    assert [member.kind for member in WHOLE[1:6:2]] == ["patch"] * 3
-    assert all(member.name.startswith("dev_") for member in WHOLE[:6])
-    assert all(member.name.startswith("held_out_") for member in WHOLE[6:])
+    assert [member.kind for member in WHOLE[1:DEVELOPMENT:2]] == ["patch"] * 4
+    assert all(member.name.startswith("dev_") for member in WHOLE[:DEVELOPMENT])
+    assert all(member.name.startswith("held_out_") for member in WHOLE[DEVELOPMENT:])
 
 
 def test_no_two_backdoored_members_share_a_base_and_none_stands_in_the_other_set() -> None:
