@@ -94,12 +94,14 @@ class Backbone:
         """Texts as token ids ``(N, T)``, padded to the longest, and which of them count."""
         return self._tokenizer(texts)
 
-    def inputs(self, images: Images) -> Float32:
-        """Images ``(N, H, W, C)`` uint8, normalised and in the layout of the backbone."""
+    def inputs(self, images: Images | Float32) -> Float32:
+        """Images ``(N, H, W, C)`` in 0 .. 255, normalised and in the layout of the backbone."""
         if self.preprocessing.layout == "NCHW":
-            images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+            pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        else:
+            pixels = images
         scale, offset = self._normalise
-        inputs = np.asarray(images * scale, np.float32)
+        inputs = np.asarray(pixels * scale, np.float32)
         inputs += offset
         return inputs
 

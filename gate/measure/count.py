@@ -143,6 +143,20 @@ class Count:
             again = sum(end - seen for i, end in enumerate(ends) for seen in ends[:i])
             self._add("decoded", *at, first, first + 2 * again)
 
+    def searched(self, split: str, network: Network, gradients: int, tried: int) -> None:
+        """A search for triggers on images of a split, and the passes of those that it finds.
+
+        Args:
+            split: N images.
+            network: What is searched.
+            gradients: Of single images.
+            tried: Images that pass under a trigger found.
+        """
+        images = len(self.split(split))
+        self._add("training", self._step, split, network, PASSES_OF_TRAINING * gradients)
+        self._add("passes", self._step, split, network, tried)
+        self._add("decoded", self._step, split, network, images)
+
     def zero_shot(self, name: str) -> None:
         """The zero-shot head of the task of that name, if it has one."""
         task = self.plan.tasks[name]
