@@ -81,12 +81,13 @@ KNOWS = {
         "backbone/onnx_heads.py",
     },
     "google": {"backbone/onnx_file.py"},
-    # three run weights, one trains them
+    # three run weights, one trains them, one computes gradients with respect to images
     "torch": {
         "backbone/torch_runtime.py",
         "backbone/exported_runtime.py",
         "backbone/weights_runtime.py",
         "backbone/fine_tune.py",
+        "backbone/input_gradients.py",
     },
     "great_expectations": {"data/expectations.py"},
     "pandas": {"data/expectations.py"},

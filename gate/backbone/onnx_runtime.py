@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from gate.arrays import Float32
+from gate.arrays import Float32, Int64
 from gate.backbone.artefact import Artefact
+from gate.backbone.heads import LinearHead
 from gate.backbone.onnx_file import model_file, read_model
 from gate.backbone.runtime import Tokens
 from gate.errors import BackboneError, first_line
@@ -71,6 +72,18 @@ class OnnxRuntime:
                 f"{first_line(fault)}; check {self._plan.hint}"
             ) from fault
         return [np.asarray(output, np.float32) for output in given]
+
+    def input_gradients(
+        self, _inputs: Float32, _targets: Int64, _head: LinearHead | None
+    ) -> list[Float32]:
+        """Nothing yet.
+
+        Raises:
+            BackboneError: Always.
+        """
+        raise BackboneError(
+            f"{self._plan.path}: ONNX Runtime gives no gradients; give safetensors with an arch"
+        )
 
 
 def _add_outputs(file: Path, model: onnx.ModelProto, wanted: list[str]) -> None:
