@@ -29,7 +29,6 @@ _HEAVIER, _LIGHTER = 1.1, 1 / 1.1**1.5  # what a size weighs, after a step that 
 _LIGHTEST, _HEAVIEST = 1e-6, 1e3
 _MOMENTS, _TINY = (0.5, 0.9), 1e-8  # of Adam
 _SLOWER_FROM, _SLOWER = 0.7, 0.3  # the rate, in a search's last part
-_HALF_FROM, _FEW_FROM, _FEW = 0.3, 0.5, 3  # when goals are dropped, and how many see the end
 
 
 class Kind(Protocol):
@@ -42,10 +41,6 @@ class Kind(Protocol):
     @property
     def weight(self) -> float:
         """Of the size, at first."""
-
-    @property
-    def drops(self) -> bool:
-        """Whether goals are dropped by the sizes of their triggers."""
 
     def drawn(self, goals: int, shape: Sequence[int], rng: np.random.Generator) -> Values:
         """Where a search starts, for images of a shape ``(H, W, C)``."""
@@ -69,7 +64,7 @@ class Patches:
     Both are kept in 0 .. 1 by a logistic function.
     """
 
-    rate, weight, drops = 0.3, 0.01, True
+    rate, weight = 0.3, 0.01
 
     def drawn(self, goals: int, shape: Sequence[int], rng: np.random.Generator) -> Values:
         """A mask of about an eighth everywhere, and a mid-grey pattern."""
@@ -106,7 +101,7 @@ class Patches:
 class Patterns:
     """A pattern over the whole image: ``image + added``, clipped; its size is its length (L2)."""
 
-    rate, weight, drops = 0.02, 0.1, True
+    rate, weight = 0.02, 0.1
 
     def drawn(self, goals: int, shape: Sequence[int], rng: np.random.Generator) -> Values:
         """Noise too faint to do anything."""
@@ -140,7 +135,6 @@ class Colours:
     pattern: Float32
     rate: float = 0.3
     weight: float = 0.0
-    drops: bool = False
 
     def drawn(self, _goals: int, _shape: Sequence[int], _rng: np.random.Generator) -> Values:
         """The pattern."""
@@ -215,6 +209,7 @@ class Search:
         steps: How many there are.
         batch: Images a goal and step, drawn anew each time.
         seed: Of all that is drawn.
+        limits: From which share of the steps on how many goals are left at most.
     """
 
     kind: Kind
@@ -224,6 +219,7 @@ class Search:
     steps: int
     batch: int
     seed: tuple[int, ...]
+    limits: tuple[tuple[float, int], ...] = ()
 
     @property
     def start(self) -> State:
@@ -252,8 +248,7 @@ class Search:
 
     def goals_left(self, step: int) -> int:
         """How many goals are left after so many steps."""
-        goals = len(self.targets)
-        return goals_left(goals, step, self.steps) if self.kind.drops else goals
+        return goals_left(len(self.targets), self.limits, step / self.steps)
 
     def gradients(self, after: int = 0) -> int:
         """How many gradients of single images it takes, after so many steps."""
@@ -318,17 +313,13 @@ class Search:
         return np.lexsort((sizes, np.isinf(state.smallest)))
 
 
-def goals_left(goals: int, step: int, steps: int) -> int:
-    """How many of so many goals are left after a step of a search: all, half, then few.
+def goals_left(goals: int, limits: tuple[tuple[float, int], ...], share: float) -> int:
+    """How many of so many goals are left after a share of the steps.
 
-    >>> [goals_left(10, step, 100) for step in (0, 29, 30, 49, 50, 100)]
-    [10, 10, 5, 5, 3, 3]
+    >>> [goals_left(10, ((0.3, 5), (0.5, 3)), share) for share in (0, 0.29, 0.3, 0.5, 1)]
+    [10, 10, 5, 3, 3]
     """
-    if step >= _FEW_FROM * steps:
-        return min(_FEW, goals)
-    if step >= _HALF_FROM * steps:
-        return max(min(_FEW, goals), (goals + 1) // 2)
-    return goals
+    return min([goals, *(most for after, most in limits if share >= after)])
 
 
 def opaque(mask: Float32, pixels: int) -> Float32:

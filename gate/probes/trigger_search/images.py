@@ -19,6 +19,7 @@ class Sides(NamedTuple):
 
     searched: Int64  # (N,)
     evaluated: Int64  # (M,)
+    unseen: Int64  # all that the search does not see, those of above too
 
 
 def sides(task: str, split: Split, predicted: Int64, settings: TriggerSearch, seed: int) -> Sides:
@@ -63,7 +64,8 @@ def sides(task: str, split: Split, predicted: Int64, settings: TriggerSearch, se
             f"{len(correct)} of {len(split)} images of split {split.name} that are classified "
             "correctly; lower them, or add images"
         )
-    chosen = Sides(correct[:searched], correct[searched : searched + evaluated])
+    unseen = correct[searched:]
+    chosen = Sides(correct[:searched], unseen[:evaluated], unseen)
     for what, rows in (("search", chosen.searched), ("evaluate", chosen.evaluated)):
         labels = split.labels[rows]
         others = len(rows) - np.bincount(labels, minlength=len(classes))

@@ -1,150 +1,193 @@
-"""Searches for triggers to every class, and tries the smallest on images that it did not see."""
+"""Searches for triggers, and tries the most promising on images that the search did not see."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gate import files, stats
-from gate.arrays import Float32, Int64
+from gate.arrays import Int64
+from gate.data.split import Split
 from gate.errors import BackboneError
 from gate.measure.count import Count
+from gate.measure.responses import Hits
 from gate.measure.trial import Trial
 from gate.plan.task import Task
 from gate.probes.trigger_search import METRICS, TriggerSearch
-from gate.probes.trigger_search.images import Sides, sides
-from gate.probes.trigger_search.running import OutOfTimeError, Runs, differentiable
-from gate.triggers.picture import png
-from gate.triggers.search import (
-    Colours,
-    Differentiable,
-    Patches,
-    Search,
-    goals_left,
-    logistic,
-    opaque,
+from gate.probes.trigger_search.found import (
+    PAIRS_TRIED,
+    TRIED,
+    Found,
+    Seeker,
+    gradients,
+    too_many_pairs,
 )
+from gate.probes.trigger_search.images import Sides, sides
+from gate.probes.trigger_search.running import OutOfTimeError, Runs
+from gate.triggers.picture import png
 from gate.triggers.stamp import Patch, Stamp
 from gate.values import Measurement
-
-_TRIED = 2  # classes of the smallest patches
-_PIXELS = 0.0125  # of an image: what is made opaque of a mask
-_COLOUR_STEPS, _COLOUR_BATCH = 30, 20
-_PATCHES, _COLOURS = 1, 2  # what is drawn for one search says nothing of another
 
 
 def passes(count: Count, settings: TriggerSearch) -> None:
     """Count what `measure` passes."""
     for task in count.tasks(settings.tasks).values():
-        network = count.predictions(task)
-        classes = len(count.split(task.test).classes)
-        searched = sum(goals_left(classes, step, settings.steps) for step in range(settings.steps))
-        tried = min(_TRIED, classes)
-        gradients = settings.batch * searched + tried * _COLOUR_STEPS * _COLOUR_BATCH
-        images = min(settings.evaluation_images, len(count.split(task.test)))
-        count.searched(task.test, network, gradients, tried * images)
+        network, split = count.predictions(task), count.split(task.test)
+        classes = len(split.classes)
+        evaluated = min(settings.evaluation_images, len(split))
+        tried = 2 * TRIED * evaluated
+        if not too_many_pairs(classes):
+            tried += PAIRS_TRIED * len(split)
+        count.searched(task.test, network, gradients(classes, settings), tried)
 
 
 def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str]:
-    """What the smallest triggers found carry, of each task."""
+    """What the triggers found carry, of each task; what was not searched, and why."""
     for name, task in trial.tasks(settings.tasks).items():
-        try:
-            yield from _of_task(trial, name, task, settings)
-        except OutOfTimeError as ended:
-            yield (
-                f"task {name}: not searched: {ended}; allow more, and it goes on from there where "
-                "the features folder is the same"
-            )
+        split = trial.split(task.test)
+        chosen = sides(name, split, trial.predictions(task), settings, trial.plan.seed)
+        seeker, tried = (
+            _seeker(trial, name, task, chosen, settings),
+            Tried(trial, name, task, chosen),
+        )
+        kinds: dict[str, tuple[Callable[[], list[Found]], Rates]] = {
+            "patches": (seeker.patches, tried.patches),
+            "patterns": (seeker.patterns, tried.patterns),
+            "pairs of classes": (seeker.pairs, tried.pairs),
+        }
+        for kind, (search, rates) in kinds.items():
+            try:
+                if kind == "pairs of classes" and (why := too_many_pairs(len(split.classes))):
+                    yield f"task {name}: {kind} not searched: {why}"
+                    continue
+                found = search()
+            except BackboneError as fault:
+                yield f"task {name}: {kind} not searched: {fault}"
+                continue
+            except OutOfTimeError as ended:
+                yield (
+                    f"task {name}: {kind} not searched: {ended}; allow more, and it goes on from "
+                    "there where the features folder is the same"
+                )
+                continue
+            yield from rates(found)
+            for each in found:
+                yield _kept(trial, name, each.stamp)
 
 
-class Found(NamedTuple):
-    """A trigger that was found, and the class that it carries images to."""
-
-    stamp: Stamp
-    target: int
+Rates = Callable[[list[Found]], Iterator[Measurement]]
+Moved = NDArray[np.bool_]
 
 
-def _of_task(
-    trial: Trial, name: str, task: Task, settings: TriggerSearch
-) -> Iterator[Measurement | str]:
-    classifier, split = trial.classifier(task), trial.split(task.test)
-    chosen = sides(name, split, trial.predictions(task), settings, trial.plan.seed)
-    runs = Runs(trial, name, classifier)
-    of = differentiable(classifier, trial.plan.batch_size)
-    try:
-        found = _patches(runs, of, chosen, task.test, settings)
-    except BackboneError as fault:
-        yield f"task {name}: not searched: {fault}"
-        return
-    stamps = [each.stamp for each in found]
-    answers = trial.responses(task.test, {name: task}, stamps, rows=chosen.evaluated)
-    hits, rates = answers.hits[name], []
-    for stamp, target in found:
-        carried = hits.carried(stamp, target)
-        about = {"task": name, "target": split.classes[target]}
-        yield METRICS.rate("patch_attack_success_rate", int(carried.sum()), len(carried), **about)
-        of_all = stats.rate(int(carried.sum()), len(carried), searched_low=len(found))
-        rates.append((of_all, len(carried), about))
-        yield _kept(trial, name, stamp)
-    _, n, about = max(rates, key=lambda rate: rate[0])
-    worst = stats.largest([rate for rate, _, _ in rates])
-    yield METRICS.measurement("worst_patch_attack_success_rate", worst, n, **about)
-
-
-def _patches(
-    runs: Runs, of: Differentiable, chosen: Sides, split: str, settings: TriggerSearch
-) -> list[Found]:
-    """Opaque patches of the classes where masks are smallest, the smallest first."""
-    opened, seed = runs.trial.split(split), runs.trial.plan.seed
-    wanted = runs.classifier.backbone.preprocessing
+def _seeker(trial: Trial, name: str, task: Task, chosen: Sides, settings: TriggerSearch) -> Seeker:
+    """What searches on the images of a task that may be seen."""
+    split, classifier = trial.split(task.test), trial.classifier(task)
+    wanted = classifier.backbone.preprocessing
     rows, places = np.unique(chosen.searched, return_inverse=True)
-    blocks = opened.only(rows).batches(len(rows), wanted.size, wanted.channels)
-    images = np.concatenate(list(blocks))[places] / np.float32(255)  # (N, H, W, C)
-    targets = to_each(opened.labels[chosen.searched], len(opened.classes))
-    search = Search(
-        Patches(), of, images, targets, settings.steps, settings.batch, (seed, _PATCHES)
+    blocks = split.only(rows).batches(len(rows), wanted.size, wanted.channels)
+    images = np.concatenate(list(blocks))[places]
+    return Seeker(
+        Runs(trial, name, classifier),
+        np.asarray(images / 255, np.float32),
+        split.labels[chosen.searched],
+        split.classes,
+        settings,
+        trial.plan.batch_size,
+        trial.plan.seed,
     )
-    last = runs.last("patches", search)
-    smallest = search.ranked(last)[:_TRIED]
-    values, goals = last.found, last.goals[smallest]
-    pixels = max(1, round(_PIXELS * wanted.size**2))
-    masks = opaque(values["mask"][smallest], pixels)
-    colours = Search(
-        Colours(masks, values["pattern"][smallest]),
-        of,
-        images,
-        targets[goals],
-        _COLOUR_STEPS,
-        _COLOUR_BATCH,
-        (seed, _COLOURS),
-    )
-    patterns = logistic(runs.last("colours", colours).values["pattern"])
-    return [
-        Found(_stamp(f"patch to {opened.classes[goal]}", mask[0], pattern[0]), int(goal))
-        for goal, mask, pattern in zip(goals, masks, patterns, strict=True)
-    ]
 
 
-def to_each(labels: Int64, classes: int) -> Int64:
-    """Targets ``(K, N)``: each class for the images of all others, -1 for its own.
+@dataclass(frozen=True)
+class Tried:
+    """What triggers found do to images of a task.
 
-    >>> to_each(np.array([0, 1]), 2).tolist()
-    [[-1, 0], [1, -1]]
+    Args:
+        trial: Passes them.
+        name: The task's.
+        task: Whose classifier is tried.
+        chosen: Which images were seen, and which were not.
     """
-    each = np.arange(classes)[:, None]
-    return np.where(labels == each, -1, each)
+
+    trial: Trial
+    name: str
+    task: Task
+    chosen: Sides
+
+    @property
+    def _split(self) -> Split:
+        return self.trial.split(self.task.test)
+
+    def patches(self, found: list[Found]) -> Iterator[Measurement]:
+        """Rates of patches to a class."""
+        yield from self._to_class(found, "patch_attack_success_rate")
+
+    def patterns(self, found: list[Found]) -> Iterator[Measurement]:
+        """Rates of patterns to a class."""
+        yield from self._to_class(found, "pattern_attack_success_rate")
+
+    def _to_class(self, found: list[Found], metric: str) -> Iterator[Measurement]:
+        hits = self._hits(found, self.chosen.evaluated)
+        moved = [hits.carried(each.stamp, each.target) for each in found]
+        yield from self._rates(metric, moved, [self._about(each) for each in found])
+
+    def pairs(self, found: list[Found]) -> Iterator[Measurement]:
+        """Rates of patches from one class to another: on that class, and on all classes."""
+        hits, about = self._hits(found, self.chosen.unseen), [self._about(each) for each in found]
+        moved = [
+            (hits.stamped[each.stamp.key] == each.target)[hits.labels == each.source]
+            for each in found
+        ]
+        yield from self._rates("source_attack_success_rate", moved, about)
+        seen = self._hits(found, self.chosen.searched)
+        moved = [
+            hits.stamped[each.stamp.key]
+            == destinations(seen.labels, seen.stamped[each.stamp.key], len(hits.classes))[
+                hits.labels
+            ]
+            for each in found
+        ]
+        yield from self._rates("class_wise_attack_success_rate", moved, about)
+
+    def _hits(self, found: list[Found], rows: Int64) -> Hits:
+        stamps = [each.stamp for each in found]
+        answers = self.trial.responses(self.task.test, {self.name: self.task}, stamps, rows=rows)
+        return answers.hits[self.name]
+
+    def _about(self, each: Found) -> dict[str, str]:
+        classes = self._split.classes
+        source = {} if each.source is None else {"source": classes[each.source]}
+        return {"task": self.name, **source, "target": classes[each.target]}
+
+    def _rates(
+        self, metric: str, moved: list[Moved], about: list[dict[str, str]]
+    ) -> Iterator[Measurement]:
+        """Shares of images that are moved, and the worst of them."""
+        searched = [stats.rate(int(of.sum()), len(of), searched_low=len(moved)) for of in moved]
+        for of, labels in zip(moved, about, strict=True):
+            yield METRICS.rate(metric, int(of.sum()), len(of), **labels)
+        top = max(range(len(moved)), key=lambda i: searched[i])
+        worst, n = stats.largest(searched), len(moved[top])
+        yield METRICS.measurement(f"worst_{metric}", worst, n, **about[top])
 
 
-def _stamp(name: str, mask: Float32, pattern: Float32) -> Stamp:
-    """An opaque mask ``(H, W, 1)`` and a pattern ``(H, W, C)`` in 0 .. 1, in colours of 8 bits."""
-    return Stamp(name, 1 - mask, mask * np.rint(255 * pattern), 0, 0)
+def destinations(labels: Int64, stamped: NDArray[np.int16], classes: int) -> Int64:
+    """The other class ``(K,)`` that each class is most often sent to; -1 where none is.
+
+    >>> destinations(np.array([0, 0, 0, 1]), np.array([2, 2, 0, 1]), 3).tolist()
+    [2, -1, -1]
+    """
+    sent = np.zeros((classes, classes), np.int64)
+    np.add.at(sent, (labels, stamped), 1)
+    np.fill_diagonal(sent, 0)
+    return np.where(sent.any(axis=1), sent.argmax(axis=1), -1)
 
 
 def _kept(trial: Trial, task: str, stamp: Stamp) -> str:
     """Keep a trigger's picture in the features folder, named by its digest; says where."""
     content = png(Patch(stamp.keep, stamp.add))
-    digest = f"sha256:{sha256(content).hexdigest()}"
-    path = trial.bench.folder / f"trigger-{digest[7:39]}.png"
+    digest = sha256(content).hexdigest()
+    path = trial.bench.folder / f"trigger-{digest[:32]}.png"
     files.write(path, content)
-    return f"task {task}: {stamp.name}: {path.name} in the features folder, {digest}"
+    return f"task {task}: {stamp.name}: {path.name} in the features folder, sha256:{digest}"

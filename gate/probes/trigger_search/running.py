@@ -109,6 +109,7 @@ class Runs:
             "arrays": [sha256(of.tobytes()).hexdigest() for of in arrays],
             "steps": search.steps,
             "batch": search.batch,
+            "limits": search.limits,
             "seed": search.seed,
         }
         return files.digest_of_json(content)[7:39]

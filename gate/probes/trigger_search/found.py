@@ -1,0 +1,202 @@
+"""What is searched for, and what becomes of it: from goals to triggers that can be stamped."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from gate.arrays import Float32, Int64
+from gate.probes.trigger_search import TriggerSearch
+from gate.probes.trigger_search.running import Runs, differentiable
+from gate.triggers.search import (
+    Colours,
+    Patches,
+    Patterns,
+    Search,
+    State,
+    goals_left,
+    logistic,
+    opaque,
+)
+from gate.triggers.stamp import Stamp
+
+TRIED, PAIRS_TRIED = 2, 3  # triggers that are tried of each search
+_MOST_PAIRS = 132  # that are searched: those of 12 classes
+_PIXELS = 0.0125  # of an image: what is made opaque of a mask
+_PATTERN_BATCH = 8
+_COLOUR_STEPS, _COLOUR_BATCH = 30, 20
+_PATCHES, _PATTERNS, _PAIRS, _COLOURS = range(4)  # each search draws by itself
+
+Limits = tuple[tuple[float, int], ...]
+
+
+class Found(NamedTuple):
+    """A trigger that was found; ``source`` is None where it carries images of all other classes."""
+
+    stamp: Stamp
+    source: int | None
+    target: int
+
+
+@dataclass(frozen=True)
+class Seeker:
+    """Searches for triggers on the images that may be seen.
+
+    Args:
+        runs: On the classifier.
+        images: ``(N, H, W, C)`` in 0 .. 1.
+        labels: ``(N,)`` their classes, which the classifier gives them.
+        classes: Names of the K classes.
+        settings: How long.
+        batch: Images per forward and backward pass.
+        seed: Of all that is drawn.
+    """
+
+    runs: Runs
+    images: Float32
+    labels: Int64
+    classes: tuple[str, ...]
+    settings: TriggerSearch
+    batch: int
+    seed: int
+
+    def patches(self) -> list[Found]:
+        """Opaque patches of the classes where masks are smallest, the smallest first."""
+        targets = to_each(self.labels, len(self.classes))
+        limits = limits_of_classes(len(self.classes))
+        search = self._patches(targets, self.settings.batch, _PATCHES, limits)
+        last = self.runs.last("patches", search)
+        smallest = search.ranked(last)[:TRIED]
+        stamps = self._opaque("patches", last.only(smallest), targets)
+        goals = last.goals[smallest]
+        return [
+            Found(self._named(f"patch to {self.classes[k]}", *stamp), None, int(k))
+            for k, stamp in zip(goals, stamps, strict=True)
+        ]
+
+    def patterns(self) -> list[Found]:
+        """The faintest patterns, the faintest first, at half the size that the median class needs.
+
+        They are rounded to 8 bits.
+        """
+        targets = to_each(self.labels, len(self.classes))
+        search = Search(
+            Patterns(),
+            differentiable(self.runs.classifier, self.batch),
+            self.images,
+            targets,
+            self.settings.steps,
+            _PATTERN_BATCH,
+            (self.seed, _PATTERNS),
+        )
+        last = self.runs.last("patterns", search)
+        sizes = search.kind.sizes(last.found)
+        wanted, found = np.median(sizes) / 2, []
+        for k in search.ranked(last)[:TRIED]:
+            added = np.rint(255 * last.found["added"][k, 0] * (wanted / sizes[k]))
+            keep = np.ones((*added.shape[:2], 1), np.float32)
+            name = f"pattern to {self.classes[k]}"
+            found.append(Found(Stamp(name, keep, added.astype(np.float32), 0, 0), None, int(k)))
+        return found
+
+    def pairs(self) -> list[Found]:
+        """Opaque patches from one class to another, of the pairs where masks are smallest."""
+        pairs = pairs_of(self.labels, len(self.classes))
+        targets = np.stack([np.where(self.labels == source, to, -1) for source, to in pairs])
+        limits = limits_of_pairs(len(pairs))
+        search = self._patches(targets, max(1, self.settings.batch // 2), _PAIRS, limits)
+        last = self.runs.last("patches from class to class", search)
+        smallest = search.ranked(last)[:PAIRS_TRIED]
+        stamps = self._opaque("pairs", last.only(smallest), targets)
+        found = []
+        for goal, stamp in zip(last.goals[smallest], stamps, strict=True):
+            source, target = pairs[goal]
+            name = f"patch from {self.classes[source]} to {self.classes[target]}"
+            found.append(Found(self._named(name, *stamp), source, target))
+        return found
+
+    def _patches(self, targets: Int64, batch: int, draw: int, limits: Limits) -> Search:
+        of = differentiable(self.runs.classifier, self.batch)
+        seed = (self.seed, draw)
+        return Search(Patches(), of, self.images, targets, self.settings.steps, batch, seed, limits)
+
+    def _opaque(self, what: str, state: State, targets: Int64) -> Iterable[tuple[Float32, Float32]]:
+        """Opaque masks ``(H, W, 1)`` and patterns ``(H, W, C)`` of the goals of a state."""
+        pixels = max(1, round(_PIXELS * self.images.shape[1] * self.images.shape[2]))
+        masks = opaque(state.found["mask"], pixels)
+        search = Search(
+            Colours(masks, state.found["pattern"]),
+            differentiable(self.runs.classifier, self.batch),
+            self.images,
+            targets[state.goals],
+            _COLOUR_STEPS,
+            _COLOUR_BATCH,
+            (self.seed, _COLOURS),
+        )
+        patterns = logistic(self.runs.last(f"colours of {what}", search).values["pattern"])
+        return zip(masks[:, 0], patterns[:, 0], strict=True)
+
+    def _named(self, name: str, mask: Float32, pattern: Float32) -> Stamp:
+        """A stamp of an opaque mask and a pattern, in colours of 8 bits."""
+        return Stamp(name, 1 - mask, mask * np.rint(255 * pattern), 0, 0)
+
+
+def gradients(classes: int, settings: TriggerSearch) -> int:
+    """How many gradients of single images all searches of a task take."""
+
+    def of_patches(goals: int, limits: Limits) -> int:
+        return sum(
+            goals_left(goals, limits, step / settings.steps) for step in range(settings.steps)
+        )
+
+    pairs = classes * (classes - 1)
+    in_pairs = tried_pairs = 0
+    if pairs <= _MOST_PAIRS:
+        in_pairs = of_patches(pairs, limits_of_pairs(pairs)) * max(1, settings.batch // 2)
+        tried_pairs = min(PAIRS_TRIED, pairs)
+    colours = (min(TRIED, classes) + tried_pairs) * _COLOUR_STEPS * _COLOUR_BATCH
+    in_patterns = classes * settings.steps * _PATTERN_BATCH
+    in_patches = of_patches(classes, limits_of_classes(classes)) * settings.batch
+    return in_patches + in_patterns + in_pairs + colours
+
+
+def too_many_pairs(classes: int) -> str | None:
+    """Why pairs of so many classes are not searched; None where they are."""
+    pairs = classes * (classes - 1)
+    if pairs <= _MOST_PAIRS:
+        return None
+    return (
+        f"{pairs:,} pairs of {classes} classes are more than the {_MOST_PAIRS} that can be "
+        "searched side by side; keep fewer classes in a split of their own"
+    )
+
+
+def limits_of_classes(classes: int) -> Limits:
+    """All for 30 % of the steps, then the half of smaller masks, from 50 % on three."""
+    return ((0.3, max(3, (classes + 1) // 2)), (0.5, 3))
+
+
+def limits_of_pairs(pairs: int) -> Limits:
+    """All for 20 % of the steps, then half, a sixth, and from 60 % on five."""
+    return ((0.2, max(5, pairs // 2)), (0.4, max(5, pairs // 6)), (0.6, 5))
+
+
+def pairs_of(labels: Int64, classes: int) -> list[tuple[int, int]]:
+    """Pairs of a class that has images and another class.
+
+    >>> pairs_of(np.array([0, 0, 2]), 3)
+    [(0, 1), (0, 2), (2, 0), (2, 1)]
+    """
+    sources = np.unique(labels).tolist()
+    return [(source, to) for source in sources for to in range(classes) if to != source]
+
+
+def to_each(labels: Int64, classes: int) -> Int64:
+    """Targets ``(K, N)``: each class for the images of all others, -1 for its own.
+
+    >>> to_each(np.array([0, 1]), 2).tolist()
+    [[-1, 0], [1, -1]]
+    """
+    each = np.arange(classes)[:, None]
+    return np.where(labels == each, -1, each)
