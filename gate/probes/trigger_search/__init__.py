@@ -41,6 +41,9 @@ class TriggerSearch(ProbeSettings):
 _target, _pair = ("task", "target"), ("task", "source", "target")
 _WORST = "the largest over those that are tried, with an interval that holds for all of them"
 METRICS = Metrics(
+    accuracy=fraction(
+        "higher", ("task",), "test images classified correctly: those that triggers are tried on"
+    ),
     patch_attack_success_rate=fraction(
         "lower", _target, "unseen images of other classes that the patch found carries to the class"
     ),

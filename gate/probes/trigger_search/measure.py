@@ -46,8 +46,10 @@ def passes(count: Count, settings: TriggerSearch) -> None:
 def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str]:
     """What the triggers found carry, of each task; what was not searched, and why."""
     for name, task in trial.tasks(settings.tasks).items():
-        split = trial.split(task.test)
-        chosen = sides(name, split, trial.predictions(task), settings, trial.plan.seed)
+        split, predicted = trial.split(task.test), trial.predictions(task)
+        chosen = sides(name, split, predicted, settings, trial.plan.seed)
+        correct = int((predicted == split.labels).sum())
+        yield METRICS.rate("accuracy", correct, len(split), task=name)
         seeker, tried = (
             _seeker(trial, name, task, chosen, settings),
             Tried(trial, name, task, chosen),
