@@ -6,8 +6,9 @@ smallest mask with a pattern that carries images of all other classes there; of 
 masks, the 1.25 % of pixels where they are largest are made opaque, their colours searched for once
 more and rounded to 8 bits. (2) Patterns: for every class, the faintest pattern over the whole image
 (L2); the two faintest are tried at half the size that the median class needs. (3) Patches from one
-class to another: for every pair of classes, of which fewer and fewer are searched on; the three
-smallest are tried on the source class, and on all classes by where each class is sent.
+class to another: for every pair of classes, of which fewer and fewer are searched on; of the three
+smallest masks 0.4 % of the pixels are tried, on the source class, and on all classes by where each
+class is sent.
 Control: the other classes of the same backbone, searched for side by side: the size that a pattern
 is tried at comes from them. An adversarial patch carries some images on a clean backbone too, so
 bounds lie far above zero.

@@ -23,7 +23,8 @@ from gate.triggers.stamp import Stamp
 
 TRIED, PAIRS_TRIED = 2, 3  # triggers that are tried of each search
 _MOST_PAIRS = 132  # that are searched: those of 12 classes
-_PIXELS = 0.0125  # of an image: what is made opaque of a mask
+# what is made opaque of a mask, of an image; from one class to another any patch of 1 % carries
+_PIXELS, _PAIR_PIXELS = 0.0125, 0.004
 _PATTERN_BATCH = 8
 _COLOUR_STEPS, _COLOUR_BATCH = 30, 20
 _PATCHES, _PATTERNS, _PAIRS, _COLOURS = range(4)  # each search draws by itself
@@ -68,7 +69,7 @@ class Seeker:
         search = self._patches(targets, self.settings.batch, _PATCHES, limits)
         last = self.runs.last("patches", search)
         smallest = search.ranked(last)[:TRIED]
-        stamps = self._opaque("patches", last.only(smallest), targets)
+        stamps = self._opaque("patches", _PIXELS, last.only(smallest), targets)
         goals = last.goals[smallest]
         return [
             Found(self._named(f"patch to {self.classes[k]}", *stamp), None, int(k))
@@ -108,7 +109,7 @@ class Seeker:
         search = self._patches(targets, max(1, self.settings.batch // 2), _PAIRS, limits)
         last = self.runs.last("patches from class to class", search)
         smallest = search.ranked(last)[:PAIRS_TRIED]
-        stamps = self._opaque("pairs", last.only(smallest), targets)
+        stamps = self._opaque("pairs", _PAIR_PIXELS, last.only(smallest), targets)
         found = []
         for goal, stamp in zip(last.goals[smallest], stamps, strict=True):
             source, target = pairs[goal]
@@ -121,9 +122,11 @@ class Seeker:
         seed = (self.seed, draw)
         return Search(Patches(), of, self.images, targets, self.settings.steps, batch, seed, limits)
 
-    def _opaque(self, what: str, state: State, targets: Int64) -> Iterable[tuple[Float32, Float32]]:
+    def _opaque(
+        self, what: str, share: float, state: State, targets: Int64
+    ) -> Iterable[tuple[Float32, Float32]]:
         """Opaque masks ``(H, W, 1)`` and patterns ``(H, W, C)`` of the goals of a state."""
-        pixels = max(1, round(_PIXELS * self.images.shape[1] * self.images.shape[2]))
+        pixels = max(1, round(share * self.images.shape[1] * self.images.shape[2]))
         masks = opaque(state.found["mask"], pixels)
         search = Search(
             Colours(masks, state.found["pattern"]),
