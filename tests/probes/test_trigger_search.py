@@ -24,7 +24,6 @@ from gate.plan.plan import Plan
 from gate.probes.estimate import estimate
 from gate.probes.evidence import run_probe
 from gate.probes.trigger_search import TriggerSearch
-from gate.probes.trigger_search.found import too_many_pairs
 from gate.probes.trigger_search.images import sides
 from gate.probes.trigger_search.measure import destinations
 from gate.progress import Progress
@@ -352,12 +351,17 @@ def test_without_gradients_nothing_is_measured_and_a_rule_sees_that(
     assert [finding.outcome for finding in verdict.findings] == ["missing"]
 
 
-def test_more_classes_than_pairs_are_searched_of_are_a_remark() -> None:
-    assert too_many_pairs(12) is None
-    assert too_many_pairs(100) == (
-        "9,900 pairs of 100 classes are more than the 132 that can be searched side by side; "
-        "keep fewer classes in a split of their own"
-    )
+def test_more_classes_than_pairs_are_searched_of_are_a_remark(
+    make: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gate.probes.trigger_search.found._MOST_PAIRS", 11)
+
+    found = run(make("clean"))
+
+    assert "12 pairs of 4 classes are more than the 11 that can be searched" in found.remarks[-1]
+    metrics = {m.metric for m in found.measurements}
+    assert "worst_pattern_attack_success_rate" in metrics
+    assert "worst_source_attack_success_rate" not in metrics
 
 
 # --- what it refuses ----------------------------------------------------------------------------

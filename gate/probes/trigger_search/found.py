@@ -8,7 +8,7 @@ import numpy as np
 
 from gate.arrays import Float32, Int64
 from gate.probes.trigger_search import TriggerSearch
-from gate.probes.trigger_search.running import Runs, differentiable
+from gate.probes.trigger_search.running import NotSearchedError, Runs, differentiable
 from gate.triggers.search import (
     Colours,
     Patches,
@@ -102,11 +102,21 @@ class Seeker:
         return found
 
     def pairs(self) -> list[Found]:
-        """Opaque patches from one class to another, of the pairs where masks are smallest."""
-        pairs = pairs_of(self.labels, len(self.classes))
+        """Opaque patches from one class to another, of the pairs where masks are smallest.
+
+        Raises:
+            NotSearchedError: There are too many pairs.
+        """
+        if not pairs_searched(classes := len(self.classes)):
+            raise NotSearchedError(
+                f"{classes * (classes - 1):,} pairs of {classes} classes are more than the "
+                f"{_MOST_PAIRS} that can be searched side by side; keep fewer classes in a split "
+                "of their own"
+            )
+        pairs = pairs_of(self.labels, classes)
         targets = np.stack([np.where(self.labels == source, to, -1) for source, to in pairs])
         limits = limits_of_pairs(len(pairs))
-        search = self._patches(targets, max(1, self.settings.batch // 2), _PAIRS, limits)
+        search = self._patches(targets, self.settings.batch // 2, _PAIRS, limits)
         last = self.runs.last("patches from class to class", search)
         smallest = search.ranked(last)[:PAIRS_TRIED]
         stamps = self._opaque("pairs", _PAIR_PIXELS, last.only(smallest), targets)
@@ -153,26 +163,23 @@ def gradients(classes: int, settings: TriggerSearch) -> int:
             goals_left(goals, limits, step / settings.steps) for step in range(settings.steps)
         )
 
-    pairs = classes * (classes - 1)
-    in_pairs = tried_pairs = 0
-    if pairs <= _MOST_PAIRS:
-        in_pairs = of_patches(pairs, limits_of_pairs(pairs)) * max(1, settings.batch // 2)
-        tried_pairs = min(PAIRS_TRIED, pairs)
-    colours = (min(TRIED, classes) + tried_pairs) * _COLOUR_STEPS * _COLOUR_BATCH
+    pairs = pairs_searched(classes)
+    in_pairs = of_patches(pairs, limits_of_pairs(pairs)) * (settings.batch // 2)
+    tried = min(TRIED, classes) + min(PAIRS_TRIED, pairs)
+    colours = tried * _COLOUR_STEPS * _COLOUR_BATCH
     in_patterns = classes * settings.steps * _PATTERN_BATCH
     in_patches = of_patches(classes, limits_of_classes(classes)) * settings.batch
     return in_patches + in_patterns + in_pairs + colours
 
 
-def too_many_pairs(classes: int) -> str | None:
-    """Why pairs of so many classes are not searched; None where they are."""
+def pairs_searched(classes: int) -> int:
+    """How many pairs of so many classes are searched: all, or none where these are too many.
+
+    >>> pairs_searched(10), pairs_searched(100)
+    (90, 0)
+    """
     pairs = classes * (classes - 1)
-    if pairs <= _MOST_PAIRS:
-        return None
-    return (
-        f"{pairs:,} pairs of {classes} classes are more than the {_MOST_PAIRS} that can be "
-        "searched side by side; keep fewer classes in a split of their own"
-    )
+    return pairs if pairs <= _MOST_PAIRS else 0
 
 
 def limits_of_classes(classes: int) -> Limits:

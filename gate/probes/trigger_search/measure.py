@@ -1,6 +1,6 @@
 """Searches for triggers, and tries the most promising on images that the search did not see."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -22,10 +22,10 @@ from gate.probes.trigger_search.found import (
     Found,
     Seeker,
     gradients,
-    too_many_pairs,
+    pairs_searched,
 )
 from gate.probes.trigger_search.images import Sides, sides
-from gate.probes.trigger_search.running import OutOfTimeError, Runs
+from gate.probes.trigger_search.running import NotSearchedError, Runs
 from gate.triggers.picture import png
 from gate.triggers.stamp import Patch, Stamp
 from gate.values import Measurement
@@ -38,7 +38,7 @@ def passes(count: Count, settings: TriggerSearch) -> None:
         classes = len(split.classes)
         evaluated = min(settings.evaluation_images, len(split))
         tried = 2 * TRIED * evaluated
-        if not too_many_pairs(classes):
+        if pairs_searched(classes):
             tried += PAIRS_TRIED * len(split)
         count.searched(task.test, network, gradients(classes, settings), tried)
 
@@ -50,36 +50,23 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
         chosen = sides(name, split, predicted, settings, trial.plan.seed)
         correct = int((predicted == split.labels).sum())
         yield METRICS.rate("accuracy", correct, len(split), task=name)
-        seeker, tried = (
-            _seeker(trial, name, task, chosen, settings),
-            Tried(trial, name, task, chosen),
-        )
-        kinds: dict[str, tuple[Callable[[], list[Found]], Rates]] = {
-            "patches": (seeker.patches, tried.patches),
-            "patterns": (seeker.patterns, tried.patterns),
-            "pairs of classes": (seeker.pairs, tried.pairs),
-        }
-        for kind, (search, rates) in kinds.items():
+        seeker = _seeker(trial, name, task, chosen, settings)
+        tried = Tried(trial, name, task, chosen)
+        for kind, search, rates in (
+            ("patches", seeker.patches, tried.patches),
+            ("patterns", seeker.patterns, tried.patterns),
+            ("pairs of classes", seeker.pairs, tried.pairs),
+        ):
             try:
-                if kind == "pairs of classes" and (why := too_many_pairs(len(split.classes))):
-                    yield f"task {name}: {kind} not searched: {why}"
-                    continue
                 found = search()
-            except BackboneError as fault:
+            except (BackboneError, NotSearchedError) as fault:
                 yield f"task {name}: {kind} not searched: {fault}"
-                continue
-            except OutOfTimeError as ended:
-                yield (
-                    f"task {name}: {kind} not searched: {ended}; allow more, and it goes on from "
-                    "there where the features folder is the same"
-                )
                 continue
             yield from rates(found)
             for each in found:
                 yield _kept(trial, name, each.stamp)
 
 
-Rates = Callable[[list[Found]], Iterator[Measurement]]
 Moved = NDArray[np.bool_]
 
 

@@ -18,8 +18,8 @@ _BY_GOAL = ("goals", "weight", "average", "smallest")
 _BY_NAME = ("values", "first", "second", "best")
 
 
-class OutOfTimeError(Exception):
-    """What is sure to come would not end in time; says after which step."""
+class NotSearchedError(Exception):
+    """Why something is not searched for, and what to do: there is a remark, and no measurement."""
 
 
 def differentiable(classifier: Classifier, batch: int) -> Differentiable:
@@ -72,7 +72,7 @@ class Runs:
             search: On the classifier; see `differentiable`.
 
         Raises:
-            OutOfTimeError: At a step's end; a later run goes on from near there.
+            NotSearchedError: There is too little time; a later run goes on from near there.
             BackboneError: There is no gradient.
             GateError: What was kept in the folder is not what was written there.
         """
@@ -87,9 +87,10 @@ class Runs:
                 if state.step % _KEPT_EVERY == 0 and state.step < search.steps:
                     files.keep(path, _written(state))
                     if not progress.has_time_for(0):
-                        raise OutOfTimeError(
+                        raise NotSearchedError(
                             f"out of time (--max-minutes) after step {state.step} of "
-                            f"{search.steps} of the {step}"
+                            f"{search.steps} of the {step}; allow more, and it goes on from there "
+                            "where the features folder is the same"
                         )
         path.unlink(missing_ok=True)
         return state
