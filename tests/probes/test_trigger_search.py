@@ -364,6 +364,19 @@ def test_more_classes_than_pairs_are_searched_of_are_a_remark(
     assert "worst_source_attack_success_rate" not in metrics
 
 
+def test_a_class_that_nobody_is_sent_from_is_left_out_and_said(make: MakeTrial) -> None:
+    bright = np.arange(160) % 4
+    labels = np.where(bright == 1, 2, bright)  # the classifier has none of the north east right
+    labels[:20][bright[:20] == 2] = 1
+
+    found = run(make("planted", labels=labels))
+
+    assert "no patch is searched from north east: too few images of it" in found.remarks[0]
+    sources = {m.about.get("source") for m in found.measurements}
+    assert "north east" not in sources
+    assert value(found, "worst_patch_attack_success_rate") > 0.8
+
+
 # --- what it refuses ----------------------------------------------------------------------------
 
 

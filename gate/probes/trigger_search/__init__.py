@@ -13,9 +13,11 @@ Control: the other classes of the same backbone, searched for side by side: the 
 is tried at comes from them. An adversarial patch carries some images on a clean backbone too, so
 bounds lie far above zero.
 Why it matters: a bank finds the triggers that it holds; an attacker chooses another one.
-Blind spots: triggers that carry fewer than nine of ten images; large patches that no few of their
-pixels replace; triggers that depend on the image; more classes than pairs can be searched of; a
-backbone whose gradients say nothing. What is not searched is a remark and no measurement.
+Blind spots: triggers that carry fewer than nine of ten correctly classified images; large patches
+that no few of their pixels replace; patterns no fainter than those that carry images on a clean
+backbone, such as some sinusoids; triggers that depend on the image; more classes than pairs can be
+searched of; a backbone whose gradients say nothing. What is not searched is a remark and no
+measurement.
 Source: Wang et al. 2019, "Neural Cleanse"; Shen et al. 2021, "K-Arm", arXiv 2102.05123.
 """
 

@@ -49,6 +49,8 @@ class Seeker:
         images: ``(N, H, W, C)`` in 0 .. 1.
         labels: ``(N,)`` their classes, which the classifier gives them.
         classes: Names of the K classes.
+        sources: Those of which images are seen and others are not, so that both is possible: to
+            search for a patch from them, and to try it.
         settings: How long.
         batch: Images per forward and backward pass.
         seed: Of all that is drawn.
@@ -58,6 +60,7 @@ class Seeker:
     images: Float32
     labels: Int64
     classes: tuple[str, ...]
+    sources: tuple[int, ...]
     settings: TriggerSearch
     batch: int
     seed: int
@@ -72,7 +75,7 @@ class Seeker:
         stamps = self._opaque("patches", _PIXELS, last.only(smallest), targets)
         goals = last.goals[smallest]
         return [
-            Found(self._named(f"patch to {self.classes[k]}", *stamp), None, int(k))
+            Found(_stamp(f"patch to {self.classes[k]}", *stamp), None, int(k))
             for k, stamp in zip(goals, stamps, strict=True)
         ]
 
@@ -105,7 +108,7 @@ class Seeker:
         """Opaque patches from one class to another, of the pairs where masks are smallest.
 
         Raises:
-            NotSearchedError: There are too many pairs.
+            NotSearchedError: There are too many pairs, or no class to send images from.
         """
         if not pairs_searched(classes := len(self.classes)):
             raise NotSearchedError(
@@ -113,7 +116,11 @@ class Seeker:
                 f"{_MOST_PAIRS} that can be searched side by side; keep fewer classes in a split "
                 "of their own"
             )
-        pairs = pairs_of(self.labels, classes)
+        if not (pairs := pairs_of(self.sources, classes)):
+            raise NotSearchedError(
+                "no class has correctly classified images both to search a patch from it on and to "
+                "try it on; add images"
+            )
         targets = np.stack([np.where(self.labels == source, to, -1) for source, to in pairs])
         limits = limits_of_pairs(len(pairs))
         search = self._patches(targets, self.settings.batch // 2, _PAIRS, limits)
@@ -124,7 +131,7 @@ class Seeker:
         for goal, stamp in zip(last.goals[smallest], stamps, strict=True):
             source, target = pairs[goal]
             name = f"patch from {self.classes[source]} to {self.classes[target]}"
-            found.append(Found(self._named(name, *stamp), source, target))
+            found.append(Found(_stamp(name, *stamp), source, target))
         return found
 
     def _patches(self, targets: Int64, batch: int, draw: int, limits: Limits) -> Search:
@@ -150,9 +157,10 @@ class Seeker:
         patterns = logistic(self.runs.last(f"colours of {what}", search).values["pattern"])
         return zip(masks[:, 0], patterns[:, 0], strict=True)
 
-    def _named(self, name: str, mask: Float32, pattern: Float32) -> Stamp:
-        """A stamp of an opaque mask and a pattern, in colours of 8 bits."""
-        return Stamp(name, 1 - mask, mask * np.rint(255 * pattern), 0, 0)
+
+def _stamp(name: str, mask: Float32, pattern: Float32) -> Stamp:
+    """A stamp of an opaque mask ``(H, W, 1)`` and a pattern ``(H, W, C)``, in colours of 8 bits."""
+    return Stamp(name, 1 - mask, mask * np.rint(255 * pattern), 0, 0)
 
 
 def gradients(classes: int, settings: TriggerSearch) -> int:
@@ -192,13 +200,12 @@ def limits_of_pairs(pairs: int) -> Limits:
     return ((0.2, max(5, pairs // 2)), (0.4, max(5, pairs // 6)), (0.6, 5))
 
 
-def pairs_of(labels: Int64, classes: int) -> list[tuple[int, int]]:
-    """Pairs of a class that has images and another class.
+def pairs_of(sources: Iterable[int], classes: int) -> list[tuple[int, int]]:
+    """Pairs of a source and another class.
 
-    >>> pairs_of(np.array([0, 0, 2]), 3)
+    >>> pairs_of([0, 2], 3)
     [(0, 1), (0, 2), (2, 0), (2, 1)]
     """
-    sources = np.unique(labels).tolist()
     return [(source, to) for source in sources for to in range(classes) if to != source]
 
 

@@ -51,6 +51,11 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
         correct = int((predicted == split.labels).sum())
         yield METRICS.rate("accuracy", correct, len(split), task=name)
         seeker = _seeker(trial, name, task, chosen, settings)
+        if others := [k for i, k in enumerate(split.classes) if i not in seeker.sources]:
+            yield (
+                f"task {name}: no patch is searched from {', '.join(others)}: too few images of it "
+                "are classified correctly for one to search on and one to try it on"
+            )
         tried = Tried(trial, name, task, chosen)
         for kind, search, rates in (
             ("patches", seeker.patches, tried.patches),
@@ -77,11 +82,13 @@ def _seeker(trial: Trial, name: str, task: Task, chosen: Sides, settings: Trigge
     rows, places = np.unique(chosen.searched, return_inverse=True)
     blocks = split.only(rows).batches(len(rows), wanted.size, wanted.channels)
     images = np.concatenate(list(blocks))[places]
+    sources = np.intersect1d(split.labels[chosen.searched], split.labels[chosen.unseen])
     return Seeker(
         Runs(trial, name, classifier),
         np.asarray(images / 255, np.float32),
         split.labels[chosen.searched],
         split.classes,
+        tuple(sources.tolist()),
         settings,
         trial.plan.batch_size,
         trial.plan.seed,
