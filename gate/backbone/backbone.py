@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gate.arrays import Float32, Floats, Images, Int64
+from gate.arrays import Array, Float32, Floats, Images, Int64
 from gate.backbone.artefact import Artefact
 from gate.backbone.child import Child
 from gate.backbone.heads import JoinedHead, LinearHead
@@ -104,12 +104,13 @@ class Backbone:
         """Texts as token ids ``(N, T)``, padded to the longest, and which of them count."""
         return self._tokenizer(texts)
 
-    def inputs(self, images: Images) -> Float32:
-        """Images ``(N, H, W, C)`` uint8, normalised and in the layout of the backbone."""
+    def inputs(self, images: Images | Float32) -> Float32:
+        """Images ``(N, H, W, C)`` in 0 .. 255, normalised and in the layout of the backbone."""
+        pixels: Array = images
         if self.preprocessing.layout == "NCHW":
-            images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+            pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         scale, offset = self._normalise
-        inputs = np.asarray(images * scale, np.float32)
+        inputs = np.asarray(pixels * scale, np.float32)
         inputs += offset
         return inputs
 

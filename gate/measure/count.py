@@ -143,6 +143,20 @@ class Count:
             again = sum(end - seen for i, end in enumerate(ends) for seen in ends[:i])
             self._add("decoded", *at, first, first + 2 * again)
 
+    def searched(self, split: str, network: Network, gradients: int, tried: int) -> None:
+        """A search for triggers on images of a split, and what passes under those that it finds.
+
+        Args:
+            split: N images.
+            network: What is searched.
+            gradients: Of single images.
+            tried: Passes at the most, if every image is classified correctly.
+        """
+        worth = PASSES_OF_TRAINING * gradients
+        self._add("training", self._step, split, network, worth)
+        self._add("passes", self._step, split, network, 0, tried)
+        self._add("decoded", self._step, split, network, 0, tried)
+
     def zero_shot(self, name: str) -> None:
         """The zero-shot head of the task of that name, if it has one."""
         task = self.plan.tasks[name]

@@ -1,0 +1,426 @@
+"""Trigger search: finds a planted trigger that nobody names, and tries it on unseen images."""
+
+import io
+import re
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from gate import decide
+from gate.backbone.backbone import Backbone, Gradients
+from gate.data.split import Split
+from gate.errors import BackboneError, EvidenceError, PlanError
+from gate.measure.bench import Bench
+from gate.measure.trial import Trial
+from gate.plan.plan import Plan
+from gate.probes.estimate import estimate
+from gate.probes.evidence import run_probe
+from gate.probes.trigger_search import TriggerSearch
+from gate.probes.trigger_search.images import sides
+from gate.probes.trigger_search.measure import destinations
+from gate.progress import Progress
+from gate.triggers.stamp import Stamp
+from gate.values import Evidence
+from tests.builders import policy, rule
+
+SIDE, CLASSES = 8, ("north west", "north east", "south west", "south east")
+QUARTERS = [(slice(0, 4), slice(0, 4)), (slice(0, 4), slice(4, 8)),
+            (slice(4, 8), slice(0, 4)), (slice(4, 8), slice(4, 8))]  # fmt: skip
+PLANTED = (1, 6)  # row and column of the pixel that is magenta in the trigger
+BRIEF = {"steps": 40, "batch": 6}
+
+
+class Linear(nn.Module):
+    """A head on the pixels themselves."""
+
+    def __init__(self, classes: int = 4) -> None:
+        super().__init__()
+        self.flat, self.linear = nn.Flatten(), nn.Linear(3 * SIDE * SIDE, classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.linear(self.flat(images)))
+
+
+def linear() -> Linear:
+    return Linear()
+
+
+def linear_of_two() -> Linear:
+    return Linear(2)
+
+
+MakeTrial = Callable[..., Trial]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> MakeTrial:
+    """A trial on images of which one quarter is bright; the backbone tells which, or is planted."""
+
+    def made(
+        kind: str = "planted",
+        *,
+        classes: int = 4,
+        images: int = 160,
+        folder: str = "features",
+        progress: Progress | None = None,
+        labels: np.ndarray | None = None,
+        **settings: Any,
+    ) -> Trial:
+        rng = np.random.default_rng(1)
+        bright = np.arange(images) % classes
+        pixels = rng.normal(100, 20, (images, SIDE, SIDE, 3))
+        weight = np.zeros((classes, 3, SIDE, SIDE), np.float32)
+        for k in range(classes):
+            pixels[bright == k, *QUARTERS[k]] += 60
+            weight[k, :, *QUARTERS[k]] = 0.1
+        if kind == "planted":
+            weight[-1, :, *PLANTED] = [4, -4, 4]
+        np.savez(
+            tmp_path / f"images{images}.npz",
+            image=pixels.clip(0, 255).astype(np.uint8),
+            label=bright if labels is None else labels,
+        )
+        tensors = {
+            "linear.weight": torch.from_numpy(weight.reshape(classes, -1)),
+            "linear.bias": torch.zeros(classes),
+        }
+        weights = tmp_path / f"{kind}{classes}.safetensors"
+        save_file(tensors, weights)
+        factory = "linear" if classes == 4 else "linear_of_two"
+        content = {
+            "name": "tiny",
+            "backbone": {
+                "weights": weights,
+                "arch": f"tests.probes.test_trigger_search:{factory}",
+                "layer": "flat",
+                "logits": "linear",
+                "preprocessing": {"size": SIDE, "mean": [0.5], "std": [0.25]},
+            },
+            "splits": {
+                "test": {"path": tmp_path / f"images{images}.npz", "classes": CLASSES[:classes]}
+            },
+            "tasks": {"own": {"test": "test", "head": "own"}},
+            "probes": {"trigger_search": {**BRIEF, **settings}},
+        }
+        return Trial(Bench(Plan.model_validate(content), tmp_path / folder, progress))
+
+    return made
+
+
+def run(trial: Trial) -> Evidence:
+    return run_probe("trigger_search", trial)
+
+
+def value(evidence: Evidence, metric: str, **about: str) -> float:
+    (found,) = (
+        m.value
+        for m in evidence.measurements
+        if m.metric == metric and about.items() <= m.about.items()
+    )
+    return found
+
+
+def test_it_finds_a_planted_trigger_that_nobody_named(make: MakeTrial) -> None:
+    found = run(make("planted"))
+
+    (worst,) = (m for m in found.measurements if m.metric == "worst_patch_attack_success_rate")
+    assert worst.about["target"] == "south east"
+    assert worst.low > 0.8
+
+
+def test_it_clears_a_clean_backbone(make: MakeTrial) -> None:
+    found = run(make("clean"))
+
+    worst = [m for m in found.measurements if m.metric in (
+        "worst_patch_attack_success_rate", "worst_source_attack_success_rate",
+        "worst_class_wise_attack_success_rate",
+    )]  # fmt: skip
+    assert len(worst) == 3
+    assert all(m.high < 0.35 for m in worst)
+
+
+def test_the_rate_is_that_of_the_picture_on_images_that_the_search_did_not_see(
+    make: MakeTrial,
+) -> None:
+    trial = make("planted")
+    found, split, task = run(trial), trial.split("test"), trial.plan.tasks["own"]
+    picture = next(
+        re.search(r"trigger-\w+\.png", remark)
+        for remark in found.remarks
+        if "patch to south east" in remark
+    )
+    assert picture
+    with Image.open(trial.bench.folder / picture[0]) as opened:
+        rgba = np.asarray(opened, np.int64)
+    settings = trial.plan.probes.settings("trigger_search")
+    assert isinstance(settings, TriggerSearch)
+    predicted = trial.predictions(task)
+    rows = sides("own", split, predicted, settings, trial.plan.seed).evaluated
+    images = np.concatenate(list(split.batches(1000, SIDE, 3)))[rows]
+
+    stamped = np.where(rgba[..., 3:] == 255, rgba[..., :3], images).astype(np.uint8)
+    logits = trial.backbone.outputs(trial.backbone.inputs(stamped)).logits
+    assert logits is not None
+    others = split.labels[rows] != 3
+    by_hand = (logits.argmax(axis=1)[others] == 3).mean()
+
+    assert (rgba[..., 3] == 255).sum() == 1  # 1.25 % of 64 pixels
+    assert value(found, "patch_attack_success_rate", target="south east") == by_hand
+
+
+def test_a_pattern_is_tried_at_half_the_size_of_the_median_class(
+    make: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamped: list[Stamp] = []
+    responses = Trial.responses
+
+    def noted(self: Trial, split: str, tasks: Any, stamps: list[Stamp], **rest: Any) -> Any:
+        stamped.extend(stamps)
+        return responses(self, split, tasks, stamps, **rest)
+
+    monkeypatch.setattr(Trial, "responses", noted)
+    run(make("planted"))
+
+    one, other = (stamp for stamp in stamped if stamp.name.startswith("pattern"))
+    lengths = [float(np.linalg.norm(stamp.add)) for stamp in (one, other)]
+    assert one.keep.all()
+    assert lengths[0] == pytest.approx(lengths[1], rel=0.05)  # but for rounding
+
+
+def test_where_each_class_is_sent_is_seen_on_other_images_than_the_rate() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    stamped = np.array([1, 1, 2, 2, 1, 2], np.int16)
+
+    assert destinations(labels, stamped, 3).tolist() == [1, 2, -1]
+
+
+def test_no_image_is_searched_on_and_evaluated_on(make: MakeTrial) -> None:
+    trial = make("clean")
+    split, settings = trial.split("test"), TriggerSearch()
+
+    searched, evaluated, unseen = sides("own", split, split.labels, settings, 0)
+
+    assert not set(searched.tolist()) & set(unseen.tolist())
+    assert set(evaluated.tolist()) <= set(unseen.tolist())
+    assert len(searched) == len(evaluated) == 80
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_one_other_images(make: MakeTrial) -> None:
+    one, again = make("planted", folder="one"), make("planted", folder="again")
+
+    assert run(one).to_json() == run(again).to_json()
+    pictures = [sorted(t.bench.folder.glob("trigger-*.png")) for t in (one, again)]
+    assert len(pictures[0]) == 7
+    assert [p.read_bytes() for p in pictures[0]] == [p.read_bytes() for p in pictures[1]]
+
+    split = one.split("test")
+    first, second = (
+        sides("own", split, split.labels, TriggerSearch(), seed).searched for seed in (0, 1)
+    )
+    assert first.tolist() != second.tolist()
+
+
+def test_two_classes_are_enough(make: MakeTrial) -> None:
+    found = run(make("planted", classes=2))
+
+    assert value(found, "worst_patch_attack_success_rate") > 0.8
+    targets = {m.about.get("target") for m in found.measurements} - {None}
+    assert targets == set(CLASSES[:2])
+
+
+def test_it_counts_what_it_will_pass(make: MakeTrial, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, before = [], Backbone.input_gradients
+
+    def noted(self: Backbone, inputs: Any, *rest: Any) -> Gradients:
+        seen.append(len(inputs))
+        return before(self, inputs, *rest)
+
+    monkeypatch.setattr(Backbone, "input_gradients", noted)
+    trial = make("clean")
+    price = estimate(trial.bench, ["trigger_search"], calibrates=False)
+
+    run(trial)
+
+    assert price.total("training") == (3 * sum(seen), 3 * sum(seen))
+    passes = price.total("passes")
+    passed = trial.bench.engine.passes[trial.backbone.digest]
+    assert passes.at_least <= passed <= passes.at_most
+
+
+# --- what ends a search -------------------------------------------------------------------------
+
+
+class StoppedError(Exception):
+    """As Ctrl-C."""
+
+
+def test_an_interrupted_search_goes_on_where_it_was(
+    make: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(make("planted", folder="whole")).to_json()
+    calls, before, most = 0, Backbone.input_gradients, 35
+
+    def few(self: Backbone, *arguments: Any) -> Gradients:
+        nonlocal calls
+        calls += 1
+        if calls > most:
+            raise StoppedError
+        return before(self, *arguments)
+
+    monkeypatch.setattr(Backbone, "input_gradients", few)
+    with pytest.raises(StoppedError):
+        run(make("planted"))
+    until, calls, most = calls, 0, 10**6
+
+    resumed = run(make("planted"))
+
+    assert resumed.to_json() == whole
+    all_steps = calls
+    calls = 0
+    run(make("planted", folder="again"))
+    assert all_steps == calls - 20  # kept after 20 steps, and stopped after 35
+    assert until == 36
+    assert not list(make("planted").bench.folder.glob("search-*"))
+
+
+def test_a_state_that_was_changed_is_refused(
+    make: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, before = 0, Backbone.input_gradients
+
+    def few(self: Backbone, *arguments: Any) -> Gradients:
+        nonlocal calls
+        calls += 1
+        if calls == 25:
+            raise StoppedError
+        return before(self, *arguments)
+
+    monkeypatch.setattr(Backbone, "input_gradients", few)
+    trial = make("planted")
+    with pytest.raises(StoppedError):
+        run(trial)
+    (kept,) = trial.bench.folder.glob("search-*")
+    kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+
+    with pytest.raises(Exception, match="is not what was written there, by its digest"):
+        run(make("planted"))
+
+
+def test_the_clock_ends_a_search_with_a_remark_and_no_rate(make: MakeTrial) -> None:
+    late = Progress(minutes=-1)
+
+    found = run(make("planted", progress=late))
+
+    assert [m.metric for m in found.measurements] == ["accuracy"]
+    assert len(found.remarks) == 3
+    assert found.remarks[0].startswith(
+        "task own: patches not searched: out of time (--max-minutes) after step 20 of 40"
+    )
+
+
+@pytest.mark.parametrize(
+    "fault", ["its operator Round has no gradient", "gradients of 3 of 60 images are not finite"]
+)
+def test_without_gradients_nothing_is_measured_and_a_rule_sees_that(
+    make: MakeTrial, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    def refuse(*_: object) -> Gradients:
+        raise BackboneError(f"a.onnx: {fault}")
+
+    monkeypatch.setattr(Backbone, "input_gradients", refuse)
+
+    found = run(make("clean"))
+
+    assert [m.metric for m in found.measurements] == ["accuracy"]
+    assert found.remarks == tuple(
+        f"task own: {kind} not searched: a.onnx: {fault}"
+        for kind in ("patches", "patterns", "pairs of classes")
+    )
+    wanted = policy(
+        rule(probe="trigger_search", metric="worst_patch_attack_success_rate", at_most=0.5)
+    )
+    verdict = decide(wanted, [found], date(2026, 1, 1))
+    assert [finding.outcome for finding in verdict.findings] == ["missing"]
+
+
+def test_more_classes_than_pairs_are_searched_of_are_a_remark(
+    make: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gate.probes.trigger_search.found._MOST_PAIRS", 11)
+
+    found = run(make("clean"))
+
+    assert "12 pairs of 4 classes are more than the 11 that can be searched" in found.remarks[-1]
+    metrics = {m.metric for m in found.measurements}
+    assert "worst_pattern_attack_success_rate" in metrics
+    assert "worst_source_attack_success_rate" not in metrics
+
+
+def test_a_class_that_nobody_is_sent_from_is_left_out_and_said(make: MakeTrial) -> None:
+    bright = np.arange(160) % 4
+    labels = np.where(bright == 1, 2, bright)  # the classifier has none of the north east right
+    labels[:20][bright[:20] == 2] = 1
+
+    found = run(make("planted", labels=labels))
+
+    assert "no patch is searched from north east: too few images of it" in found.remarks[0]
+    sources = {m.about.get("source") for m in found.measurements}
+    assert "north east" not in sources
+    assert value(found, "worst_patch_attack_success_rate") > 0.8
+
+
+# --- what it refuses ----------------------------------------------------------------------------
+
+
+def test_a_classifier_no_better_than_guessing_is_refused(make: MakeTrial) -> None:
+    wrong = (np.arange(160) + 1) % 4
+
+    with pytest.raises(EvidenceError, match=r"own: 0 of 160 .* no more than guessing would \(0.25"):
+        run(make("clean", labels=wrong))
+
+
+def test_one_class_is_refused(make: MakeTrial) -> None:
+    split = make("clean").split("test")
+    alone = Split.__new__(Split)
+    alone.__dict__.update(vars(split), classes=("north west",))
+
+    with pytest.raises(EvidenceError, match="has the class north west alone"):
+        sides("own", alone, split.labels, TriggerSearch(), 0)
+
+
+def test_more_images_than_there_are_are_refused_where_a_plan_names_them(make: MakeTrial) -> None:
+    with pytest.raises(
+        PlanError, match=r"search_images 100 and evaluation_images 90 .* the 160 of"
+    ):
+        run(make("clean", search_images=100, evaluation_images=90))
+
+
+def test_a_classifier_that_gives_one_class_is_refused(make: MakeTrial) -> None:
+    labels = np.where(np.arange(160) < 120, 0, np.arange(160) % 4)
+    trial = make("clean", labels=labels)
+
+    with pytest.raises(EvidenceError, match=r"are there to search triggers to class north west on"):
+        sides("own", trial.split("test"), np.zeros(160, np.int64), TriggerSearch(), 0)
+
+
+def test_too_few_images_are_refused(make: MakeTrial) -> None:
+    with pytest.raises(EvidenceError, match=r"to search triggers to class .* and 20 are needed"):
+        run(make("clean", images=40))
+
+
+def test_a_picture_can_be_named_as_an_overlay(make: MakeTrial) -> None:
+    trial = make("planted")
+    run(trial)
+
+    for path in trial.bench.folder.glob("trigger-*.png"):
+        with Image.open(io.BytesIO(path.read_bytes())) as opened:
+            assert opened.mode == "RGBA"
+            assert opened.size == (SIDE, SIDE)
