@@ -114,7 +114,9 @@ def load_plan(path: Path, backbone: Path | None = None) -> Plan:
         candidate = strict_yaml.load(backbone, BackbonePlan, PlanError)
     else:
         candidate = plan.backbone.with_path(backbone)
+    # what the plan leaves out stays left out: some settings only then give way to small splits
+    stated = plan.model_dump(exclude_unset=True)
     try:
-        return Plan.model_validate({**plan.model_dump(), "backbone": candidate.model_dump()})
+        return Plan.model_validate({**stated, "backbone": candidate.model_dump()})
     except ValidationError as fault:  # the candidate does not suit the plan's data
         raise PlanError("\n".join(strict_yaml.explain(fault, backbone, Plan))) from fault
