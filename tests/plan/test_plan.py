@@ -107,6 +107,15 @@ def test_a_faulty_plan_is_refused_with_its_place(
     assert says in str(fault.value)
 
 
+def test_with_another_candidate_a_plan_still_leaves_out_what_it_left_out() -> None:
+    alone = load_plan(Path("pipelines/cifar/plan.yaml"))
+    other = load_plan(Path("pipelines/cifar/plan.yaml"), Path("pipelines/cifar/wrn16.yaml"))
+
+    for probe in alone.probes.named():
+        stated = [plan.probes.settings(probe).model_fields_set for plan in (alone, other)]
+        assert stated[0] == stated[1]
+
+
 def test_another_candidate_of_the_same_kind_takes_the_plans_place() -> None:
     plan = load_plan(Path("pipelines/digits.yaml"), Path("other.onnx"))
 
