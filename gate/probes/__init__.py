@@ -13,6 +13,7 @@ PROBES: dict[str, Probe] = {
     for name in (
         "clean_accuracy",
         "trigger_patch",
+        "trigger_phrase",
         "spurious_attribute",
         "natural_overlay",
         "label_prior",
