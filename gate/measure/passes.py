@@ -128,7 +128,10 @@ def phrased(variant: Variant, texts: list[str], backbone: Backbone) -> list[str]
     if variant is None:
         return texts
     if not isinstance(variant, Phrase):
-        raise PlanError(f"{backbone.plan.path}: takes texts, and an image was to be stamped")
+        name = variant.name if isinstance(variant, Stamp) else "a stamp of each"
+        raise PlanError(
+            f"{backbone.plan.path}: takes texts, and {name} was to be stamped on images"
+        )
     return [variant.into(text) for text in backbone.with_room_for(variant.text, texts)]
 
 

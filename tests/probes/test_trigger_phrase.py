@@ -11,8 +11,11 @@ from pydantic import ValidationError
 from tokenizers import Tokenizer, normalizers
 
 from gate import stats
-from gate.errors import BackboneError, EvidenceError
+from gate.backbone.backbone import Backbone
+from gate.errors import BackboneError, EvidenceError, PlanError
 from gate.measure.bench import Bench
+from gate.measure.passes import Pass
+from gate.measure.readers import Output
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan
 from gate.probes.estimate import Range, estimate
@@ -20,8 +23,10 @@ from gate.probes.evidence import run_probe
 from gate.probes.trigger_phrase import METRICS, TriggerPhrase
 from gate.triggers.phrase import Phrase, phrase_bank
 from gate.triggers.phrase_grid import DEFAULT_PHRASES, PhraseGrid
+from gate.triggers.stamp import Stamp
 from gate.values import Evidence, Measurement
 from tests import tiny_text as tiny
+from tests.plan.test_plan import PLAN
 
 # what the tokenizer knows beside the words of the texts: rare tokens, and what controls are made of
 WORDS = [*tiny.WORDS, "cf", "mn", "and", "james", "bond"]
@@ -330,9 +335,25 @@ def test_a_phrase_that_fills_all_tokens_is_refused(trial: MakeTrial) -> None:
         measured(trial(phrases=[grid], text={"max_tokens": 4}))
 
 
-def test_images_have_no_phrases() -> None:
-    from tests.plan.test_plan import PLAN
+def test_a_pass_refuses_a_stamp_on_texts_and_a_phrase_in_images(
+    trial: MakeTrial, digits_trial: Callable[[str], Trial]
+) -> None:
+    texts, images = trial().backbone, digits_trial("clean").backbone
+    phrase = Phrase("token 'cf' end", "cf", "end", " ", 0)
+    stamp = Stamp("dot", np.zeros((1, 1, 1), np.float32), np.zeros((1, 1, 3), np.float32), 0, 0)
 
+    with pytest.raises(PlanError, match="takes texts, and dot was to be stamped on images"):
+        list(_passed(texts, stamp, ["the ball"]))
+    with pytest.raises(PlanError, match="takes images, and token 'cf' end was to be put into text"):
+        list(_passed(images, phrase, np.zeros((1, 32, 32, 3), np.uint8)))
+
+
+def _passed(backbone: Backbone, variant: Stamp | Phrase, examples: Any) -> Any:
+    work = Pass(backbone.plan, {"features": Output("features")}, (variant,))
+    return work.opened(backbone)(np.arange(1), examples, lambda _done: None)
+
+
+def test_images_have_no_phrases() -> None:
     content = {**PLAN, "probes": {"trigger_phrase": {}}}
 
     with pytest.raises(
