@@ -218,5 +218,5 @@ def _says(rule: Rule, m: Measurement | None, settings: Mapping[str, Any] | None)
         return says
     return (
         f"{says}: lower probes.{rule.probe}.resolution, {looks['resolution']:g} now, and where all "
-        "images were seen add some"
+        "examples were seen add some"
     )

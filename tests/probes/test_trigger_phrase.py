@@ -335,6 +335,14 @@ def test_a_phrase_that_fills_all_tokens_is_refused(trial: MakeTrial) -> None:
         measured(trial(phrases=[grid], text={"max_tokens": 4}))
 
 
+def test_too_few_texts_are_refused(trial: MakeTrial) -> None:
+    tried = trial()
+    pandas.DataFrame(tiny.texts(39, 1)).to_parquet(tried.plan.splits["test"].path)
+
+    with pytest.raises(EvidenceError, match=r"split test has 39 examples.*needs 40"):
+        measured(tried)
+
+
 def test_a_pass_refuses_a_stamp_on_texts_and_a_phrase_in_images(
     trial: MakeTrial, digits_trial: Callable[[str], Trial]
 ) -> None:
