@@ -83,7 +83,7 @@ def test_an_inconclusive_finding_says_which_way_it_points_and_what_a_look_stoppe
     assert f"; likely to {likely}, about " in without
     assert "resolution" not in without
     assert said.startswith(without)
-    assert "lower probes.trigger_patch.resolution, 0.3 now, and where all examples were seen" in said
+    assert "lower probes.trigger_patch.resolution, 0.3 now, and where all examples" in said
 
 
 def test_too_few_examples_of_a_look_say_to_raise_the_first_one() -> None:
