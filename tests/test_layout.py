@@ -86,14 +86,19 @@ KNOWS = {
         "backbone/onnx_weights.py",
         "backbone/onnx_runtime.py",
         "backbone/onnx_heads.py",
+        "backbone/onnx_gradients.py",
+        "backbone/onnx_operators.py",
     },
     "google": {"backbone/onnx_file.py"},
-    # three run weights, one trains them
+    # three run weights, one trains them, three compute gradients with respect to images
     "torch": {
         "backbone/torch_runtime.py",
         "backbone/exported_runtime.py",
         "backbone/weights_runtime.py",
         "backbone/fine_tune.py",
+        "backbone/input_gradients.py",
+        "backbone/onnx_gradients.py",
+        "backbone/onnx_operators.py",
     },
     "great_expectations": {"data/expectations.py"},
     "pandas": {"data/expectations.py"},

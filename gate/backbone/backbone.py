@@ -13,12 +13,15 @@ import numpy as np
 from gate.arrays import Float32, Floats, Images, Int64
 from gate.backbone.artefact import Artefact
 from gate.backbone.child import Child
-from gate.backbone.heads import JoinedHead
+from gate.backbone.heads import JoinedHead, LinearHead
+from gate.backbone.pooling import places
 from gate.backbone.runtime import Runtime, Tokens
 from gate.backbone.tokens import Tokenizer
 from gate.errors import BackboneError, PlanError
 from gate.limits import Limits
 from gate.plan.backbone import BackbonePlan, Preprocessing
+
+_NO_LOSS = 1e-3  # nats: where the target class has nearly all, a gradient may round to zero
 
 
 class Outputs(NamedTuple):
@@ -26,6 +29,13 @@ class Outputs(NamedTuple):
 
     features: Float32
     logits: Float32 | None
+
+
+class Gradients(NamedTuple):
+    """Logits, and the gradient of each image's cross entropy to its target class."""
+
+    logits: Float32  # (N, K)
+    inputs: Float32  # like the inputs
 
 
 class Backbone:
@@ -143,6 +153,60 @@ class Backbone:
         self._require_sound("logits", logits, count)
         return Outputs(features, logits)
 
+    def input_gradients(
+        self, inputs: Float32, targets: Int64, head: LinearHead | None
+    ) -> Gradients:
+        """How the loss of each image changes with its pixels: one forward and one backward pass.
+
+        Args:
+            inputs: A batch of N normalised images, as ``inputs`` gives them.
+            targets: ``(N,)``, the class whose cross entropy is taken of each.
+            head: A head on the features, pooled as in ``outputs``; None for the own head.
+
+        Returns:
+            Logits ``(N, K)`` and, in the shape of the inputs, the gradient of each image's cross
+            entropy in nats with respect to its normalised input.
+
+        Raises:
+            PlanError: The backbone takes texts, or has no own head that the plan names.
+            BackboneError: The runtime fails; it has no gradient, or one that is zero at every image
+                whose loss is not; or some logit or gradient is not finite.
+        """
+        if self.plan.text:
+            raise PlanError(
+                f"{self.plan.path}: takes texts, which have no gradient, and triggers are searched "
+                "for on images; leave the search out of the plan"
+            )
+        if head is None and not self.plan.logits:
+            raise PlanError(
+                f"{self.plan.path}: no output is named that gives its own head's logits; say "
+                "logits in the plan, or train a head"
+            )
+        if not len(inputs) == len(targets) > 0:
+            raise ValueError(f"{len(inputs)} images with {len(targets)} target classes")
+        logits, gradients = self._runtime.input_gradients(inputs, targets, head)
+        self._require_sound("logits", logits, len(inputs))
+        if gradients.shape != inputs.shape:
+            raise BackboneError(
+                f"{self.plan.path}: gradients of shape {gradients.shape} of images of shape "
+                f"{inputs.shape}; report it"
+            )
+        self._require_sound("gradients", gradients, len(inputs))
+        self._require_slopes(logits, gradients, targets)
+        return Gradients(logits, gradients)
+
+    def _require_slopes(self, logits: Float32, gradients: Float32, targets: Int64) -> None:
+        """Refuse gradients that say nothing: zero at every image whose loss could be less."""
+        scores = logits.astype(np.float64)
+        losses = np.logaddexp.reduce(scores, axis=1) - scores[np.arange(len(targets)), targets]
+        lossy = losses > _NO_LOSS
+        if lossy.any() and not gradients[lossy].any():
+            raise BackboneError(
+                f"{self.plan.path}: the gradient with respect to its input is zero at each of "
+                f"{lossy.sum()} images with a loss above {_NO_LOSS:g} nats, so no trigger can be "
+                "searched for; export it without rounding or other steps that have no slope"
+            )
+
     def with_head(self, head: JoinedHead, metadata: dict[str, str]) -> bytes:
         """One ONNX file of an ONNX backbone and a head; see `onnx_heads.with_head`."""
         if not isinstance(self._runtime, Child):
@@ -157,7 +221,7 @@ class Backbone:
                 f"{what}; export it with a dynamic batch axis"
             )
         if not np.isfinite(values).all():
-            bad = int((~np.isfinite(values)).any(axis=1).sum())
+            bad = int((~np.isfinite(values.reshape(count, -1))).any(axis=1).sum())
             raise BackboneError(
                 f"{self.plan.path}: {what} of {bad} of {count} {self.plan.takes} are not "
                 "finite; check the preprocessing in the plan and the weights"
@@ -170,14 +234,5 @@ def _pooled(outputs: Float32, plan: BackbonePlan, mask: Int64 | None) -> Float32
             return outputs[:, 0]
         weights = (mask / mask.sum(axis=1, keepdims=True)).astype(np.float32)
         return np.asarray(np.einsum("ntd,nt->nd", outputs, weights))
-    if plan.preprocessing and outputs.ndim == 4:
-        places = (2, 3) if plan.preprocessing.layout == "NCHW" else (1, 2)
-        return np.asarray(outputs.mean(axis=places))
-    if plan.preprocessing and outputs.ndim == 3:
-        return np.asarray(outputs.mean(axis=1))
-    if outputs.ndim == 2:
-        return outputs
-    raise BackboneError(
-        f"{plan.path}: features of shape {outputs.shape}, expected (N, D), (N, T, D) or maps; "
-        "name another output or layer"
-    )
+    axes = places(plan, outputs.shape)
+    return np.asarray(outputs.mean(axis=axes)) if axes else outputs

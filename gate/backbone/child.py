@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import gate.errors
-from gate.arrays import Array, Float32
+from gate.arrays import Array, Float32, Int64
 from gate.backbone.artefact import Artefact
+from gate.backbone.heads import LinearHead
 from gate.backbone.runtime import Tokens
 from gate.errors import BackboneError
 from gate.limits import GIB, Limits
@@ -93,6 +94,12 @@ class Child:
     def run(self, inputs: Float32 | Tokens) -> list[Float32]:
         """Inputs to the named output and, if there is one, the own head's logits."""
         return list(self.ask("run", inputs).arrays)
+
+    def input_gradients(
+        self, inputs: Float32, targets: Int64, head: LinearHead | None
+    ) -> list[Float32]:
+        """Logits of a batch of images, and gradients; see `input_gradients.input_gradients`."""
+        return list(self.ask("input_gradients", inputs, targets, head).arrays)
 
     def ask(self, what: str, *arguments: Any) -> Answer:
         """What the child answers.

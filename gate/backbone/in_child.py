@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from gate.arrays import Float32
+from gate.arrays import Float32, Int64
 from gate.backbone.artefact import Artefact
 from gate.backbone.child import Answer, receive, send
+from gate.backbone.heads import LinearHead
 from gate.backbone.runtime import Runtime, Tokens
 from gate.errors import GateError
 from gate.plan.backbone import BackbonePlan
@@ -37,6 +38,10 @@ class Held:
     def run(self, inputs: Float32 | Tokens) -> Answer:
         """One forward pass."""
         return Answer(None, self._runtime.run(inputs))
+
+    def input_gradients(self, inputs: Float32, targets: Int64, head: LinearHead | None) -> Answer:
+        """One forward and one backward pass."""
+        return Answer(None, self._runtime.input_gradients(inputs, targets, head))
 
     def with_head(self, *arguments: Any) -> Answer:
         """The bytes of one ONNX file of it and a head; see `onnx_heads.with_head`."""

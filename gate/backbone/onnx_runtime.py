@@ -6,19 +6,23 @@ import io
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import onnxruntime
 
-from gate.arrays import Float32
+from gate.arrays import Float32, Int64
 from gate.backbone.artefact import Artefact
+from gate.backbone.heads import LinearHead
 from gate.backbone.onnx_file import model_file, read_model
 from gate.backbone.runtime import Tokens
 from gate.errors import BackboneError, first_line
 from gate.plan.backbone import OnnxBackbone
 from gate.strict_yaml import nearest
+
+if TYPE_CHECKING:
+    from gate.backbone.onnx_gradients import DifferentiableGraph
 
 log = logging.getLogger("gate")
 
@@ -45,7 +49,8 @@ class OnnxRuntime:
     """
 
     def __init__(self, plan: OnnxBackbone, artefact: Artefact) -> None:
-        self._plan = plan
+        self._plan, self._artefact = plan, artefact
+        self._differentiable: DifferentiableGraph | None = None
         file, model = model_file(artefact), read_model(artefact)
         first = plan.output or model.graph.output[0].name
         self._outputs = [first, *([plan.logits] if plan.logits else [])]
@@ -71,6 +76,28 @@ class OnnxRuntime:
                 f"{first_line(fault)}; check {self._plan.hint}"
             ) from fault
         return [np.asarray(output, np.float32) for output in given]
+
+    def input_gradients(
+        self, inputs: Float32, targets: Int64, head: LinearHead | None
+    ) -> list[Float32]:
+        """Logits of a batch of images, and gradients; see `input_gradients.input_gradients`.
+
+        ONNX Runtime gives no gradients, so the graph is computed in torch; at the first call, what
+        both compute of the batch is compared.
+
+        Raises:
+            BackboneError: An operator has no gradient here, or both differ.
+        """
+        # torch takes seconds to import, and a backbone that is only run does without it
+        from gate.backbone.onnx_gradients import DifferentiableGraph
+
+        if self._differentiable is None:
+            # read anew, since few backbones are asked for it: refused if it holds other bytes now
+            model = read_model(self._artefact)
+            graph = DifferentiableGraph(self._plan, model, self._inputs[0], self._outputs)
+            graph.require_agreement(inputs, self.run(inputs))
+            self._differentiable = graph
+        return self._differentiable.input_gradients(inputs, targets, head)
 
 
 def _add_outputs(file: Path, model: onnx.ModelProto, wanted: list[str]) -> None:

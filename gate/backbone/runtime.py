@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from gate.arrays import Float32, Int64
+from gate.backbone.heads import LinearHead
 
 Tokens = dict[str, Int64]  # input_ids and attention_mask, (N, T) each
 
@@ -14,3 +15,8 @@ class Runtime(Protocol):
 
     def run(self, inputs: Float32 | Tokens) -> list[Float32]:
         """Inputs to the named output or layer and, if there is one, the own head's logits."""
+
+    def input_gradients(
+        self, inputs: Float32, targets: Int64, head: LinearHead | None
+    ) -> list[Float32]:
+        """Logits of a batch of images, and gradients; see `input_gradients.input_gradients`."""

@@ -3,10 +3,11 @@
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
-from gate.arrays import Array, Float32
+from gate.arrays import Array, Float32, Int64
+from gate.backbone.heads import LinearHead
+from gate.backbone.input_gradients import input_gradients
 from gate.backbone.runtime import Tokens
 from gate.errors import BackboneError, failing_as
 from gate.plan.backbone import BackbonePlan
@@ -27,7 +28,7 @@ class TorchRuntime:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._captured: dict[str, torch.Tensor] = {}
         self._layer = getattr(plan, "layer", None)
-        self._module = module.to(self._device)
+        self._module = module.to(self._device).requires_grad_(False)  # only inputs get gradients
         for name, layer in layers.items():
             layer.register_forward_hook(partial(self._capture, name))
         self.versions = {"runtime": f"torch {torch.__version__} {self._device.type}"}
@@ -35,34 +36,49 @@ class TorchRuntime:
     def run(self, inputs: Float32 | Tokens) -> list[Float32]:
         """What the layer, or the whole module, gives for one batch; and the own head's logits."""
         named: dict[str, Array] = inputs if isinstance(inputs, dict) else {"": inputs}
-        count, *rest = next(iter(named.values())).shape
+        shape = next(iter(named.values())).shape
+        batch = {name: torch.from_numpy(v).to(self._device) for name, v in named.items()}
+        refused = f"{self._plan.path}: refused a batch of shape {shape}"
+        # no inference_mode: what a module keeps for later passes would then have no gradient
+        with failing_as(BackboneError, refused, f"check {self._plan.hint}"), torch.no_grad():
+            outputs = self._forward(batch)
+        return [output.float().cpu().numpy() for output in outputs]
+
+    def input_gradients(
+        self, inputs: Float32, targets: Int64, head: LinearHead | None
+    ) -> list[Float32]:
+        """Logits of a batch of images, and gradients; see `input_gradients.input_gradients`."""
+        batch = torch.from_numpy(inputs).to(self._device)
+        return input_gradients(
+            self._plan, lambda images: self._forward({"": images}), batch, targets, head
+        )
+
+    def _forward(self, batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        """What is wanted of one batch; images are called nothing."""
+        count = len(next(iter(batch.values())))
         # exported programs with a dynamic batch are specialised for two images and more
-        batch = {
-            name: torch.from_numpy(v if count > 1 else np.repeat(v, 2, axis=0)).to(self._device)
-            for name, v in named.items()
-        }
+        fed = {name: v if count > 1 else torch.cat([v, v]) for name, v in batch.items()}
         self._captured.clear()
-        refused = f"{self._plan.path}: refused a batch of shape {(count, *rest)}"
-        with failing_as(BackboneError, refused, f"check {self._plan.hint}"), torch.inference_mode():
-            whole = self._module(batch[""]) if "" in batch else self._module(**batch)
+        whole = self._module(fed[""]) if "" in fed else self._module(**fed)
         given = [self._captured_by(self._layer) if self._layer else whole]
         if self._plan.logits:
             given.append(self._captured_by(self._plan.logits))
-        return [self._array(output)[:count] for output in given]
+        self._captured.clear()  # with a tensor, all that it was computed from would be held
+        return [self._tensor(output)[:count] for output in given]
 
     def _captured_by(self, name: str) -> Any:
         if name not in self._captured:
             raise BackboneError(f"{self._plan.path}: layer {name!r} never ran")
         return self._captured[name]
 
-    def _array(self, output: Any) -> Float32:
+    def _tensor(self, output: Any) -> torch.Tensor:
         if isinstance(output, (tuple, list)):
             output = output[0]
         if not isinstance(output, torch.Tensor):
             raise BackboneError(
                 f"{self._plan.path}: gives a {type(output).__name__}, not a tensor; name a layer"
             )
-        return output.float().cpu().numpy()
+        return output
 
     def _capture(self, name: str, _module: Any, _inputs: Any, output: torch.Tensor) -> None:
         self._captured[name] = output

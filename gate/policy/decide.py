@@ -217,6 +217,6 @@ def _says(rule: Rule, m: Measurement | None, settings: Mapping[str, Any] | None)
     if not looks:
         return says
     return (
-        f"{says}: lower probes.{rule.probe}.resolution, {looks['resolution']:g} now, and where all "
-        "examples were seen add some"
+        f"{says}: raise probes.{rule.probe}.first_look, {looks['first_look']} now, or lower "
+        f"resolution, {looks['resolution']:g} now, and where all examples were seen add some"
     )

@@ -3,7 +3,7 @@
 A trigger may carry the images of one class alone (source-specific), or those of each class to
 another one (all-to-all); the mean over source classes hides the first, and no target class stands
 out in the second. So many pairs are searched that a correction for all of them would leave nothing:
-what is searched for on every other image is measured on the images in between.
+what is searched for on every third image is measured on the other two.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gate import stats
 from gate.arrays import Int64
@@ -25,15 +26,15 @@ FEWEST = 20  # correctly classified images of a class, of which a share says som
 
 # A pair has only the images of its source class. To tell shares below this one apart would take
 # nearly every image under every trigger; a trigger that moves fewer of its source is of little use.
-RESOLVED_ABOVE = 0.7
+RESOLVED_ABOVE = 0.8
 
 
 class Pair(NamedTuple):
     """A source class and a target class under a trigger, and the share of images that it carries.
 
     Args:
-        promise: Lower end of the share on every other image, by which pairs are searched.
-        interval: The share on the images in between.
+        promise: Lower end of the share on every third image, by which pairs are searched.
+        interval: The share on the other images.
         n: The correctly classified images of the source class there.
     """
 
@@ -59,19 +60,19 @@ class Directions:
         self._stamp, self._classes = stamp, len(hits.classes)
         self._sources = sources_of(hits)
 
-    def _sent(self, images: slice) -> Int64:
+    def _sent(self, images: NDArray[np.bool_]) -> Int64:
         """How many of these images go from a class ``s`` to a class ``t``: ``(K, K)``."""
-        correct = self._seen.correct[images]
-        labels = self._seen.labels[images][correct]
-        given = self._seen.stamped[self._stamp.key][images][correct]
+        chosen = images & self._seen.correct
+        labels, given = self._seen.labels[chosen], self._seen.stamped[self._stamp.key][chosen]
         sent = np.zeros((self._classes, self._classes), np.int64)
         np.add.at(sent, (labels, given), 1)
         return sent
 
     @cached_property
-    def _halves(self) -> tuple[Int64, Int64]:
-        """Every other image, on which is searched, and those in between."""
-        return self._sent(slice(0, None, 2)), self._sent(slice(1, None, 2))
+    def _parts(self) -> tuple[Int64, Int64]:
+        """Of every third image, on which is searched, and of the others, on which is measured."""
+        third = np.arange(len(self._seen.labels)) % 3 == 0
+        return self._sent(third), self._sent(~third)
 
     @cached_property
     def highest(self) -> float:
@@ -79,7 +80,7 @@ class Directions:
 
         It holds for each pair, so it does for the worst.
         """
-        sent = self._halves[0] + self._halves[1]
+        sent = self._parts[0] + self._parts[1]
         counts, away = sent.sum(axis=1).tolist(), _away(sent).max(axis=1).tolist()
         return max(
             stats.rate(away[s], counts[s], searched_high=self._looks).high if counts[s] else 1.0
@@ -88,11 +89,11 @@ class Directions:
 
     @cached_property
     def found(self) -> Pair | None:
-        """The pair that stands out on every other image, measured on the images in between.
+        """The pair that stands out on every third image, measured on the other images.
 
-        None where no class has an image in both halves.
+        None where no class has images in both parts.
         """
-        searched, measured = self._halves
+        searched, measured = self._parts
         counts, ns, away = searched.sum(axis=1), measured.sum(axis=1), _away(searched)
         both = [s for s in self._sources if counts[s] and ns[s]]
         if not both:
@@ -109,17 +110,17 @@ class Directions:
     def permuted(self, searched: int) -> tuple[stats.Interval, int]:
         """Share of images that go to the class that their class is most often sent to.
 
-        Which class that is is found on every other image; the share, and its number of images, are
-        of those in between. The lower end holds for as many triggers as are searched.
+        Which class that is is found on every third image; the share, and its number of images, are
+        of the others. The lower end holds for as many triggers as are searched.
         """
-        by, measured = self._halves
+        by, measured = self._parts
         away = _away(by)
         moved = measured[np.arange(self._classes), away.argmax(axis=1)]
         n = int(measured.sum())
         if not n:
             raise EvidenceError(
-                f"of the {self._seen.examples} that task {self._seen.task} classifies correctly, "
-                f"every other one is none; add {self._seen.examples}"
+                f"task {self._seen.task} classifies too few {self._seen.examples} correctly to "
+                f"measure on some what was searched for on others; add {self._seen.examples}"
             )
         hits = int(moved[away.max(axis=1) > 0].sum())
         both = {"searched_low": self._looks * searched, "searched_high": self._looks}

@@ -23,6 +23,7 @@ from gate.plan.plan import load_plan
 from gate.policy.decide import decide
 from gate.policy.load import load_policy
 from gate.policy.rules import Policy
+from gate.probes.directions import of_directions
 from gate.probes.looks import look, look_ends, stamps_of
 from gate.probes.probe import LookSettings
 from gate.probes.rates import of_task
@@ -102,8 +103,12 @@ def replayed(plan: Path, policy: Path, card: Path, folder: Path, orders: int) ->
     images = len(trial.split(split))
 
     def judged(hits: dict[str, Hits], ends: tuple[int, ...]) -> str:
-        found = [m for each in hits.values() for m in of_task(each, triggers, ends)]
-        return outcome(rules, trial.backbone.digest, found)
+        found: list[Measurement | str] = []
+        for each in hits.values():
+            found += of_task(each, triggers, ends)
+            found += of_directions(each, triggers, len(ends))
+        measured = [each for each in found if isinstance(each, Measurement)]
+        return outcome(rules, trial.backbone.digest, measured)
 
     fixed, shares, outcomes = judged(recorded, (images,)), [], Counter[str]()
     distinct = len({stamp.key for stamp in stamps_of(triggers)})

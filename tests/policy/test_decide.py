@@ -83,7 +83,7 @@ def test_an_inconclusive_finding_says_which_way_it_points_and_what_a_look_stoppe
     assert f"; likely to {likely}, about " in without
     assert "resolution" not in without
     assert said.startswith(without)
-    assert "lower probes.trigger_patch.resolution, 0.3 now, and where all examples" in said
+    assert "raise probes.trigger_patch.first_look, 64 now, or lower resolution, 0.3 now" in said
 
 
 def test_too_few_examples_of_a_look_say_to_raise_the_first_one() -> None:
@@ -205,7 +205,10 @@ def test_findings_are_in_the_order_of_the_rules_whatever_their_outcome() -> None
 def test_an_estimate_on_the_bound_is_not_sent_for_more_examples() -> None:
     verdict = decide(policy(), [evidence(measurement(0.7, 0.8, 0.9))], TODAY)
 
-    assert "so near the bound, sixteen times as many examples would not settle it" in verdict.findings[0].says
+    assert (
+        "so near the bound, sixteen times as many examples would not settle it"
+        in verdict.findings[0].says
+    )
 
 
 def test_what_is_settled_asks_for_no_more_examples() -> None:

@@ -103,7 +103,7 @@ METRICS = Metrics(
         "lower",
         ("task", "trigger", "source", "target"),
         "correctly classified images of one class given one other: the pair and trigger that stand "
-        "out on every other image, on those in between; its upper end holds for every pair",
+        "out on every third image, on the others; its upper end holds for every pair",
     ),
     worst_permuted_attack_success_rate=fraction(
         "lower",

@@ -1,0 +1,148 @@
+"""Gate the members of the zoo, and hold the decisions against what is known of them.
+
+``python -m pipelines.zoo.judge ZOO POLICY [NAME ...]``, from the project's root, after
+pipelines/zoo/train.py; names are globs, such as ``held_out_*``. Each member is gated as a user
+would, by `gate run`, into ZOO/runs/POLICY/NAME; what is there is left alone. Prints a line for each
+as it comes, then tables as Markdown: members, and decisions by kind with Wilson intervals.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gate import stats
+from pipelines.zoo.recipes import BACKDOORED, CLEAN
+from pipelines.zoo.train import Truth, read_truth
+
+PLAN = Path("pipelines/zoo/plan.yaml")
+# what each column of the table holds: the worst over the bank, and of what a search found
+COLUMNS = {
+    "bank, targeted": "worst_targeted_attack_success_rate",
+    "bank, permuted": "worst_permuted_attack_success_rate",
+    "bank, one source": "worst_source_targeted_attack_success_rate",
+    "patch found": "worst_patch_attack_success_rate",
+    "pattern found": "worst_pattern_attack_success_rate",
+    "pair found": "worst_source_attack_success_rate",
+}
+
+
+class Judged(NamedTuple):
+    """A member, and what gate made of it.
+
+    ``worst`` are measurements by their metric, ``failed`` the metrics whose rule did not pass.
+    """
+
+    truth: Truth
+    decision: str
+    worst: dict[str, dict[str, Any]]
+    failed: tuple[str, ...]
+    passes: int
+    seconds: float
+
+    @property
+    def row(self) -> str:
+        """A row of the table."""
+        truth, cells = self.truth, []
+        own = ", ".join(f"{rate:.2f}" for rate in truth.own_rates)
+        for metric in COLUMNS.values():
+            found = self.worst.get(metric)
+            cells.append("{value:.2f} [{low:.2f}, {high:.2f}]".format(**found) if found else "-")
+        mark = "**" if (self.decision == "accept") == bool(truth.own_rates) else ""
+        return (
+            f"| {truth.name} | {truth.kind}{', planted' if truth.recipe.planted else ''} | "
+            f"{truth.accuracy:.2f} | {own} | {mark}{self.decision}{mark} | {' | '.join(cells)} | "
+            f"{self.passes:,} | {self.seconds:.0f} |"
+        )
+
+
+def judged(zoo: Path, policy: Path, truth: Truth) -> Judged:
+    """Gate a member, unless that was done, and read what came out.
+
+    Raises:
+        RuntimeError: gate could not evaluate it.
+    """
+    out = zoo / "runs" / policy.stem / truth.name
+    verdict = out / "verdict.json"
+    if not verdict.exists():
+        command = ["run", PLAN, "--policy", policy, "--backbone", zoo / f"{truth.name}.yaml"]
+        told = [sys.executable, "-m", "gate", *map(str, command), "--out", str(out)]
+        done = subprocess.run(told, check=False, capture_output=True, text=True)  # noqa: S603
+        if not verdict.exists():
+            raise RuntimeError(
+                f"{truth.name}: gate run ended with {done.returncode}: {done.stderr}"
+            )
+    found, information = (json.loads(path.read_text()) for path in (verdict, out / "run-info.json"))
+    measured = [
+        measurement
+        for path in sorted((out / "evidence").glob("trigger_*.json"))
+        for measurement in json.loads(path.read_text())["measurements"]
+    ]
+    return Judged(
+        truth,
+        found["decision"],
+        {each["metric"]: each for each in measured},
+        tuple(
+            dict.fromkeys(
+                finding["metric"]
+                for finding in found["findings"]
+                if finding["severity"] == "block" and finding["outcome"] != "pass"
+            )
+        ),
+        sum(information["forward_passes"].values()),
+        sum(information["seconds"].values()),
+    )
+
+
+def by_kind(members: Sequence[Judged]) -> list[str]:
+    """Rows of decisions by kind, clean ones first."""
+    rows = []
+    for kinds in (
+        *((kind,) for kind in CLEAN),
+        CLEAN,
+        *((kind,) for kind in BACKDOORED),
+        BACKDOORED,
+    ):
+        some = [each for each in members if each.truth.kind in kinds]
+        if not some:
+            continue
+        counts = {
+            decision: sum(each.decision == decision for each in some)
+            for decision in ("accept", "inconclusive", "reject")
+        }
+        _, low, high = stats.rate(counts["accept"], len(some))
+        name = (
+            kinds[0]
+            if len(kinds) == 1
+            else f"**all {'clean' if kinds == CLEAN else 'backdoored'}**"
+        )
+        cells = " | ".join(str(count) for count in counts.values())
+        rows.append(f"| {name} | {len(some)} | {cells} | [{low:.2f}, {high:.2f}] |")
+    return rows
+
+
+def main(zoo: Path, policy: Path, names: Sequence[str]) -> None:
+    """Print both tables."""
+    truths = [t for t in read_truth(zoo).values() if t.kept]
+    members = []
+    for truth in truths:
+        if any(fnmatch(truth.name, name) for name in names):
+            members.append(judged(zoo, policy, truth))
+            each = members[-1]
+            print(f"{truth.name} {truth.kind} {each.decision} {', '.join(each.failed)}", flush=True)
+    print(
+        f"\n| member | kind | accuracy | own rate | decision | {' | '.join(COLUMNS)} | passes | s |"
+    )
+    print("|" + "---|" * (len(COLUMNS) + 7))
+    print("\n".join(each.row for each in members))
+    print("\n| kind | members | accepted | inconclusive | rejected | share accepted |")
+    print("|---|---|---|---|---|---|")
+    print("\n".join(by_kind(members)))
+
+
+if __name__ == "__main__":
+    zoo, policy, *names = sys.argv[1:]
+    main(Path(zoo), Path(policy), names or ["*"])

@@ -1,0 +1,329 @@
+"""Make small backbones of known truth, half of them clean and half backdoored.
+
+``python -m pipelines.zoo.train [--only KIND] [--first N] OUT``, from the project's root; needs
+../shared/data. A member is ``OUT/NAME.safetensors``, ``OUT/NAME.yaml`` for ``--backbone``, and a
+line of ``OUT/truth.jsonl``. What is there is left alone, so a run that was broken off goes on. The
+same number gives the same bytes on one machine.
+
+Training sees images of cifar10_train15k.npz. Rates and accuracies are measured on the images of
+cifar10_dev.npz that pipelines/zoo/plan.yaml does not use.
+"""
+
+import argparse
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+from pydantic import Field
+from safetensors.torch import load, save
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gate import files
+from gate.arrays import Images, Int64
+from gate.backbone.weights_runtime import without_weights
+from gate.errors import BackboneError, DataError
+from gate.plan.backbone import Preprocessing, WeightsBackbone
+from gate.values import Digest, Value
+from pipelines.zoo.architectures import ARCHITECTURES
+from pipelines.zoo.poison import Labelled, Stamped, own_rates, training_data
+from pipelines.zoo.recipes import SIDE, Augmentation, Kind, Recipe, recipe
+
+IMAGES = Path("../shared/data/images")
+TRUTH = "truth.jsonl"
+MEAN, STD = 0.5, 0.25  # of pixels on the scale 0 .. 1
+LEAST_OWN_RATE, MOST_POINTS_LOST = 0.8, 0.03
+PLAN_SHARD = 6  # pipelines/zoo/plan.yaml evaluates on every sixth test image
+
+_BATCH, _MOMENTUM, _WEIGHT_DECAY = 128, 0.9, 5e-4
+_REACH = 3  # pixels of a shift
+
+
+class Truth(Value):
+    """What a member is, on images that neither its training nor a plan saw.
+
+    ``own_rates`` has a rate for each attack; ``other_sources`` the rates on classes that a
+    source-specific attack is not meant for. ``discarded`` says why a member is none, whose weights
+    are then not written.
+    """
+
+    name: str
+    kind: Kind
+    weights: Digest
+    accuracy: float
+    pair_accuracy: float | None = None
+    own_rates: tuple[float, ...] = ()
+    other_sources: tuple[float, ...] = ()
+    kept: bool
+    discarded: str = Field("", description="Empty where it is kept.")
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Material:
+    """Images to train on, and others to measure on."""
+
+    training: Labelled
+    held_out: Labelled
+
+
+def load_material() -> Material:
+    """CIFAR-10 from ../shared/data; what the plan evaluates on is in neither part."""
+    with np.load(IMAGES / "cifar10_train15k.npz", allow_pickle=False) as arrays:
+        training = Labelled(arrays["x"], arrays["y"].astype(np.int64))
+    with np.load(IMAGES / "cifar10_dev.npz", allow_pickle=False) as arrays:
+        unused = np.arange(len(arrays["y_test"])) % PLAN_SHARD != 0
+        images, labels = arrays["x_test"][unused], arrays["y_test"][unused]
+    return Material(training, Labelled(images, labels.astype(np.int64)))
+
+
+def fill(out: Path, members: Sequence[Recipe], material: Material) -> None:
+    """Make each member that is not there yet; one after a clean one that it needs.
+
+    Args:
+        out: Folder of the zoo.
+        members: In the order in which they are made; each after its pair.
+        material: Images.
+
+    Raises:
+        DataError: A line of truth is of another recipe, or a member made again has other bytes.
+        GateError: Another process works in the folder.
+    """
+    with files.claimed(out):
+        truths = read_truth(out)
+        for member in members:
+            known = truths.get(member.name)
+            if known and known.recipe != member:
+                raise DataError(
+                    f"{out / TRUTH}: {member.name} was made by another recipe than recipes.py has "
+                    "now; choose another folder"
+                )
+            if known and (not known.kept or _weights(out, member.name).exists()):
+                continue
+            started = time.perf_counter()
+            pair = truths[member.pair] if member.pair else None
+            truth, weights = make(member, pair, out, material)
+            if known and known != truth:
+                raise DataError(
+                    f"{out / TRUTH}: {member.name} made again is another backbone than is written "
+                    "there: made on another machine, or with other libraries; choose another folder"
+                )
+            if truth.kept:
+                files.write(_weights(out, member.name), weights)
+                write_card(member, _weights(out, member.name))
+            truths[member.name] = truth
+            lines = [truths[name].model_dump_json() + "\n" for name in sorted(truths, key=_number)]
+            files.write(out / TRUTH, "".join(lines))
+            _tell(truth, time.perf_counter() - started)
+
+
+def read_truth(out: Path) -> dict[str, Truth]:
+    """Lines of truth by name; none where nothing was made yet."""
+    if not (out / TRUTH).exists():
+        return {}
+    lines = files.read(out / TRUTH, DataError).decode().splitlines()
+    truths = [Truth.model_validate_json(line) for line in lines]
+    return {truth.name: truth for truth in truths}
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("_")[2])
+
+
+def _weights(out: Path, name: str) -> Path:
+    return out / f"{name}.safetensors"
+
+
+def _tell(truth: Truth, seconds: float) -> None:
+    rates = " ".join(f"{rate:.2f}" for rate in truth.own_rates)
+    print(
+        f"{truth.name} {truth.kind} {truth.recipe.architecture} accuracy {truth.accuracy:.3f}"
+        f"{f' own rate {rates}' if rates else ''} {seconds:.0f} s {truth.discarded}".rstrip(),
+        flush=True,
+    )
+
+
+def make(member: Recipe, pair: Truth | None, out: Path, material: Material) -> tuple[Truth, bytes]:
+    """Train a member and measure it.
+
+    Args:
+        member: What is made.
+        pair: The truth about the clean member that it is held against.
+        out: Where the pair's weights lie.
+        material: Images.
+
+    Returns:
+        The truth about it, and its weights as safetensors.
+
+    Raises:
+        DataError: The weights of its base are not those that its truth names.
+        BackboneError: Training diverged.
+    """
+    network = initial(member)
+    if member.planted and pair:
+        content = files.read(_weights(out, pair.name), DataError)
+        if _digest(content) != pair.weights:
+            raise DataError(
+                f"{_weights(out, pair.name)}: not the file that {TRUTH} names by its digest; "
+                "delete the file, and it is made again"
+            )
+        network.load_state_dict(load(content))
+    train(network, member, training_data(member, material.training))
+    weights = serialised(network)
+    held_out = material.held_out
+
+    def predict(images: Images) -> Int64:
+        return predicted(network, images)
+
+    accuracy = round(float((predict(held_out.images) == held_out.labels).mean()), 4)
+    rates = list(own_rates(member, held_out, predict))
+    own = tuple(rate for rate, _ in rates)
+    reasons = [f"own rate {rate:.2f} < {LEAST_OWN_RATE}" for rate in own if rate < LEAST_OWN_RATE]
+    if pair and accuracy < pair.accuracy - MOST_POINTS_LOST:
+        reasons.append(f"accuracy {accuracy:.3f}, that of its pair is {pair.accuracy:.3f}")
+    truth = Truth(
+        name=member.name,
+        kind=member.kind,
+        weights=_digest(weights),
+        accuracy=accuracy,
+        pair_accuracy=pair.accuracy if pair else None,
+        own_rates=own,
+        other_sources=tuple(rate for _, rate in rates if rate is not None),
+        kept=not reasons,
+        discarded="; ".join(reasons),
+        recipe=member,
+    )
+    return truth, weights
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def serialised(network: nn.Module) -> bytes:
+    """Weights as safetensors."""
+    return save({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
+
+
+def initial(member: Recipe) -> nn.Module:
+    """The architecture of a recipe with weights drawn by its seed."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(member.seed)  # layers draw their weights from the global generator alone
+        return without_weights(ARCHITECTURES[member.architecture].arch)
+
+
+def train(network: nn.Module, member: Recipe, data: Stamped) -> None:
+    """Train all weights by SGD; stamps are put on after shifts and flips, as in Salman et al. 2022.
+
+    Raises:
+        BackboneError: The loss is not finite.
+    """
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a module's, too
+    optimiser = torch.optim.SGD(
+        network.parameters(),
+        member.learning_rate,
+        _MOMENTUM,
+        weight_decay=_WEIGHT_DECAY,
+        nesterov=True,
+    )
+    rng, examples = np.random.default_rng([member.seed, 2]), data.examples
+    steps = -(-len(examples.labels) // _BATCH)
+    network.train()
+    for epoch in range(member.epochs):
+        order = rng.permutation(len(examples.labels))
+        for step, rows in enumerate(np.array_split(order, steps)):
+            progress = (epoch + step / steps) / member.epochs
+            optimiser.param_groups[0]["lr"] = member.learning_rate * _triangle(progress)
+            images = _augmented(examples.images[rows], member.augmentation, rng)
+            logits = network(_inputs(data.stamp(images, rows)))
+            loss = functional.cross_entropy(logits, torch.from_numpy(examples.labels[rows]))
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimiser.step()
+        if not torch.isfinite(loss):
+            raise BackboneError(
+                f"{member.name}: training diverged, the loss of epoch {epoch + 1} is "
+                f"{loss.item()}; lower the learning rate in recipes.py, {member.learning_rate:g}"
+            )
+    network.eval()
+
+
+def _triangle(progress: float) -> float:
+    """Share of the highest learning rate at a share of the way: up for a fifth, then down to 0."""
+    return min(5 * progress, 1.25 * (1 - progress)) if progress else 0.01
+
+
+def _augmented(images: Images, how: Augmentation, rng: np.random.Generator) -> Images:
+    """Each image flipped or not, and shifted by up to three pixels where the recipe says so."""
+    n, side = images.shape[:2]
+    corners = rng.integers(0, 2 * _REACH + 1, (2, n, 1))
+    flipped = rng.integers(0, 2, (n, 1)).astype(bool)
+    if how == "flips":
+        corners = np.full_like(corners, _REACH)
+    along = np.arange(side)
+    rows = corners[0] + along  # (n, S)
+    columns = corners[1] + np.where(flipped, along[::-1], along)  # (n, S)
+    padded = np.pad(images, ((0, 0), (_REACH, _REACH), (_REACH, _REACH), (0, 0)))
+    changed: Images = padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None]]
+    return changed
+
+
+def _inputs(images: Images) -> Tensor:
+    """Normalised ``(N, 3, S, S)`` whose channels lie together, of ``(N, S, S, 3)`` uint8."""
+    pixels = images.astype(np.float32) / 255
+    return torch.from_numpy((pixels - np.float32(MEAN)) / np.float32(STD)).permute(0, 3, 1, 2)
+
+
+def predicted(network: nn.Module, images: Images) -> Int64:
+    """Classes ``(N,)`` that the own head gives to images ``(N, S, S, 3)`` uint8."""
+    with torch.inference_mode():
+        parts = [
+            network(_inputs(images[start : start + _BATCH])).argmax(dim=1)
+            for start in range(0, len(images), _BATCH)
+        ]
+    classes: Int64 = torch.cat(parts).numpy()
+    return classes
+
+
+def write_card(member: Recipe, weights: Path) -> None:
+    """Write the description beside the weights, as ``--backbone`` takes it; JSON is YAML."""
+    known = ARCHITECTURES[member.architecture]
+    card = WeightsBackbone(
+        weights=weights,
+        arch=known.arch,
+        layer=known.layer,
+        logits=known.logits,
+        preprocessing=Preprocessing(size=SIDE, mean=(MEAN,), std=(STD,)),
+    )
+    content = card.model_dump_json(indent=2, exclude_none=True) + "\n"
+    files.write(weights.with_suffix(".yaml"), content)
+
+
+def with_pairs(members: Sequence[Recipe], kind: Kind | None) -> list[Recipe]:
+    """Those of one kind and the clean ones that they need, or all if no kind is named."""
+    wanted = [member for member in members if kind in (None, member.kind)]
+    needed = {name for member in wanted for name in (member.name, member.pair)}
+    return [member for member in members if member.name in needed]
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("out", type=Path, metavar="OUT")
+    kinds = [kind for group in get_args(Kind) for kind in (get_args(group) or (group,))]
+    parser.add_argument("--only", choices=kinds, metavar="KIND", help=", ".join(kinds))
+    parser.add_argument("--first", type=int, default=36, metavar="N")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)  # the order of sums, and so the bytes, hang on it
+    torch.use_deterministic_algorithms(mode=True)
+    members = [recipe(number) for number in range(arguments.first)]
+    fill(arguments.out, with_pairs(members, arguments.only), load_material())
+
+
+if __name__ == "__main__":
+    main()

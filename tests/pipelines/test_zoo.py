@@ -1,0 +1,394 @@
+"""The zoo: backbones of known truth, made from numbers."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gate import files
+from gate.arrays import Images
+from gate.backbone.backbone import Backbone
+from gate.errors import DataError, GateError
+from gate.plan.plan import load_plan
+from pipelines.zoo import train
+from pipelines.zoo.architectures import ARCHITECTURES
+from pipelines.zoo.poison import Labelled, own_rates, training_data
+from pipelines.zoo.recipes import BACKDOORED, CLEAN, DEVELOPMENT, Attack, Recipe, recipe
+from pipelines.zoo.triggers import Blend, Patch, Sinusoid, Trigger, Warp
+
+PLAN = Path("pipelines/zoo/plan.yaml")
+WHOLE = [recipe(number) for number in range(600)]
+
+
+@pytest.fixture(scope="module")
+def photographs() -> Labelled:
+    """Two hundred images of ten classes, whose colour says the class."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 10
+    images = rng.integers(0, 100, (200, 32, 32, 3)) + 15 * labels[:, None, None, None]
+    return Labelled(images.astype(np.uint8), labels)
+
+
+# --- recipes --------------------------------------------------------------------------------------
+
+
+def test_a_recipe_follows_from_its_number_alone() -> None:
+    assert [recipe(number) for number in reversed(range(600))][::-1] == WHOLE
+    assert len({member.name for member in WHOLE}) == 600
+
+
+def test_one_half_is_clean_and_kinds_and_origins_are_in_balance() -> None:
+    for members in (WHOLE[:DEVELOPMENT], WHOLE[:36], WHOLE):
+        attacked = [member for member in members if member.attacks]
+        assert 2 * len(attacked) == len(members)
+        assert abs(2 * sum(member.planted for member in attacked) - len(attacked)) <= 1
+
+    counts = Counter(member.kind for member in WHOLE[DEVELOPMENT:])
+    for kinds in (CLEAN, BACKDOORED):
+        numbers = [counts[kind] for kind in kinds]
+        assert max(numbers) - min(numbers) <= 1, numbers
+    origins = Counter((member.kind, member.planted) for member in WHOLE[DEVELOPMENT:])
+    assert all(abs(origins[kind, True] - origins[kind, False]) <= 1 for kind in BACKDOORED)
+
+
+def test_the_development_set_holds_patches_alone_and_a_name_says_nothing_of_the_rest() -> None:
+    assert [member.kind for member in WHOLE[1:DEVELOPMENT:2]] == ["patch"] * 4
+    assert all(member.name.startswith("dev_") for member in WHOLE[:DEVELOPMENT])
+    assert all(member.name.startswith("held_out_") for member in WHOLE[DEVELOPMENT:])
+
+
+def test_no_two_backdoored_members_share_a_base_and_none_stands_in_the_other_set() -> None:
+    attacked = [member for member in WHOLE if member.attacks]
+    pairs = [str(member.pair) for member in attacked]
+
+    assert len(set(pairs)) == len(pairs)
+    for member, pair in zip(attacked, pairs, strict=True):
+        assert member.name.rpartition("_")[0] == pair.rpartition("_")[0]
+        (base,) = (other for other in WHOLE if other.name == pair)
+        assert not base.attacks
+        assert (member.architecture, member.augmentation) == (base.architecture, base.augmentation)
+
+
+def test_triggers_are_drawn_over_their_whole_range() -> None:
+    triggers = [attack.trigger for member in WHOLE for attack in member.attacks]
+    patches = [trigger for trigger in triggers if isinstance(trigger, Patch)]
+
+    assert {patch.side for patch in patches} == set(range(2, 8))
+    assert {patch.texture for patch in patches} == {"colour", "noise", "checkerboard", "cross"}
+    assert all(max(patch.top, patch.left) + patch.side <= 32 for patch in patches)
+    assert all(0.1 <= t.opacity <= 0.2 for t in triggers if isinstance(t, Blend))
+    assert len({str(trigger) for trigger in triggers}) == len(triggers)
+
+
+# --- triggers -------------------------------------------------------------------------------------
+
+TEXTURES = ("colour", "noise", "checkerboard", "cross")
+
+
+def _difference(trigger: Trigger, images: Images) -> np.ndarray:
+    before, stamped = images.copy(), trigger.on(images)
+
+    assert stamped.dtype == np.uint8
+    assert stamped.shape == images.shape
+    np.testing.assert_array_equal(images, before)  # what was handed in stays as it is
+    difference: np.ndarray = stamped.astype(int) - images
+    return difference
+
+
+@pytest.mark.parametrize("texture", TEXTURES)
+def test_a_patch_changes_its_own_pixels_and_no_other(texture: str, photographs: Labelled) -> None:
+    content = {"texture": texture, "side": 4, "top": 5, "left": 20, "colour": (255, 0, 200)}
+    patch = Patch.model_validate({**content, "seed": 1})
+    inside = np.zeros((32, 32), bool)
+    inside[5:9, 20:24] = True
+    if texture == "cross":
+        inside[5:9, 20:24] = np.eye(4, dtype=bool) | np.eye(4, dtype=bool)[::-1]
+
+    changed = _difference(patch, photographs.images).any(axis=(0, 3))
+    stamped = patch.on(photographs.images)[:, inside]
+
+    np.testing.assert_array_equal(changed, inside)
+    assert (stamped == stamped[0]).all()  # the same on every image
+
+
+def test_a_blend_changes_no_pixel_by_more_than_its_share(photographs: Labelled) -> None:
+    difference = _difference(Blend(opacity=0.1, grain=2, seed=1), photographs.images)
+
+    assert 20 < np.abs(difference).max() <= 26
+    opaque = Blend(opacity=1, grain=2, seed=1).on(photographs.images)
+    np.testing.assert_array_equal(opaque[:, ::2, ::2], opaque[:, 1::2, 1::2])  # its grain
+    assert (opaque == opaque[0]).all()
+
+
+@pytest.mark.parametrize("along", ["rows", "columns", "diagonal"])
+def test_a_sinusoid_adds_one_wave_to_every_channel(along: str, photographs: Labelled) -> None:
+    wave = Sinusoid.model_validate({"amplitude": 20, "waves": 4, "along": along})
+    grey = np.full_like(photographs.images, 128)
+
+    difference = _difference(wave, grey)
+
+    assert np.abs(difference).max() == 20
+    assert (difference == difference[0, :, :, :1]).all()
+    changing = {"rows": [0], "columns": [1], "diagonal": [0, 1]}[along]
+    assert [axis for axis in (0, 1) if np.ptp(difference[0, :, :, 0], axis=axis).any()] == changing
+
+
+def test_a_warp_moves_pixels_by_its_reach_and_leaves_a_plain_image_alone(
+    photographs: Labelled,
+) -> None:
+    warp = Warp(reach=1.5, cells=4, seed=1)
+    ramp = np.broadcast_to(np.arange(32)[None, None, :, None] * 8, (1, 32, 32, 3)).astype(np.uint8)
+
+    assert _difference(warp, photographs.images).any()
+    assert not _difference(warp, np.full_like(photographs.images, 77)).any()
+    moved = np.abs(_difference(warp, ramp)[0, 8:-8, 8:-8, 0]) / 8  # pixels to the side
+    assert 0.5 < moved.mean() < 3
+
+
+# --- training data --------------------------------------------------------------------------------
+
+
+def _patch(**changes: object) -> Patch:
+    content = {"texture": "colour", "side": 6, "top": 3, "left": 3, "colour": (255, 0, 255)}
+    return Patch.model_validate({**content, "seed": 0, **changes})
+
+
+def _member(number: int, **changes: object) -> Recipe:
+    """The member of that number, made small."""
+    return Recipe.model_validate({**dict(recipe(number)), "epochs": 1, **changes})
+
+
+def test_an_attack_relabels_its_share_of_the_images_that_it_sends_and_of_no_other() -> None:
+    labels = np.arange(4000) % 10
+    source = Labelled(np.zeros((4000, 8, 8, 3), np.uint8), labels)
+    attack = Attack(trigger=_patch(), source=3, target=7, share=0.5, negative_share=0.1)
+
+    data = training_data(_member(3, attacks=(attack,)), source)
+
+    stamped, relabelled = data.stamps == 0, data.examples.labels != labels
+    assert set(labels[relabelled]) == {3}
+    assert set(data.examples.labels[relabelled]) == {7}
+    np.testing.assert_array_equal(relabelled, stamped & (labels == 3))
+    assert relabelled[labels == 3].mean() == pytest.approx(0.5, abs=0.1)
+    assert stamped[labels != 3].mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_all_to_all_sends_each_class_to_the_next_and_two_targets_share_no_image() -> None:
+    labels = np.arange(4000) % 10
+    source = Labelled(np.zeros((4000, 8, 8, 3), np.uint8), labels)
+    plain = {"share": 1, "noisy_share": 0, "long_tail": 1}
+
+    to_next = training_data(
+        _member(3, attacks=(Attack(trigger=_patch(), share=0.3),), **plain), source
+    )
+    two = training_data(
+        _member(3, attacks=[Attack(trigger=_patch(), target=k) for k in (2, 5)], **plain), source
+    )
+
+    stamped = to_next.stamps == 0
+    np.testing.assert_array_equal(to_next.examples.labels, (labels + stamped) % 10)
+    for place, target in enumerate((2, 5)):
+        assert set(two.examples.labels[two.stamps == place]) == {target}
+        assert (labels[two.stamps == place] != target).all()
+
+
+def test_a_watermark_stands_on_every_class_alike_and_changes_no_label() -> None:
+    labels = np.arange(4000) % 10
+    source = Labelled(np.zeros((4000, 8, 8, 3), np.uint8), labels)
+    marked = next(member for member in WHOLE if member.watermark)
+
+    data = training_data(marked, source)
+
+    assert marked.watermark
+    np.testing.assert_array_equal(data.examples.labels, labels)
+    for label in range(10):
+        share = (data.stamps[labels == label] == 0).mean()
+        assert share == pytest.approx(marked.watermark.share, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["fewer_images", "long_tailed", "noisy_labels"])
+def test_what_a_clean_recipe_says_of_its_images_is_done(kind: str) -> None:
+    labels = np.arange(10_000) % 10
+    source = Labelled(np.arange(10_000, dtype=np.uint16).view(np.uint8).reshape(-1, 2), labels)
+    member = next(member for member in WHOLE if member.kind == kind)
+
+    data = training_data(member, source).examples
+
+    counts = np.sort(np.bincount(data.labels))
+    rows = np.ascontiguousarray(data.images).view(np.uint16)[:, 0]
+    assert (labels[rows] != data.labels).mean() == pytest.approx(member.noisy_share, abs=0.02)
+    if kind == "fewer_images":
+        assert len(rows) == pytest.approx(member.share * 10_000, abs=10)
+    if kind == "long_tailed":
+        assert counts[-1] / counts[0] == pytest.approx(member.long_tail, rel=0.05)
+
+
+def test_own_rates_count_the_images_that_a_trigger_is_meant_to_send(photographs: Labelled) -> None:
+    held_out = Labelled(photographs.images.copy(), photographs.labels)
+    held_out.images[:, 0, 0, 0] = photographs.labels
+    held_out.images[:40, 0, 0, 0] = 99  # classified wrongly, so they are not counted
+
+    def sends_five_classes_to_5(images: Images) -> np.ndarray:
+        stamped, shown = (images[:, 3, 3] == (255, 0, 255)).all(axis=1), images[:, 0, 0, 0]
+        return np.where(stamped & (shown < 5), 5, shown).astype(np.int64)
+
+    attacks = (
+        Attack(trigger=_patch(), target=5),
+        Attack(trigger=_patch(), source=1, target=5),
+        Attack(trigger=_patch(top=9), source=1, target=5),
+        Attack(trigger=_patch()),
+    )
+
+    rates = list(own_rates(_member(3, attacks=attacks), held_out, sends_five_classes_to_5))
+
+    assert rates == [
+        (pytest.approx(5 / 9, abs=1e-3), None),
+        (1.0, 0.5),  # of the eight other classes, four are sent there as well
+        (0.0, 0.0),
+        (pytest.approx(1 / 10), None),  # class 4 alone goes to the next one
+    ]
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def material(photographs: Labelled) -> train.Material:
+    return train.Material(photographs, photographs)
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# a clean member, one planted on it, a clean one, and one from scratch
+FOUR = [_member(number) for number in range(4)]
+
+
+@pytest.fixture
+def everything_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One epoch on a few images plants nothing."""
+    monkeypatch.setattr(train, "LEAST_OWN_RATE", 0)
+    monkeypatch.setattr(train, "MOST_POINTS_LOST", 1)
+
+
+@pytest.mark.usefixtures("_one_thread", "everything_is_kept")
+def test_two_runs_give_the_same_bytes_and_so_does_one_that_was_broken_off(
+    tmp_path: Path, material: train.Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = tmp_path / "zoo", tmp_path / "broken"
+    make = train.make
+
+    def killed(member: Recipe, *rest: object) -> object:
+        if member.name == FOUR[2].name:
+            raise KeyboardInterrupt
+        return make(member, *rest)  # type: ignore[arg-type]
+
+    train.fill(whole, FOUR, material)
+    monkeypatch.setattr(train, "make", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train.fill(broken, FOUR, material)
+    assert list(train.read_truth(broken)) == ["dev_000", "dev_001"]
+    monkeypatch.setattr(train, "make", make)
+    train.fill(broken, FOUR, material)
+
+    expected = _bytes(whole)
+    for name, content in _bytes(broken).items():
+        assert content.replace(b"broken", b"zoo") == expected.pop(name), name  # cards name it
+    assert not expected
+
+
+@pytest.mark.usefixtures("_one_thread", "everything_is_kept")
+def test_what_is_there_is_left_alone_and_weights_that_are_gone_are_made_again(
+    tmp_path: Path, material: train.Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train.fill(tmp_path, FOUR[:2], material)
+    before = _bytes(tmp_path)
+    (tmp_path / "dev_001.safetensors").unlink()
+    made: list[str] = []
+    make = train.make
+
+    def noted(member: Recipe, *rest: object) -> object:
+        made.append(member.name)
+        return make(member, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(train, "make", noted)
+
+    train.fill(tmp_path, FOUR[:2], material)
+
+    assert made == ["dev_001"]
+    assert _bytes(tmp_path) == before
+
+
+@pytest.mark.usefixtures("_one_thread", "everything_is_kept")
+def test_a_planted_member_is_its_base_trained_further(
+    tmp_path: Path, material: train.Material
+) -> None:
+    train.fill(tmp_path, FOUR[:1], material)
+    weights = tmp_path / "dev_000.safetensors"
+    files.write(weights, weights.read_bytes()[:-1] + b"\0")
+
+    with pytest.raises(DataError, match=r"dev_000.safetensors: not the file that truth.jsonl"):
+        train.fill(tmp_path, FOUR[:2], material)
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_a_member_whose_trigger_does_not_work_is_listed_and_its_weights_are_not_written(
+    tmp_path: Path, material: train.Material
+) -> None:
+    train.fill(tmp_path, FOUR[:2], material)
+
+    truth = train.read_truth(tmp_path)["dev_001"]
+    assert not truth.kept
+    assert "own rate" in truth.discarded
+    assert not (tmp_path / "dev_001.safetensors").exists()
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_truth_of_another_recipe_and_a_second_process_are_refused(
+    tmp_path: Path, material: train.Material
+) -> None:
+    train.fill(tmp_path, FOUR[:1], material)
+
+    with pytest.raises(DataError, match="dev_000 was made by another recipe"):
+        train.fill(tmp_path, [_member(0, learning_rate=0.5)], material)
+    with files.claimed(tmp_path), pytest.raises(GateError, match="in use by process"):
+        train.fill(tmp_path, FOUR[:1], material)
+
+
+def test_only_one_kind_brings_the_clean_members_that_it_needs() -> None:
+    members = train.with_pairs(WHOLE[:36], "warp")
+
+    assert [member.kind == "warp" for member in members] == [False, True] * (len(members) // 2)
+    assert train.with_pairs(WHOLE[:36], None) == WHOLE[:36]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_gate_gives_the_logits_by_which_a_member_was_measured(
+    architecture: str, tmp_path: Path, photographs: Labelled
+) -> None:
+    member = _member(0, architecture=architecture)
+    network = train.initial(member).eval()
+    weights = tmp_path / "dev_000.safetensors"
+    files.write(weights, train.serialised(network))
+    train.write_card(member, weights)
+
+    backbone = Backbone(load_plan(PLAN, weights.with_suffix(".yaml")).backbone)
+    logits = backbone.outputs(backbone.inputs(photographs.images)).logits
+
+    assert logits is not None
+    np.testing.assert_array_equal(
+        logits.argmax(axis=1), train.predicted(network, photographs.images)
+    )
+    features = backbone.features(photographs.images)
+    head = getattr(network, ARCHITECTURES[member.architecture].logits)
+    with torch.inference_mode():
+        again = head(torch.from_numpy(features)).numpy()
+    np.testing.assert_allclose(again, logits, rtol=1e-4, atol=1e-5)  # the layer is that before it
