@@ -35,7 +35,7 @@ ORDER = (
     {"values", "files"},
     {"strict_yaml"},
     {"strict_json", "progress"},
-    {"triggers.grid", "probes.probe"},
+    {"triggers.grid", "triggers.phrase_grid", "probes.probe"},
     {"probes"},  # the table of probes: settings and metrics
     {"policy"},  # the judging half: values <- policy <- reports, trust;
     {""},  # and what the package itself offers, its version too
@@ -49,7 +49,14 @@ ORDER = (
     {"measure.bench", "measure.responses", "measure.first_batch"},  # a plan opened,
     {"measure.transfer", "measure.zero_shot", "measure.calibrate"},
     {"measure.trial", "measure.count"},  # classifiers trained on it, and what that passes,
-    {"probes.skews", "probes.looks", "probes.measure"},  # answers turned into measurements,
+    {  # answers turned into measurements,
+        "probes.skews",
+        "probes.rates",
+        "probes.directions",
+        "probes.collapse",
+        "probes.looks",
+        "probes.measure",
+    },
     {"probes.evidence", "measure.head_files"},  # and what they depend on
     {"probes.estimate"},
     {"run"},

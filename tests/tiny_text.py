@@ -1,5 +1,6 @@
 """A text backbone small enough to write by hand: a vector a word, as torch and as ONNX."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,9 @@ def by_hand(text: str, pooling: str = "mean", max_tokens: int = 10) -> NDArray[n
     return np.asarray(VECTORS[ids[0]] if pooling == "first" else VECTORS[ids].mean(axis=0))
 
 
-def write_tokenizer(folder: Path) -> Path:
+def write_tokenizer(folder: Path, words: Sequence[str] = WORDS) -> Path:
     made = tokenizers.Tokenizer(
-        WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="[UNK]")  # noqa: S106
+        WordLevel({word: place for place, word in enumerate(words)}, unk_token="[UNK]")  # noqa: S106
     )
     made.pre_tokenizer = Whitespace()
     made.enable_padding(length=50)  # as some files have it; what they say of padding is not used
@@ -60,14 +61,18 @@ def write_weights(folder: Path) -> Path:
     return path
 
 
-def write_onnx(folder: Path, inputs: tuple[str, ...] = ("input_ids", "attention_mask")) -> Path:
+def write_onnx(
+    folder: Path,
+    inputs: tuple[str, ...] = ("input_ids", "attention_mask"),
+    vectors: NDArray[np.float32] = VECTORS,
+) -> Path:
     value, shape = helper.make_tensor_value_info, ["N", "T"]
     graph = helper.make_graph(
         [helper.make_node("Gather", ["vectors", "input_ids"], ["tokens"])],
         "words",
         [value(name, onnx.TensorProto.INT64, shape) for name in inputs],
         [value("tokens", onnx.TensorProto.FLOAT, [*shape, 4])],
-        [numpy_helper.from_array(VECTORS, "vectors")],
+        [numpy_helper.from_array(vectors, "vectors")],
     )
     path = folder / "words.onnx"
     domains = [helper.make_opsetid("", 17)]

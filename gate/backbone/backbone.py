@@ -104,6 +104,10 @@ class Backbone:
         """Texts as token ids ``(N, T)``, padded to the longest, and which of them count."""
         return self._tokenizer(texts)
 
+    def with_room_for(self, phrase: str, texts: list[str]) -> list[str]:
+        """Texts whose last words are left out where a phrase would not fit; see ``Tokenizer``."""
+        return self._tokenizer.with_room_for(phrase, texts)
+
     def inputs(self, images: Images | Float32) -> Float32:
         """Images ``(N, H, W, C)`` in 0 .. 255, normalised and in the layout of the backbone."""
         pixels: Array = images

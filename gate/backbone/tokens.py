@@ -31,6 +31,10 @@ class Tokenizer:
         # what the file says of padding is about batches of its own; a mask leaves these out anyway
         known = {"pad_id": 0, "pad_token": "[PAD]", **(self._tokenizer.padding or {})}
         self._tokenizer.enable_padding(pad_id=known["pad_id"], pad_token=known["pad_token"])
+        self._whole = tokenizers.Tokenizer.from_str(self._tokenizer.to_str())
+        self._whole.no_truncation()
+        self._whole.no_padding()
+        self._max_tokens = plan.max_tokens
 
     def __call__(self, texts: list[str]) -> dict[str, Int64]:
         """Ids ``(N, T)`` of N texts, padded to the longest, and a mask that is 1 where one is.
@@ -45,3 +49,35 @@ class Tokenizer:
             "input_ids": np.array([each.ids for each in found], np.int64),
             "attention_mask": np.array([each.attention_mask for each in found], np.int64),
         }
+
+    def with_room_for(self, phrase: str, texts: list[str]) -> list[str]:
+        """Texts whose last words are left out as far as a phrase needs their room.
+
+        What is put into such a text is not cut off with the end of a long one. Where no space
+        parts its tokens, a text ends behind a token.
+
+        Raises:
+            BackboneError: The phrase alone leaves a text no room; says how many tokens it has.
+        """
+        alone = (self._whole.encode(each, add_special_tokens=False) for each in _placed(phrase))
+        needed = max(len(encoded.ids) for encoded in alone)
+        shortened = []
+        for text, encoded in zip(texts, self._whole.encode_batch(texts), strict=True):
+            special = encoded.special_tokens_mask
+            ends = [end for (_, end), s in zip(encoded.offsets, special, strict=True) if not s]
+            room = self._max_tokens - sum(special) - needed
+            if room < 1:
+                raise BackboneError(
+                    f"{self._path}: {phrase!a} has {needed} tokens, which leave a text no room in "
+                    f"the {self._max_tokens} of max_tokens; shorten it, or raise max_tokens"
+                )
+            if len(ends) > room:
+                whole_words = [end for end in ends[:room] if text[end : end + 1].isspace()]
+                text = text[: (whole_words or ends[:room])[-1]]
+            shortened.append(text)
+        return shortened
+
+
+def _placed(phrase: str) -> tuple[str, str]:
+    """A phrase at the start of a text, and further on: some tokenizers count the space before."""
+    return phrase, f" {phrase}"

@@ -155,7 +155,7 @@ class Bench:
             examples: Images or texts.
             backbone: What they go through.
             readers: By name.
-            variants: What is stamped on images.
+            variants: What is stamped on images, or put into texts.
 
         Returns:
             By the reader's name, what it kept of each variant.

@@ -11,12 +11,12 @@ def require_blocks(probe: str, what: str, n: int) -> None:
     """Refuse what a jackknife over blocks cannot measure.
 
     Raises:
-        EvidenceError: Fewer than two images a block.
+        EvidenceError: Fewer than two examples a block.
     """
     if n < 2 * BLOCKS:
         raise EvidenceError(
-            f"{probe}: {what} has {n} images, and the jackknife over {BLOCKS} blocks needs "
-            f"{2 * BLOCKS}; add images"
+            f"{probe}: {what} has {n} examples, and the jackknife over {BLOCKS} blocks needs "
+            f"{2 * BLOCKS}; add more"
         )
 
 

@@ -17,6 +17,7 @@ from gate.measure.bench import Bench
 from gate.measure.transfer import PASSES_OF_TRAINING, stamps_on, trained_folder
 from gate.plan.task import Task
 from gate.triggers.grid import TriggerGrid
+from gate.triggers.phrase import AnyStamp
 from gate.triggers.stamp import Stamp, Trigger
 
 Kind = Literal["passes", "decoded", "training", "kept"]
@@ -120,7 +121,7 @@ class Count:
         self,
         split: str,
         tasks: Iterable[Task],
-        stamps: Iterable[Stamp],
+        stamps: Iterable[AnyStamp],
         backbone: Backbone | None = None,
         ends: Sequence[int] | None = None,
     ) -> None:

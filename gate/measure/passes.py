@@ -17,12 +17,14 @@ import numpy as np
 from gate.arrays import Images, Int64
 from gate.backbone.backbone import Backbone, Outputs
 from gate.data.prefetch import prefetched
+from gate.errors import PlanError
 from gate.measure.readers import Reader
 from gate.plan.backbone import BackbonePlan
 from gate.progress import Advance
+from gate.triggers.phrase import Phrase
 from gate.triggers.stamp import Stamp, StampOfEach
 
-Variant = Stamp | StampOfEach | None
+Variant = Stamp | StampOfEach | Phrase | None
 
 
 class Examples(Protocol):
@@ -56,8 +58,8 @@ class Pass:
     Args:
         backbone: Its description.
         readers: What is kept of each output, by name.
-        variants: What is stamped on images: one stamp on all, or one on each; None leaves them,
-            and texts, as they are.
+        variants: What is stamped on images: one stamp on all, or one on each; or a phrase that is
+            put into texts. None leaves them as they are.
     """
 
     backbone: BackbonePlan
@@ -92,7 +94,8 @@ class Pass:
         Images are normalised once. Each stamp changes only its box, which is put back afterwards.
         """
         if isinstance(examples, list):
-            yield backbone.outputs(backbone.tokens(examples))
+            for phrase in self.variants:
+                yield backbone.outputs(backbone.tokens(phrased(phrase, examples, backbone)))
             return
         inputs = backbone.inputs(examples)
         channels_first = backbone.preprocessing.layout == "NCHW"
@@ -100,6 +103,10 @@ class Pass:
             if stamp is None:
                 yield backbone.outputs(inputs)
                 continue
+            if isinstance(stamp, Phrase):
+                raise PlanError(
+                    f"{self.backbone.path}: takes images, and {stamp.name} was to be put into texts"
+                )
             if isinstance(stamp, StampOfEach):
                 yield backbone.outputs(backbone.inputs(stamp.on(rows, examples)))
                 continue
@@ -108,6 +115,24 @@ class Pass:
             inputs[box] = backbone.inputs(stamp.inside(examples))
             yield backbone.outputs(inputs)
             inputs[box] = unstamped
+
+
+def phrased(variant: Variant, texts: list[str], backbone: Backbone) -> list[str]:
+    """Texts as they go through a backbone, with a phrase in each where there is one.
+
+    Where a text is too long for both, its last words are left out and not the phrase.
+
+    Raises:
+        PlanError: The variant is a stamp, and texts have no pixels.
+    """
+    if variant is None:
+        return texts
+    if not isinstance(variant, Phrase):
+        name = variant.name if isinstance(variant, Stamp) else "a stamp of each"
+        raise PlanError(
+            f"{backbone.plan.path}: takes texts, and {name} was to be stamped on images"
+        )
+    return [variant.into(text) for text in backbone.with_room_for(variant.text, texts)]
 
 
 class Engine(Protocol):

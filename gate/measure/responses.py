@@ -1,4 +1,7 @@
-"""What classifiers make of stamped images: hits of each classifier, sums of each backbone."""
+"""What classifiers make of stamped images: hits of each classifier, sums of each backbone.
+
+All of it holds for texts that a phrase is put into, too.
+"""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +13,7 @@ from gate.arrays import Float64, Int64
 from gate.errors import EvidenceError
 from gate.measure.blocks import BLOCKS
 from gate.measure.readers import PairwiseCosine
-from gate.triggers.stamp import Stamp
+from gate.triggers.phrase import AnyStamp
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Hits:
         labels: ``(N,)`` in 0 .. K-1.
         clean: ``(N,)`` classes without a stamp.
         stamped: Classes by the stamp's key, of the first images: ``(n,)``, n at most N.
+        examples: What they are: images, or texts, into which phrases are put.
     """
 
     task: str
@@ -30,8 +34,9 @@ class Hits:
     labels: Int64
     clean: Int64
     stamped: dict[str, NDArray[np.int16]]
+    examples: str = "images"
 
-    def seen(self, *stamps: Stamp) -> int:
+    def seen(self, *stamps: AnyStamp) -> int:
         """How many of the first images were seen under each of these stamps."""
         return min(len(self.stamped[stamp.key]) for stamp in stamps)
 
@@ -57,8 +62,8 @@ class Hits:
         correct = np.asarray(self.clean == self.labels)
         if not correct.any():
             raise EvidenceError(
-                f"trigger_patch: task {self.task} has no image right without a trigger, so there "
-                "is nothing to attack; check the head, or drop the task"
+                f"task {self.task} has none of its {self.examples} right without a trigger, so "
+                "there is nothing to attack; check the head, or drop the task"
             )
         return correct
 
@@ -74,21 +79,21 @@ class Hits:
         targets = [k for k in range(len(self.classes)) if len(present) > 1 or k != present[0]]
         if not targets:
             raise EvidenceError(
-                f"trigger_patch: all correctly classified images of task {self.task} are of one "
-                "class, so no class can receive them; add images of other classes"
+                f"all correctly classified {self.examples} of task {self.task} are of one class, "
+                f"so no class can receive them; add {self.examples} of other classes"
             )
         return targets
 
-    def flipped(self, stamp: Stamp) -> NDArray[np.bool_]:
+    def flipped(self, stamp: AnyStamp) -> NDArray[np.bool_]:
         """Of the correctly classified images, those that are given another class when stamped."""
         return np.asarray((self.stamped[stamp.key] != self.labels)[self.correct])
 
-    def carried(self, stamp: Stamp, target: int) -> NDArray[np.bool_]:
+    def carried(self, stamp: AnyStamp, target: int) -> NDArray[np.bool_]:
         """Of the correctly classified images of other classes, those that are given the target."""
         others = self.correct & (self.labels != target)
         return np.asarray((self.stamped[stamp.key] == target)[others])
 
-    def shares(self, stamp: Stamp | None) -> Float64:
+    def shares(self, stamp: AnyStamp | None) -> Float64:
         """Shares of predicted classes ``(1 + B, K)``: of all images, then without each block."""
         predicted = self.clean if stamp is None else self.stamped[stamp.key]
         blocks = np.arange(len(predicted)) % BLOCKS

@@ -1,5 +1,6 @@
 """Trial: a bench with classifiers trained on it. Probes ask it; it notes what they asked for."""
 
+from collections.abc import Sequence
 from copy import copy
 
 import numpy as np
@@ -17,7 +18,8 @@ from gate.measure.transfer import Classifier, classifier
 from gate.measure.zero_shot import zero_shot_head
 from gate.plan.task import Task
 from gate.triggers.grid import TriggerGrid
-from gate.triggers.stamp import Stamp, Trigger
+from gate.triggers.phrase import AnyStamp
+from gate.triggers.stamp import Trigger
 
 _COSINES = "pairwise cosine"  # a reader's name that no task can have
 
@@ -120,7 +122,7 @@ class Trial:
         self,
         split: str,
         tasks: dict[str, Task],
-        stamps: list[Stamp],
+        stamps: Sequence[AnyStamp],
         backbone: Backbone | None = None,
         rows: Int64 | None = None,
     ) -> Responses:
@@ -129,7 +131,7 @@ class Trial:
         Args:
             split: N images.
             tasks: By name, all tried on the split; those on one backbone share its passes.
-            stamps: May name the same pixels twice; they are passed once.
+            stamps: May name the same pixels or phrase twice; each is passed once.
             backbone: In the place of the candidate.
             rows: Places of the images in the split, in the order of the answers; default all.
         """
@@ -149,7 +151,8 @@ class Trial:
             for name, classes in kept.items():
                 clean = self.predictions(tasks[name], backbone)[rows]
                 stamped = {key: of[places] for key, of in zip(distinct, classes, strict=True)}
-                hits[name] = Hits(name, whole.classes, whole.labels[rows], clean, stamped)
+                labels, examples = whole.labels[rows], f"{whole.plan.kind}s"
+                hits[name] = Hits(name, whole.classes, labels, clean, stamped, examples)
         return Responses(hits, cosines)
 
     def has_time_for(self, passes: int) -> bool:

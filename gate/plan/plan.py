@@ -14,6 +14,9 @@ from gate.plan.task import Task
 from gate.probes import PROBES
 from gate.values import Value
 
+# what a probe does that takes nothing else
+_DOES = {"images": "stamps images", "texts": "puts phrases into texts"}
+
 
 class Plan(Value):
     """What is measured, on which data, with which settings."""
@@ -43,9 +46,11 @@ class Plan(Value):
                     "others; see text under the split and under backbone"
                 )
         for probe in self.probes.named():
-            if self.backbone.text and PROBES[probe].images_only:
+            takes = PROBES[probe].takes
+            if takes and takes != self.backbone.takes:
                 raise ValueError(
-                    f"probes.{probe}: stamps images, and the backbone takes texts; drop it"
+                    f"probes.{probe}: {_DOES[takes]}, and the backbone takes "
+                    f"{self.backbone.takes}; drop it"
                 )
         if self.reference and self.reference.input_shape != self.backbone.input_shape:
             raise ValueError(

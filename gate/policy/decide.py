@@ -218,5 +218,5 @@ def _says(rule: Rule, m: Measurement | None, settings: Mapping[str, Any] | None)
         return says
     return (
         f"{says}: raise probes.{rule.probe}.first_look, {looks['first_look']} now, or lower "
-        f"resolution, {looks['resolution']:g} now, and where all images were seen add some"
+        f"resolution, {looks['resolution']:g} now, and where all examples were seen add some"
     )

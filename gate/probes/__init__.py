@@ -14,6 +14,7 @@ PROBES: dict[str, Probe] = {
         "clean_accuracy",
         "trigger_patch",
         "trigger_search",
+        "trigger_phrase",
         "spurious_attribute",
         "natural_overlay",
         "label_prior",

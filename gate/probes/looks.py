@@ -8,8 +8,9 @@ it. Asking again with undivided ends ("peeking") errs more often; tests show by 
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
@@ -19,8 +20,10 @@ from gate.measure.readers import PairwiseCosine
 from gate.measure.responses import Hits
 from gate.measure.trial import Trial
 from gate.plan.task import Task
+from gate.probes.directions import unsettled_pairs
 from gate.probes.probe import LookSettings
-from gate.triggers.stamp import Stamp
+from gate.probes.rates import of_bank, unsettled
+from gate.triggers.phrase import AnyStamp, AnyTrigger
 
 
 class Sample:
@@ -42,7 +45,7 @@ class Sample:
         trial: Trial,
         split: str,
         tasks: dict[str, Task],
-        stamps: list[Stamp],
+        stamps: Sequence[AnyStamp],
         settings: LookSettings,
     ) -> None:
         self._trial, self.split, self._tasks = trial, split, tasks
@@ -60,10 +63,10 @@ class Sample:
             for name, hits in first.hits.items()
         }
 
-    def _behind(self, stamps: Iterable[Stamp], images: int) -> dict[int, dict[str, Stamp]]:
+    def _behind(self, stamps: Iterable[AnyStamp], images: int) -> dict[int, dict[str, AnyStamp]]:
         """Stamps by their keys, and by how many images were seen under them, if not as many."""
         (some, *_) = self.hits.values()
-        behind: defaultdict[int, dict[str, Stamp]] = defaultdict(dict)
+        behind: defaultdict[int, dict[str, AnyStamp]] = defaultdict(dict)
         for stamp in stamps:
             if (seen := some.seen(stamp)) < images:
                 behind[seen][stamp.key] = stamp
@@ -74,14 +77,14 @@ class Sample:
         """Places in the split of the images of the first look, in ascending order."""
         return np.sort(self.rows[: self.ends[0]])
 
-    def has_time_for(self, stamps: Iterable[Stamp], images: int) -> bool:
+    def has_time_for(self, stamps: Iterable[AnyStamp], images: int) -> bool:
         """Whether so many first images can be passed in time, at the most under these stamps."""
         missing = sum(
             (images - seen) * len(those) for seen, those in self._behind(stamps, images).items()
         )
         return self._trial.has_time_for(missing * len(self.cosines))
 
-    def reach(self, stamps: Iterable[Stamp], images: int) -> None:
+    def reach(self, stamps: Iterable[AnyStamp], images: int) -> None:
         """Pass under each stamp those of so many first images that were not passed yet."""
         for seen, those in sorted(self._behind(stamps, images).items()):
             rows = self.rows[seen:images]
@@ -121,6 +124,67 @@ def ends_of(settings: LookSettings, split: str, images: int) -> tuple[int, ...]:
     first = settings.first_look
     if isinstance(first, int) and first > images and "first_look" in settings.model_fields_set:
         raise PlanError(
-            f"first_look: {first} images, and split {split} has {images}; lower it, or say all"
+            f"first_look: {first} examples, and split {split} has {images}; lower it, or say all"
         )
     return look_ends(min(first, images) if isinstance(first, int) else images, images)
+
+
+class Looked(Protocol):
+    """A sample of images, as far as it was passed; see `Sample`."""
+
+    hits: dict[str, Hits]
+    ends: tuple[int, ...]
+
+    def reach(self, stamps: Iterable[AnyStamp], images: int, /) -> None:
+        """Pass under each stamp those of so many first images that were not passed yet."""
+
+    def has_time_for(self, stamps: Iterable[AnyStamp], images: int, /) -> bool:
+        """Whether that ends in time."""
+
+
+def look(sample: Looked, triggers: Sequence[AnyTrigger], resolution: float) -> list[AnyTrigger]:
+    """Pass triggers further while they may be the worst, and controls where that asks for them.
+
+    Returns:
+        Those that would have gone on, had there been time.
+    """
+    looks = len(sample.ends)
+
+    def unsettled_at() -> tuple[list[AnyTrigger], list[AnyTrigger]]:
+        rates, excesses = set[str](), set[str]()
+        for hits in sample.hits.values():
+            of_rates, of_excesses = of_bank(hits, triggers, looks)
+            rates |= unsettled(of_rates, resolution)
+            rates |= unsettled_pairs(hits, triggers, looks, resolution)
+            excesses |= unsettled(of_excesses, resolution)
+        either = [t for t in triggers if t.stamp.name in rates | excesses]
+        return either, [t for t in triggers if t.stamp.name in excesses]
+
+    for end in sample.ends[1:]:
+        either, _ = unsettled_at()
+        if not either:
+            return []
+        if not sample.has_time_for(stamps_of(either), end):
+            return either
+        sample.reach([trigger.stamp for trigger in either], end)
+        # more images under a trigger alone may settle what it exceeds its controls by
+        _, over = unsettled_at()
+        sample.reach(stamps_of(over), end)
+    return []
+
+
+def out_of_time(sample: Sample, triggers: Sequence[AnyTrigger]) -> str:
+    """What a reader of numbers must know whose looks were ended by the clock."""
+    (some, *_) = sample.hits.values()
+    seen = max(some.seen(trigger.stamp) for trigger in triggers)
+    look = f"look {sample.ends.index(seen) + 1} of {len(sample.ends)}"
+    names = ", ".join(trigger.stamp.name for trigger in triggers)
+    return (
+        f"out of time (--max-minutes) after {look}, {seen} of {sample.ends[-1]} {some.examples} of "
+        f"split {sample.split}, so intervals stay as wide as that makes them; not settled: {names}"
+    )
+
+
+def stamps_of(triggers: Sequence[AnyTrigger]) -> list[AnyStamp]:
+    """The stamps of triggers and of their controls."""
+    return [stamp for trigger in triggers for stamp in (trigger.stamp, *trigger.controls)]

@@ -60,8 +60,8 @@ class LookSettings(ProbeSettings):
 
     first_look: Annotated[int, Field(ge=40)] | Literal["all"] = Field(
         64,
-        description="Images that every variant is tried on; only one that may be the worst goes "
-        "on, to twice as many each time. 'all' tries every variant on every image.",
+        description="Examples that every variant is tried on; only one that may be the worst goes "
+        "on, to twice as many each time. 'all' tries every variant on every one.",
     )
     resolution: float = Field(
         0.2,
@@ -82,7 +82,7 @@ class Probe(NamedTuple):
     header: str
     settings: type[ProbeSettings]
     metrics: Metrics
-    images_only: bool = False
+    takes: Literal["images", "texts"] | None = None  # the only examples that it can measure
 
     @property
     def question(self) -> str:

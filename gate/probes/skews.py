@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from gate import stats
 from gate.measure.blocks import shift
 from gate.measure.responses import Hits
-from gate.triggers.stamp import Stamp, Trigger
+from gate.triggers.phrase import AnyStamp, AnyTrigger
 
 
 def total_variation(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -25,7 +25,7 @@ def jensen_shannon(first: NDArray[np.float64], second: NDArray[np.float64]) -> N
     return np.asarray(jensenshannon(first, second, base=2, axis=-1))
 
 
-def skews(hits: Hits, stamp: Stamp) -> dict[str, stats.Interval]:
+def skews(hits: Hits, stamp: AnyStamp) -> dict[str, stats.Interval]:
     """How far the histogram of predicted classes moves: total variation, and Jensen-Shannon."""
     clean, stamped = hits.shares(None), hits.shares(stamp)
     intervals = {}
@@ -38,7 +38,7 @@ def skews(hits: Hits, stamp: Stamp) -> dict[str, stats.Interval]:
     return intervals
 
 
-def excess_skew(hits: Hits, trigger: Trigger, *, searched: int = 1) -> stats.Interval:
+def excess_skew(hits: Hits, trigger: AnyTrigger, *, searched: int = 1) -> stats.Interval:
     """Total variation under a trigger minus that under its strongest control.
 
     The lower end holds for as many triggers at once as were searched.
@@ -54,7 +54,7 @@ def excess_skew(hits: Hits, trigger: Trigger, *, searched: int = 1) -> stats.Int
     )
 
 
-def skew_over(hits: Hits, other: Hits, stamp: Stamp) -> stats.Interval:
+def skew_over(hits: Hits, other: Hits, stamp: AnyStamp) -> stats.Interval:
     """Total variation under a stamp minus that of another classifier, on the same images."""
     ours, theirs = (total_variation(h.shares(stamp), h.shares(None)) for h in (hits, other))
     return shift(ours - theirs, len(hits.labels))

@@ -23,13 +23,13 @@ from gate.plan.plan import load_plan
 from gate.policy.decide import decide
 from gate.policy.load import load_policy
 from gate.policy.rules import Policy
-from gate.probes.looks import look_ends
+from gate.probes.directions import of_directions
+from gate.probes.looks import look, look_ends, stamps_of
 from gate.probes.probe import LookSettings
+from gate.probes.rates import of_task
 from gate.probes.trigger_patch import TriggerPatch
-from gate.probes.trigger_patch.directions import of_directions
-from gate.probes.trigger_patch.measure import look, stamps_of
-from gate.probes.trigger_patch.rates import of_task
-from gate.triggers.stamp import Stamp, Trigger
+from gate.triggers.phrase import AnyStamp
+from gate.triggers.stamp import Trigger
 from gate.values import Evidence, Measurement
 
 CIFAR = Path("pipelines/cifar")
@@ -59,7 +59,7 @@ class Replay:
         self.hits = {name: replace(hits, stamped={}) for name, hits in self._whole.items()}
         self.reach(stamps_of(triggers), self.ends[0])
 
-    def reach(self, stamps: Iterable[Stamp], images: int) -> None:
+    def reach(self, stamps: Iterable[AnyStamp], images: int) -> None:
         """As `Sample.reach`."""
         keys = {stamp.key for stamp in stamps}
         for name, whole in self._whole.items():
@@ -69,7 +69,7 @@ class Replay:
                     seen[key] = whole.stamped[key][:images]
             self.hits[name] = replace(self.hits[name], stamped=seen)
 
-    def has_time_for(self, _stamps: Iterable[Stamp], _images: int) -> bool:
+    def has_time_for(self, _stamps: Iterable[AnyStamp], _images: int) -> bool:
         """As `Sample.has_time_for`, of a run that may take as long as it likes."""
         return True
 

@@ -9,9 +9,9 @@ import pytest
 from gate import stats
 from gate.arrays import Int64
 from gate.measure.responses import Hits
-from gate.probes.trigger_patch.directions import FEWEST, Directions, of_directions
-from gate.probes.trigger_patch.measure import look, stamps_of
-from gate.probes.trigger_patch.rates import of_task
+from gate.probes.directions import FEWEST, Directions, of_directions
+from gate.probes.looks import look, stamps_of
+from gate.probes.rates import of_task
 from gate.triggers.bank import bank
 from gate.triggers.grid import TriggerGrid
 from gate.values import Measurement

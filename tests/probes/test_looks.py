@@ -157,7 +157,7 @@ def test_what_is_seen_in_looks_is_what_is_seen_at_once(digits_trial: MakeTrial) 
 def test_a_first_look_above_the_split_is_refused_where_the_plan_asks_for_it(
     digits_trial: MakeTrial,
 ) -> None:
-    with pytest.raises(PlanError, match="first_look: 5000 images, and split test has 426; lower"):
+    with pytest.raises(PlanError, match="first_look: 5000 examples, and split test has 426; lower"):
         looked(digits_trial("clean"), first_look=5000)
 
 

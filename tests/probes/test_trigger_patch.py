@@ -17,11 +17,11 @@ from gate.measure.readers import PairwiseCosine
 from gate.measure.responses import Hits
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan, load_plan
+from gate.probes.collapse import Collapse, collapses
 from gate.probes.evidence import run_probe
+from gate.probes.rates import of_task, over_reference
 from gate.probes.skews import excess_skew
 from gate.probes.trigger_patch import TriggerPatch
-from gate.probes.trigger_patch.collapse import Collapse, collapses
-from gate.probes.trigger_patch.rates import of_task, over_reference
 from gate.triggers.bank import bank
 from gate.triggers.grid import TriggerGrid
 from gate.triggers.stamp import Stamp, Trigger
@@ -206,7 +206,7 @@ def hits(clean: list[int], labels: list[int]) -> Hits:
 
 
 def test_it_refuses_a_task_without_a_right_image() -> None:
-    with pytest.raises(EvidenceError, match="no image right without a trigger"):
+    with pytest.raises(EvidenceError, match="none of its images right without a trigger"):
         _ = hits([1, 0], [0, 1]).correct
 
 
@@ -218,7 +218,7 @@ def test_it_refuses_a_single_class_that_nobody_can_be_carried_to() -> None:
 
 
 def test_it_refuses_too_few_images_for_a_jackknife() -> None:
-    with pytest.raises(EvidenceError, match=r"has 39 images.*needs 40; add images"):
+    with pytest.raises(EvidenceError, match=r"has 39 examples.*needs 40; add more"):
         require_blocks("trigger_patch", "split test", 39)
 
 

@@ -46,4 +46,4 @@ METRICS = Metrics(
         "lower", _overlay, "total variation minus that of a network from scratch on the same images"
     ),
 )
-PROBE = Probe(__doc__, NaturalOverlay, METRICS, images_only=True)
+PROBE = Probe(__doc__, NaturalOverlay, METRICS, takes="images")

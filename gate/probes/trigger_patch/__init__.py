@@ -131,4 +131,4 @@ METRICS = Metrics(
         ),
     ),
 )
-PROBE = Probe(__doc__, TriggerPatch, METRICS, images_only=True)
+PROBE = Probe(__doc__, TriggerPatch, METRICS, takes="images")

@@ -72,4 +72,4 @@ METRICS = Metrics(
     ),
     worst_class_wise_attack_success_rate=fraction("lower", _pair, _WORST),
 )
-PROBE = Probe(__doc__, TriggerSearch, METRICS, images_only=True)
+PROBE = Probe(__doc__, TriggerSearch, METRICS, takes="images")

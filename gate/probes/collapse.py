@@ -7,10 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate import stats
+from gate.backbone.backbone import Backbone
 from gate.measure.blocks import jackknife
 from gate.measure.readers import PairwiseCosine
+from gate.measure.trial import Trial
+from gate.probes.looks import Sample
 from gate.probes.trigger_patch import METRICS
-from gate.triggers.stamp import Stamp, Trigger
+from gate.triggers.phrase import AnyStamp, AnyTrigger
 from gate.values import Measurement
 
 
@@ -34,11 +37,11 @@ class Collapse:
         """How many images there are."""
         return int(self.unstamped.counts.sum())
 
-    def of(self, stamp: Stamp) -> NDArray[np.float64]:
+    def of(self, stamp: AnyStamp) -> NDArray[np.float64]:
         """The collapse under a stamp ``(1 + B,)``: of all images, then without each block."""
         return np.asarray(1 - self.stamped[stamp.key].distances / self.unstamped.distances)
 
-    def excess(self, trigger: Trigger, *, searched: int = 1) -> stats.Interval:
+    def excess(self, trigger: AnyTrigger, *, searched: int = 1) -> stats.Interval:
         """That under a trigger minus that under its strongest control.
 
         The lower end holds for as many triggers at once as were searched.
@@ -49,7 +52,9 @@ class Collapse:
         )
 
 
-def collapses(collapse: Collapse, triggers: Sequence[Trigger], split: str) -> Iterator[Measurement]:
+def collapses(
+    collapse: Collapse, triggers: Sequence[AnyTrigger], split: str
+) -> Iterator[Measurement]:
     """The collapse under each trigger, its excess over controls, and the worst of the bank."""
     n, excesses = collapse.images, {}
     for trigger in triggers:
@@ -65,10 +70,21 @@ def collapses(collapse: Collapse, triggers: Sequence[Trigger], split: str) -> It
 
 
 def collapses_over_reference(
-    candidate: Collapse, reference: Collapse, triggers: Sequence[Trigger], split: str
+    candidate: Collapse, reference: Collapse, triggers: Sequence[AnyTrigger], split: str
 ) -> Iterator[Measurement]:
     """Candidate minus reference, on the same images."""
     for trigger in triggers:
         rise = jackknife(candidate.of(trigger.stamp) - reference.of(trigger.stamp))
         n, about = candidate.images, {"split": split, "trigger": trigger.stamp.name}
         yield METRICS.measurement("embedding_collapse_over_reference", rise, n, **about)
+
+
+def collapse_of(
+    trial: Trial,
+    sample: Sample,
+    backbone: Backbone,
+    cosines: dict[str, dict[str, PairwiseCosine]],
+) -> Collapse:
+    """That of the examples of a sample's first look, by what was passed then."""
+    unstamped = trial.features(sample.split, backbone)[sample.first_rows]
+    return Collapse(cosines[backbone.digest], PairwiseCosine.of_all(unstamped))

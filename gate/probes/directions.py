@@ -17,9 +17,9 @@ from gate import stats
 from gate.arrays import Int64
 from gate.errors import EvidenceError
 from gate.measure.responses import Hits
+from gate.probes.rates import excess, rate
 from gate.probes.trigger_patch import METRICS
-from gate.probes.trigger_patch.rates import excess, rate
-from gate.triggers.stamp import Stamp, Trigger
+from gate.triggers.phrase import AnyStamp, AnyTrigger
 from gate.values import Measurement
 
 FEWEST = 20  # correctly classified images of a class, of which a share says something
@@ -55,7 +55,7 @@ class Directions:
         looks: At how many looks all intervals hold.
     """
 
-    def __init__(self, hits: Hits, stamp: Stamp, looks: int) -> None:
+    def __init__(self, hits: Hits, stamp: AnyStamp, looks: int) -> None:
         self._seen, self._looks = hits.first(hits.seen(stamp)), looks
         self._stamp, self._classes = stamp, len(hits.classes)
         self._sources = sources_of(hits)
@@ -119,8 +119,8 @@ class Directions:
         n = int(measured.sum())
         if not n:
             raise EvidenceError(
-                f"trigger_patch: task {self._seen.task} classifies too few images correctly to "
-                "measure on some what was searched for on others; add images"
+                f"task {self._seen.task} classifies too few {self._seen.examples} correctly to "
+                f"measure on some what was searched for on others; add {self._seen.examples}"
             )
         hits = int(moved[away.max(axis=1) > 0].sum())
         both = {"searched_low": self._looks * searched, "searched_high": self._looks}
@@ -134,7 +134,7 @@ def sources_of(hits: Hits) -> list[int]:
 
 
 def unsettled_pairs(
-    hits: Hits, triggers: Sequence[Trigger], looks: int, resolution: float
+    hits: Hits, triggers: Sequence[AnyTrigger], looks: int, resolution: float
 ) -> set[str]:
     """Names of the triggers one of whose pairs may be worse than the worst, by more than this.
 
@@ -150,7 +150,7 @@ def unsettled_pairs(
 
 
 def of_directions(
-    hits: Hits, triggers: Sequence[Trigger], looks: int
+    hits: Hits, triggers: Sequence[AnyTrigger], looks: int
 ) -> Iterator[Measurement | str]:
     """The worst pair of classes of the bank, and the trigger that permutes classes most.
 
@@ -182,8 +182,9 @@ def _worst_pair(hits: Hits, each: Sequence[Directions]) -> Iterator[Measurement 
     sources = sources_of(hits)
     if few := [name for k, name in enumerate(hits.classes) if k not in sources]:
         yield (
-            f"task {hits.task}: fewer than {FEWEST} correctly classified images of "
-            f"{', '.join(few)}, so a trigger that moves these alone is not seen; add images of them"
+            f"task {hits.task}: fewer than {FEWEST} correctly classified {hits.examples} of "
+            f"{', '.join(few)}, so a trigger that moves these alone is not seen; add "
+            f"{hits.examples} of them"
         )
     worst = _worst_of(each)
     if worst is None:
@@ -202,7 +203,7 @@ def _worst_pair(hits: Hits, each: Sequence[Directions]) -> Iterator[Measurement 
     )
 
 
-def _carried_by_controls(hits: Hits, triggers: Sequence[Trigger], looks: int) -> Iterator[str]:
+def _carried_by_controls(hits: Hits, triggers: Sequence[AnyTrigger], looks: int) -> Iterator[str]:
     rates = {
         t.stamp.name: rate(hits, t.stamp, Hits.flipped, looks, len(triggers)) for t in triggers
     }
@@ -213,9 +214,9 @@ def _carried_by_controls(hits: Hits, triggers: Sequence[Trigger], looks: int) ->
     if raw.low > 1 / 2 and beyond.high < raw.low / 2:
         yield (
             f"task {hits.task}: {worst.stamp.name} moves {raw.value:.2f} [{raw.low:.2f}, "
-            f"{raw.high:.2f}] of the images, and so do its controls, so an excess says nothing of "
-            "it; read worst_attack_success_rate, and attack_success_rate_over_reference where the "
-            "plan has a reference"
+            f"{raw.high:.2f}] of the {hits.examples}, and so do its controls, so an excess says "
+            "nothing of it; read worst_attack_success_rate, and attack_success_rate_over_reference "
+            "where the plan has a reference"
         )
 
 

@@ -2,7 +2,8 @@
 
 Images are seen in looks (`gate.probes.looks`), under one stamp further than under another. All
 intervals here hold at every one of so many looks at once; what is compared is compared on the
-images that were seen under both.
+images that were seen under both. Texts go as images do, and a phrase that is put into them as a
+stamp: metrics of phrases are those of patches.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,11 +18,11 @@ from gate.errors import EvidenceError
 from gate.measure.responses import Hits
 from gate.probes.skews import excess_skew, skew_over, skews
 from gate.probes.trigger_patch import METRICS
-from gate.triggers.stamp import Stamp, Trigger
+from gate.triggers.phrase import AnyStamp, AnyTrigger
 from gate.values import Measurement
 
 Mask = NDArray[np.bool_]
-Which = Callable[[Hits, Stamp], Mask]  # of the images that could be, those that a stamp moves
+Which = Callable[[Hits, AnyStamp], Mask]  # of the images that could be, those that a stamp moves
 
 
 About = Mapping[str, str]
@@ -40,7 +41,9 @@ class Seen(NamedTuple):
         return METRICS.measurement(metric, self.interval, self.n, **about, **self.about)
 
 
-def of_task(hits: Hits, triggers: Sequence[Trigger], ends: Sequence[int]) -> Iterator[Measurement]:
+def of_task(
+    hits: Hits, triggers: Sequence[AnyTrigger], ends: Sequence[int]
+) -> Iterator[Measurement]:
     """Each trigger's rates, then the worst of each kind over the bank.
 
     Args:
@@ -75,7 +78,9 @@ def of_task(hits: Hits, triggers: Sequence[Trigger], ends: Sequence[int]) -> Ite
     yield METRICS.measurement("worst_excess_prediction_skew", worst, n, **about)
 
 
-def of_bank(hits: Hits, triggers: Sequence[Trigger], looks: int) -> tuple[list[Seen], list[Seen]]:
+def of_bank(
+    hits: Hits, triggers: Sequence[AnyTrigger], looks: int
+) -> tuple[list[Seen], list[Seen]]:
     """Of each trigger and class, the rate, and what it exceeds controls by.
 
     Each lower end holds for all of them at once.
@@ -113,7 +118,7 @@ def carried_to(target: int) -> Which:
 
 
 def rate(
-    hits: Hits, stamp: Stamp, which: Which, looks: int, searched: int = 1, about: About = _NOBODY
+    hits: Hits, stamp: AnyStamp, which: Which, looks: int, searched: int = 1, about: About = _NOBODY
 ) -> Seen:
     """Share of images that a stamp moves; the lower end holds for as many as were searched."""
     moved = which(hits.first(hits.seen(stamp)), stamp)
@@ -124,7 +129,7 @@ def rate(
 
 def excess(
     hits: Hits,
-    trigger: Trigger,
+    trigger: AnyTrigger,
     which: Which,
     looks: int,
     searched: int = 1,
@@ -150,7 +155,7 @@ def excess(
     return Seen(stats.Interval(value, min(over.low, value), high), len(moved), about)
 
 
-def excess_targeted(hits: Hits, trigger: Trigger, looks: int = 1) -> Seen:
+def excess_targeted(hits: Hits, trigger: AnyTrigger, looks: int = 1) -> Seen:
     """That of the class where it is largest; the lower end holds for all classes."""
     searched = len(hits.targets)
     found = [
@@ -161,7 +166,7 @@ def excess_targeted(hits: Hits, trigger: Trigger, looks: int = 1) -> Seen:
     return top._replace(interval=stats.largest([seen.interval for seen in found]))
 
 
-def _rates(hits: Hits, trigger: Trigger, looks: int) -> Iterator[Measurement]:
+def _rates(hits: Hits, trigger: AnyTrigger, looks: int) -> Iterator[Measurement]:
     stamp, controls = trigger.stamp, trigger.controls
     about = {"task": hits.task, "trigger": stamp.name}
     yield rate(hits, stamp, Hits.flipped, looks).measured("attack_success_rate", **about)
@@ -191,7 +196,7 @@ def _paired(
 
 
 def over_reference(
-    hits: Hits, reference: Hits, triggers: Sequence[Trigger]
+    hits: Hits, reference: Hits, triggers: Sequence[AnyTrigger]
 ) -> Iterator[Measurement]:
     """Candidate minus reference, on the same images, under each trigger.
 
@@ -201,8 +206,8 @@ def over_reference(
     both_correct = hits.correct & reference.correct
     if not both_correct.any():
         raise EvidenceError(
-            f"trigger_patch: candidate and reference have no image of task {hits.task} right in "
-            "common, so they cannot be compared; choose another reference"
+            f"candidate and reference have none of the {hits.examples} of task {hits.task} right "
+            "in common, so they cannot be compared; choose another reference"
         )
     n = int(both_correct.sum())
     for trigger in triggers:
