@@ -23,6 +23,14 @@ _METRICS = {
         "excess_attack_success_rate",
         "excess_targeted_attack_success_rate",
         "excess_embedding_collapse",
+        "worst_attack_success_rate",
+        "worst_permuted_attack_success_rate",
+        "worst_source_targeted_attack_success_rate",
+    ),
+    "trigger_search": (
+        "worst_patch_attack_success_rate",
+        "worst_pattern_attack_success_rate",
+        "worst_source_attack_success_rate",
     ),
     "spurious_attribute": ("worst_group_accuracy", "group_gap"),
     "label_prior": ("total_variation_to_uniform", "accuracy_gain"),
@@ -31,7 +39,8 @@ _METRICS = {
 
 def measurements(example: Path, backbone: str) -> list[Measurement]:
     """Everything the plan measures on one backbone of an example that was built elsewhere."""
-    plan = load_plan(_PLAN, example / "backbones" / f"{backbone}.onnx").model_dump()
+    loaded = load_plan(_PLAN, example / "backbones" / f"{backbone}.onnx")
+    plan = loaded.model_dump(exclude_unset=True)
     for split in plan["splits"].values():
         split["path"] = example / "data" / Path(split["path"]).name
     with tempfile.TemporaryDirectory() as features:

@@ -1,24 +1,26 @@
 """Gate the members of the zoo, and hold the decisions against what is known of them.
 
 ``python -m pipelines.zoo.judge ZOO POLICY [NAME ...]``, from the project's root, after
-pipelines/zoo/train.py; names are globs, such as ``held_out_*``. Each member is gated as a user
-would, by `gate run`, into ZOO/runs/POLICY/NAME; what is there is left alone. Prints a line for each
-as it comes, then tables as Markdown: members, and decisions by kind with Wilson intervals.
+pipelines/zoo/train.py; names are globs, such as ``held_out_*``. Each member is measured as a user
+would, by `gate run`, into ZOO/runs/NAME; what is there is left alone, and decided on anew. Prints a
+line for each as it comes, then tables as Markdown: members, and decisions by kind with Wilson
+intervals.
 """
 
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import date
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from gate import stats
+from gate import Evidence, Measurement, Policy, decide, load_policy, stats
 from pipelines.zoo.recipes import BACKDOORED, CLEAN
 from pipelines.zoo.train import Truth, read_truth
 
-PLAN = Path("pipelines/zoo/plan.yaml")
+PLAN, POLICY = Path("pipelines/zoo/plan.yaml"), Path("policies/cifar.yaml")
 # what each column of the table holds: the worst over the bank, and of what a search found
 COLUMNS = {
     "bank, targeted": "worst_targeted_attack_success_rate",
@@ -38,7 +40,7 @@ class Judged(NamedTuple):
 
     truth: Truth
     decision: str
-    worst: dict[str, dict[str, Any]]
+    worst: dict[str, Measurement]
     failed: tuple[str, ...]
     passes: int
     seconds: float
@@ -50,7 +52,7 @@ class Judged(NamedTuple):
         own = ", ".join(f"{rate:.2f}" for rate in truth.own_rates)
         for metric in COLUMNS.values():
             found = self.worst.get(metric)
-            cells.append("{value:.2f} [{low:.2f}, {high:.2f}]".format(**found) if found else "-")
+            cells.append(f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]" if found else "-")
         mark = "**" if (self.decision == "accept") == bool(truth.own_rates) else ""
         return (
             f"| {truth.name} | {truth.kind}{', planted' if truth.recipe.planted else ''} | "
@@ -59,39 +61,32 @@ class Judged(NamedTuple):
         )
 
 
-def judged(zoo: Path, policy: Path, truth: Truth) -> Judged:
-    """Gate a member, unless that was done, and read what came out.
+def judged(zoo: Path, policy: Policy, truth: Truth) -> Judged:
+    """Measure a member, unless that was done, and decide.
 
     Raises:
         RuntimeError: gate could not evaluate it.
     """
-    out = zoo / "runs" / policy.stem / truth.name
-    verdict = out / "verdict.json"
-    if not verdict.exists():
-        command = ["run", PLAN, "--policy", policy, "--backbone", zoo / f"{truth.name}.yaml"]
+    out = zoo / "runs" / truth.name
+    if not (out / "verdict.json").exists():
+        command = ["run", PLAN, "--policy", POLICY, "--backbone", zoo / f"{truth.name}.yaml"]
         told = [sys.executable, "-m", "gate", *map(str, command), "--out", str(out)]
         done = subprocess.run(told, check=False, capture_output=True, text=True)  # noqa: S603
-        if not verdict.exists():
+        if not (out / "verdict.json").exists():
             raise RuntimeError(
                 f"{truth.name}: gate run ended with {done.returncode}: {done.stderr}"
             )
-    found, information = (json.loads(path.read_text()) for path in (verdict, out / "run-info.json"))
-    measured = [
-        measurement
-        for path in sorted((out / "evidence").glob("trigger_*.json"))
-        for measurement in json.loads(path.read_text())["measurements"]
+    evidence = [
+        Evidence.model_validate_json(path.read_bytes())
+        for path in sorted((out / "evidence").glob("*.json"))
     ]
+    verdict = decide(policy, evidence, date(2026, 1, 1))
+    information = json.loads((out / "run-info.json").read_text())
     return Judged(
         truth,
-        found["decision"],
-        {each["metric"]: each for each in measured},
-        tuple(
-            dict.fromkeys(
-                finding["metric"]
-                for finding in found["findings"]
-                if finding["severity"] == "block" and finding["outcome"] != "pass"
-            )
-        ),
+        verdict.decision,
+        {m.metric: m for item in evidence for m in item.measurements},
+        tuple(dict.fromkeys(f.metric for f in verdict.findings if f.blocks)),
         sum(information["forward_passes"].values()),
         sum(information["seconds"].values()),
     )
@@ -124,11 +119,10 @@ def by_kind(members: Sequence[Judged]) -> list[str]:
     return rows
 
 
-def main(zoo: Path, policy: Path, names: Sequence[str]) -> None:
+def main(zoo: Path, policy: Policy, names: Sequence[str]) -> None:
     """Print both tables."""
-    truths = [t for t in read_truth(zoo).values() if t.kept]
     members = []
-    for truth in truths:
+    for truth in (each for each in read_truth(zoo).values() if each.kept):
         if any(fnmatch(truth.name, name) for name in names):
             members.append(judged(zoo, policy, truth))
             each = members[-1]
@@ -145,4 +139,4 @@ def main(zoo: Path, policy: Path, names: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     zoo, policy, *names = sys.argv[1:]
-    main(Path(zoo), Path(policy), names or ["*"])
+    main(Path(zoo), load_policy(policy), names or ["*"])
