@@ -10,7 +10,7 @@ from gate.values import Bound, Evidence, Finding, Measurement, Outcome, Verdict,
 
 LIMITS = (
     "A pass says that the triggers, attributes and tasks of the plan showed nothing. "
-    "It does not see an unknown, input-dependent or in-distribution trigger."
+    "It does not see every trigger that nobody named, nor input-dependent or in-distribution ones."
 )
 _MARK: dict[Outcome | None, str] = {
     "fail": "FAIL",
