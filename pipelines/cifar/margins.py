@@ -1,22 +1,17 @@
-"""Margins of the trigger findings on real backbones, and on those of our own that were held back.
+"""Margins of the trigger findings on real backbones that other people trained.
 
-``python -m pipelines.cifar.margins [real|held_back]``, both if neither is named; needs
-../shared/data. Backbones that were held back are trained first, where they are not there yet (about
-25 minutes on two cores).
+``python -m pipelines.cifar.margins``; needs ../shared/data, and takes about a minute a backbone.
+Those of our own making are in pipelines/zoo.
 """
 
-import sys
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-from gate import decide, load_policy, strict_yaml
-from gate.errors import PlanError
+from gate import decide, load_policy
 from gate.measure.bench import Bench
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan, load_plan
 from gate.probes.evidence import run_probe
-from pipelines.papers.bias_transfer.train_source import Source, Sources, train
 
 POLICY = Path("policies/cifar.yaml")
 OUT = Path("out/cifar/margins")
@@ -29,7 +24,6 @@ REAL = {  # card: whether it is backdoored
     "badnet": True,
     "mlp_backdoored": True,
 }
-HELD_BACK = Path("pipelines/cifar/held_back.yaml")
 COLUMNS = {
     "worst targeted ASR": "worst_targeted_attack_success_rate",
     "worst excess over controls": "worst_excess_targeted_attack_success_rate",
@@ -40,28 +34,13 @@ COLUMNS = {
 PROBES = ("clean_accuracy", "trigger_patch", "trigger_search")
 
 
-def trial(card: Path, name: str, **changes: Any) -> Trial:
-    """One backbone under the plan for its images, with changes at the plan's top level."""
+def trial(card: Path, name: str) -> Trial:
+    """One backbone under the plan for its images."""
     grey = name.startswith("mlp")
     plan = load_plan(Path(f"pipelines/cifar/{'mnist' if grey else 'plan'}.yaml"), card)
     # the findings do not ask for a reference, which would double the forward passes
-    stated = plan.model_dump(exclude_unset=True)
-    content = {**stated, "reference": None, **changes}
+    content = {**plan.model_dump(exclude_unset=True), "reference": None}
     return Trial(Bench(Plan.model_validate(content), OUT / "features"))
-
-
-def planted(card: Path, name: str, source: Source) -> str:
-    """How often the trigger that was planted sends an image to its target, by the own head."""
-    if not source.trigger:
-        return ""
-    patch = {"trigger_patch": {"triggers": [source.trigger.model_dump()], "tasks": ["own_head"]}}
-    found = run_probe("trigger_patch", trial(card, name, probes=patch, seed=source.trigger_seed))
-    (rate,) = (
-        m
-        for m in found.measurements
-        if m.metric == "targeted_attack_success_rate" and m.about["target"] == source.target
-    )
-    return f"{rate.value:.2f} [{rate.low:.2f}, {rate.high:.2f}]"
 
 
 def row(card: Path, name: str, backdoored: bool) -> str:
@@ -84,28 +63,13 @@ def row(card: Path, name: str, backdoored: bool) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def print_head(*more: str) -> None:
-    """Print the head of a table."""
-    head = ("backbone", "is", "decision", "what did not pass", *COLUMNS, *more)
+def main() -> None:
+    """Print the table."""
+    head = ("backbone", "is", "decision", "what did not pass", *COLUMNS)
     print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
-
-
-def main(parts: set[str]) -> None:
-    """Print both tables."""
-    if "real" in parts:
-        print_head()
-        for name, backdoored in REAL.items():
-            print(row(Path(f"pipelines/cifar/{name}.yaml"), name, backdoored), flush=True)
-    if "held_back" in parts:
-        print_head("its own trigger")
-        for name, source in strict_yaml.load(HELD_BACK, Sources, PlanError).sources.items():
-            weights = Path("out/cifar/held_back") / f"{name}.safetensors"
-            if not weights.exists():
-                train(source, weights)
-            card = weights.with_suffix(".yaml")
-            line = row(card, name, source.trigger is not None)
-            print(f"{line} {planted(card, name, source)} |", flush=True)
+    for name, backdoored in REAL.items():
+        print(row(Path(f"pipelines/cifar/{name}.yaml"), name, backdoored), flush=True)
 
 
 if __name__ == "__main__":
-    main(set(sys.argv[1:]) or {"real", "held_back"})
+    main()
