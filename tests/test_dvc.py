@@ -79,12 +79,13 @@ def repository(example: Path, tmp_path_factory: pytest.TempPathFactory) -> Repos
         done = repository.run(*command)
         assert done.returncode == 0, done.stderr
     ran = repository.repro("report")
-    assert len([stage for stage in ran if stage.startswith("probe@")]) == 8
+    assert len([stage for stage in ran if stage.startswith("probe@")]) == 10
     return repository
 
 
 def _small(plan: dict[str, object]) -> None:
     plan["probes"]["trigger_patch"]["triggers"] = [SQUARE]  # type: ignore[index]
+    plan["probes"]["trigger_search"] = {"steps": 10}  # type: ignore[index]
     for split in plan["splits"].values():  # type: ignore[attr-defined]
         split["path"] = split["path"].replace("out/digits/example", "example")
 

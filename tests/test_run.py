@@ -28,6 +28,7 @@ SMALL = {
             }
         ]
     },
+    "trigger_search": {"steps": 10},
     "spurious_attribute": {"attributes": ["photograph"]},
     "label_prior": {},
 }
@@ -85,13 +86,15 @@ def test_each_candidate_comes_out_as_documented_for_the_right_reason(
     assert done.returncode == code, done.stderr
     assert {f.probe for f in verdict(out).findings if f.blocks} == blocked_by
     assert {path.split("/")[0] for path in content(out)} == {
-        "evidence", "features", "heads", "validation.json",
+        "evidence", "features", "heads", "triggers", "validation.json",
         "verdict.json", "report.md", "report.html",
     }  # fmt: skip
     assert "label prior, the estimated share q" in (out / "report.html").read_text()
     information = json.loads((out / "run-info.json").read_text())
     embedded, passes = 1144 + 426, information["forward_passes"]["backbone"]
-    assert embedded + 4 * 64 <= passes <= embedded + 4 * 426  # from one look to every image
+    searched = 2 * 2 * 250 + 3 * 426  # at the most, under the triggers that were found
+    # from one look to every image
+    assert embedded + 4 * 64 <= passes <= embedded + 4 * 426 + searched
     lines = [line for line in done.stderr.splitlines() if " left" not in line]  # a busy machine
     assert lines[0] == f"gate: {backbone}.onnx: no GPU here; ONNX Runtime runs on the CPU"
     assert lines[1].startswith("gate: estimate: 1,826 to 3,274 forward passes, ")

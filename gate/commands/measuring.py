@@ -211,8 +211,8 @@ def opened(
     loaded = load_plan(plan, backbone)
     # where nobody keeps features, they last as long as the command
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
-        how = model or ModelOptions()
-        yield Trial(Bench(loaded, features or Path(folder), progress, how.limits, engine_of(how)))
+        how, kept = model or ModelOptions(), features or Path(folder) / "features"
+        yield Trial(Bench(loaded, kept, progress, how.limits, engine_of(how)))
 
 
 def _progress(max_minutes: float | None) -> Progress:

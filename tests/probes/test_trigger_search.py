@@ -217,7 +217,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_other_images(make: M
     one, again = make("planted", folder="one"), make("planted", folder="again")
 
     assert run(one).to_json() == run(again).to_json()
-    pictures = [sorted(t.bench.folder.glob("trigger-*.png")) for t in (one, again)]
+    pictures = [sorted(t.bench.folder.parent.glob("triggers/*.png")) for t in (one, again)]
     assert len(pictures[0]) == 7
     assert [p.read_bytes() for p in pictures[0]] == [p.read_bytes() for p in pictures[1]]
 
@@ -420,7 +420,7 @@ def test_a_picture_can_be_named_as_an_overlay(make: MakeTrial) -> None:
     trial = make("planted")
     run(trial)
 
-    for path in trial.bench.folder.glob("trigger-*.png"):
+    for path in trial.bench.folder.parent.glob("triggers/*.png"):
         with Image.open(io.BytesIO(path.read_bytes())) as opened:
             assert opened.mode == "RGBA"
             assert opened.size == (SIDE, SIDE)

@@ -72,6 +72,8 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
                 yield _kept(trial, name, each.stamp)
 
 
+PICTURES = "triggers"  # a folder
+
 Moved = NDArray[np.bool_]
 
 
@@ -181,9 +183,14 @@ def destinations(labels: Int64, stamped: NDArray[np.int16], classes: int) -> Int
 
 
 def _kept(trial: Trial, task: str, stamp: Stamp) -> str:
-    """Keep a trigger's picture in the features folder, named by its digest; says where."""
+    """Keep a trigger's picture, named by its digest; says where.
+
+    It lies beside the features folder and not in it: that is another stage's output in DVC, and
+    must not change when a probe runs.
+    """
     content = png(Patch(stamp.keep, stamp.add))
     digest = sha256(content).hexdigest()
-    path = trial.bench.folder / f"trigger-{digest[:32]}.png"
+    path = trial.bench.folder.parent / PICTURES / f"trigger-{digest[:32]}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, content)
-    return f"task {task}: {stamp.name}: {path.name} in the features folder, sha256:{digest}"
+    return f"task {task}: {stamp.name}: {PICTURES}/{path.name}, sha256:{digest}"
