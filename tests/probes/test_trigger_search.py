@@ -153,12 +153,12 @@ def test_the_rate_is_that_of_the_picture_on_images_that_the_search_did_not_see(
     trial = make("planted")
     found, split, task = run(trial), trial.split("test"), trial.plan.tasks["own"]
     picture = next(
-        re.search(r"trigger-\w+\.png", remark)
+        re.search(r"triggers/trigger-\w+\.png", remark)
         for remark in found.remarks
         if "patch to south east" in remark
     )
     assert picture
-    with Image.open(trial.bench.folder / picture[0]) as opened:
+    with Image.open(trial.bench.folder.parent / picture[0]) as opened:
         rgba = np.asarray(opened, np.int64)
     settings = trial.plan.probes.settings("trigger_search")
     assert isinstance(settings, TriggerSearch)
