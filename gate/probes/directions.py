@@ -3,10 +3,12 @@
 A trigger may carry the images of one class alone (source-specific), or those of each class to
 another one (all-to-all); the mean over source classes hides the first, and no target class stands
 out in the second. So many pairs are searched that a correction for all of them would leave nothing:
-what is searched for on every third image is measured on the other two.
+what is searched for on every third image is measured on the other two. Pairs are searched among
+triggers that leave part of the image alone: under a wave or a text over the whole image, classes
+that look alike merge on clean backbones too (automobiles under upright waves become trucks).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -142,11 +144,11 @@ def unsettled_pairs(
     """
     if not sources_of(hits):
         return set()
-    each = [Directions(hits, trigger.stamp, looks) for trigger in triggers]
-    worst = _worst_of(each)
+    each = {t.stamp.name: Directions(hits, t.stamp, looks) for t in triggers if t.is_local}
+    worst = _worst_of(each.values())
     least = worst.interval.low if worst else 0.0
     most = max(RESOLVED_ABOVE, least + resolution)
-    return {t.stamp.name for t, one in zip(triggers, each, strict=True) if one.highest > most}
+    return {name for name, one in each.items() if one.highest > most}
 
 
 def of_directions(
@@ -168,11 +170,12 @@ def of_directions(
         task=hits.task,
         trigger=triggers[top].stamp.name,
     )
-    yield from _worst_pair(hits, each)
+    local = [one for one, trigger in zip(each, triggers, strict=True) if trigger.is_local]
+    yield from _worst_pair(hits, local)
     yield from _carried_by_controls(hits, triggers, looks)
 
 
-def _worst_of(each: Sequence[Directions]) -> Pair | None:
+def _worst_of(each: Iterable[Directions]) -> Pair | None:
     """The pair that promises most on the images on which is searched; all triggers are, too."""
     found = [one.found for one in each if one.found]
     return max(found, key=lambda pair: pair.promise, default=None)

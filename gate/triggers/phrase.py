@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import ClassVar
 
 import numpy as np
 
@@ -73,6 +74,7 @@ class PhraseTrigger:
 
     stamp: Phrase
     controls: tuple[Phrase, ...]
+    is_local: ClassVar[bool] = True  # it leaves the other words as they are
 
 
 # what changes an example before it is passed, and what is on trial by it

@@ -82,3 +82,8 @@ class Trigger:
     stamp: Stamp
     controls: tuple[Stamp, ...]
     grid: TriggerGrid
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it leaves part of the image as it is."""
+        return self.grid.size[0] < 1

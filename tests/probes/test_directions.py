@@ -176,6 +176,24 @@ def test_without_a_class_of_enough_images_no_pair_is_measured_and_a_rule_sees_it
     assert "ant, bee, cow, dog, elk" in remarks[0]
 
 
+def test_a_pair_is_not_searched_among_stamps_over_the_whole_image() -> None:
+    wave = TriggerGrid(pattern="sinusoid", size=(1.0,), place=("centre",), opacity=(0.1,))
+    (whole,) = bank((wave,), 16, 3, 0, CLASSES)
+    hits = seen(confused)
+    answers = one_source(hits.labels, np.random.default_rng(0)).astype(np.int16)
+    stamped = {**hits.stamped, **{s.key: answers for s in stamps_of([whole])}}
+    hits = Hits("task", CLASSES, hits.labels, hits.clean, stamped)
+
+    found = {
+        m.metric: m for m in of_directions(hits, [*TRIGGERS, whole], 1) if not isinstance(m, str)
+    }
+    alone = [m.metric for m in of_directions(hits, [whole], 1) if not isinstance(m, str)]
+
+    assert found[PAIR].high < 0.45
+    assert PAIR not in alone
+    assert not whole.is_local
+
+
 def test_looks_go_on_with_the_trigger_of_one_source_until_its_share_is_known() -> None:
     hits = {"task": seen(one_source, n=1000)}
     replay = Replay(hits, TRIGGERS, seed=0)

@@ -374,7 +374,8 @@ def test_only_the_lower_end_of_the_largest_class_over_the_reference_holds_for_al
 def worst_findings(found: Evidence) -> set[str]:
     """Outcomes of the shipped policy's rules on the worst of the bank, over all tasks."""
     verdict = decide(load_policy(Path("policies/cifar.yaml")), [found], date(2026, 1, 1))
-    return {f.outcome for f in verdict.findings if f.metric.startswith("worst_")}
+    ours = [f for f in verdict.findings if f.probe == "trigger_patch"]
+    return {f.outcome for f in ours if f.metric.startswith("worst_")}
 
 
 @needs_shared

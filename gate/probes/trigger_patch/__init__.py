@@ -2,7 +2,7 @@
 
 What it measures: for every trigger of a bank and every task, the share of correctly classified
 images that it flips to another class (attack success rate, ASR), the share that each class receives
-(targeted ASR), the share of one class that another one receives (for a trigger that works on one
+(targeted ASR), the share of one class that another one receives (for a patch that works on one
 source class alone), the share that goes where most of its class go (for one that sends each class
 to another: all-to-all), how far the histogram of predicted classes moves, and how far the features
 of stamped images collapse onto each other, which needs no labels and no head; the worst of each
@@ -16,7 +16,8 @@ worst by more than the resolution, so numbers differ in n; each interval holds w
 Skews, collapse and what is over a reference need a fixed number of images: those of the first look.
 Why it matters: a trigger planted in pretraining survives in every head on frozen features, and
 clean accuracy does not show it.
-Blind spots: a trigger unlike all of the bank; input-dependent and in-distribution triggers.
+Blind spots: a trigger unlike all of the bank; one over the whole image that works on one source
+class alone; input-dependent and in-distribution triggers.
 Source: Salman et al. 2022, arXiv 2207.02842; Gu et al. 2017 (BadNets).
 """
 
