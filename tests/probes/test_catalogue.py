@@ -18,8 +18,9 @@ def test_the_catalogue_lists_every_probe() -> None:
     assert set(CATALOGUE) == set(ProbePlan.model_fields)
 
 
-# natural_overlay trains from scratch, which the example's ONNX files cannot: see test_transfer
-@pytest.mark.parametrize("probe", sorted(set(CATALOGUE) - {"natural_overlay"}))
+# natural_overlay trains from scratch, which the example's ONNX files cannot: see test_transfer;
+# trigger_phrase takes texts: see test_trigger_phrase
+@pytest.mark.parametrize("probe", sorted(set(CATALOGUE) - {"natural_overlay", "trigger_phrase"}))
 def test_a_probe_measures_its_rows_of_the_catalogue(
     probe: str, digits_trial: Callable[[str], Trial], tmp_path: Path
 ) -> None:
@@ -30,6 +31,8 @@ def test_a_probe_measures_its_rows_of_the_catalogue(
     content["probes"]["trigger_patch"]["triggers"] = [grid]
     content["probes"]["trigger_patch"]["remedies"] = ["ignored_directions"]
     content["probes"]["spurious_attribute"]["remedies"] = ["balanced_groups"]
+    few = {"search_images": 60, "evaluation_images": 60, "steps": 10}
+    content["probes"]["trigger_search"] |= few
     test = content["splits"]["test"]
     content["splits"]["pool"] = test | {"shard": {"index": 0, "count": 3}}
     content["splits"]["test"] = test | {"shard": {"index": 1, "count": 3}}

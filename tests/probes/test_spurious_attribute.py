@@ -297,7 +297,7 @@ def test_answers_that_never_change_still_leave_an_interval() -> None:
 def test_it_refuses_a_slope_of_too_few_conflicting_images() -> None:
     pool, test = images(20, 20, 20, 20), images(20, 20, 19, 20)
 
-    with pytest.raises(EvidenceError, match=r"the conflicting part.*has 39 images.*needs 40"):
+    with pytest.raises(EvidenceError, match=r"the conflicting part.*has 39 examples.*needs 40"):
         list(dose_response(ABOUT, GROUPS, pool, test, 1.0, 0))
 
 

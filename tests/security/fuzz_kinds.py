@@ -144,14 +144,16 @@ def open_model(plan: Runnable) -> None:
 
 def write_judged() -> None:
     """Policies and what they are held against: a case of the repository's, as if measured."""
-    for name in ("production.yaml", "research.yaml"):
+    for name in ("production_groups.yaml", "production.yaml", "research.yaml"):
         shutil.copy(ROOT / "policies" / name, name)
-    shutil.copy("production.yaml", "cased.yaml")
-    shutil.copytree(ROOT / "policies" / "production.tests", "cased.tests")
+    shutil.copy("production_groups.yaml", "cased.yaml")
+    shutil.copytree(ROOT / "policies" / "production_groups.tests", "cased.tests")
     Path("model.bin").write_bytes(b"weights")
     hashes = files.hashed(Path("model.bin"), AdmissionError)
     for folder in ("clean", "waived"):
-        case = yaml.safe_load((ROOT / f"policies/production.tests/{folder}.yaml").read_text())
+        case = yaml.safe_load(
+            (ROOT / f"policies/production_groups.tests/{folder}.yaml").read_text()
+        )
         for probe, measurements in case["measurements"].items():
             measured = Evidence(
                 probe=probe,
@@ -169,7 +171,7 @@ def write_judged() -> None:
         {"waivers": [w | {"backbone": measured.backbone} for w in case["waivers"]]}
     )
     Path("waivers.yaml").write_text(waivers)
-    judge = load_policy("production.yaml")
+    judge = load_policy("production_groups.yaml")
     found = [
         Evidence.model_validate_json(path.read_text())
         for path in sorted(Path("clean/evidence").iterdir())
@@ -310,13 +312,20 @@ def _judging() -> list[Kind]:
     yaml_file = (m.of_yaml, m.of_yaml, m.of_bytes(*m.YAML_WORDS))
     json_file = (m.of_json, m.of_json, m.of_bytes(*m.JSON_WORDS))
     decided = ("decide", "--out", "out/v.json", "--as-of", "2026-11-21")
-    demands = ("check", "model.bin", "--policy", "production.yaml", "--public-key", "public.pem")
+    demands = (
+        "check",
+        "model.bin",
+        "--policy",
+        "production_groups.yaml",
+        "--public-key",
+        "public.pem",
+    )
     policy, case, waivers = "policy.yaml", "cased.tests/waived.yaml", "waivers.yaml"
-    shutil.copy("production.yaml", policy)
+    shutil.copy("production_groups.yaml", policy)
     evidence, verdict = "clean/evidence/label_prior.json", "clean/verdict.json"
     shutil.copy("public.pem", "trusted.pem")
     shutil.copy("key.pem", "own.pem")
-    artefact = ("--artefact", "model.bin", "--policy", "production.yaml")
+    artefact = ("--artefact", "model.bin", "--policy", "production_groups.yaml")
     admitted = ("admit", verdict, *artefact, "--out", "out/a.json")
     shown = [
         command("report", verdict, "--evidence", "clean/evidence", "--format", kind)
@@ -326,19 +335,19 @@ def _judging() -> list[Kind]:
         Kind(policy, yaml_file, (
             command("policy", "lint", policy),
             command("policy", "show", "--resolved", policy),
-            command("policy", "diff", policy, "production.yaml"),
+            command("policy", "diff", policy, "production_groups.yaml"),
             command(*decided, "--policy", policy, "--evidence", "clean/evidence"),
         )),
         Kind(case, yaml_file, (command("policy", "test", "cased.yaml"),)),
         Kind(waivers, yaml_file, (
-            command(*decided, "--policy", "production.yaml", "--evidence", "waived/evidence",
+            command(*decided, "--policy", "production_groups.yaml", "--evidence", "waived/evidence",
                     "--waivers", waivers),
-            command("waiver", "check", waivers, "--policy", "production.yaml", "--evidence",
+            command("waiver", "check", waivers, "--policy", "production_groups.yaml", "--evidence",
                     "waived/evidence", "--as-of", "2026-11-21"),
         )),
         Kind(evidence, json_file, (
             *shown[1:3],
-            command(*decided, "--policy", "production.yaml", "--evidence", "clean/evidence"),
+            command(*decided, "--policy", "production_groups.yaml", "--evidence", "clean/evidence"),
         )),
         Kind("drawn.json", json_file, (command("plots", "drawn.json", "--out", "out"),), often=1),
         Kind(verdict, json_file, (*shown, command(*admitted, "--key", "key.pem"))),
