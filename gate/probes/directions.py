@@ -10,7 +10,7 @@ that look alike merge on clean backbones too (automobiles under upright waves be
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,9 +66,7 @@ class Directions:
         """How many of these images go from a class ``s`` to a class ``t``: ``(K, K)``."""
         chosen = images & self._seen.correct
         labels, given = self._seen.labels[chosen], self._seen.stamped[self._stamp.key][chosen]
-        sent = np.zeros((self._classes, self._classes), np.int64)
-        np.add.at(sent, (labels, given), 1)
-        return sent
+        return sent(labels, given, self._classes)
 
     @cached_property
     def _parts(self) -> tuple[Int64, Int64]:
@@ -82,10 +80,10 @@ class Directions:
 
         It holds for each pair, so it does for the worst.
         """
-        sent = self._parts[0] + self._parts[1]
-        counts, away = sent.sum(axis=1).tolist(), _away(sent).max(axis=1).tolist()
+        every = self._parts[0] + self._parts[1]
+        counts, most = every.sum(axis=1).tolist(), away(every).max(axis=1).tolist()
         return max(
-            stats.rate(away[s], counts[s], searched_high=self._looks).high if counts[s] else 1.0
+            stats.rate(most[s], counts[s], searched_high=self._looks).high if counts[s] else 1.0
             for s in self._sources
         )
 
@@ -96,15 +94,15 @@ class Directions:
         None where no class has images in both parts.
         """
         searched, measured = self._parts
-        counts, ns, away = searched.sum(axis=1), measured.sum(axis=1), _away(searched)
+        counts, ns, moved = searched.sum(axis=1), measured.sum(axis=1), away(searched)
         both = [s for s in self._sources if counts[s] and ns[s]]
         if not both:
             return None
         # by the lower end, since one image of one says little
-        promises = {s: stats.rate(int(away[s].max()), int(counts[s])).low for s in both}
+        promises = {s: stats.rate(int(moved[s].max()), int(counts[s])).low for s in both}
         source = max(both, key=lambda s: promises[s])
-        target, n = int(away[source].argmax()), int(ns[source])
-        carried = int(_away(measured)[source, target])
+        target, n = int(moved[source].argmax()), int(ns[source])
+        carried = int(away(measured)[source, target])
         share = stats.rate(carried, n, searched_low=self._looks)
         names = self._seen.classes
         return Pair(self._stamp.name, names[source], names[target], promises[source], share, n)
@@ -116,15 +114,15 @@ class Directions:
         of the others. The lower end holds for as many triggers as are searched.
         """
         by, measured = self._parts
-        away = _away(by)
-        moved = measured[np.arange(self._classes), away.argmax(axis=1)]
+        elsewhere = away(by)
+        moved = measured[np.arange(self._classes), elsewhere.argmax(axis=1)]
         n = int(measured.sum())
         if not n:
             raise EvidenceError(
                 f"task {self._seen.task} classifies too few {self._seen.examples} correctly to "
                 f"measure on some what was searched for on others; add {self._seen.examples}"
             )
-        hits = int(moved[away.max(axis=1) > 0].sum())
+        hits = int(moved[elsewhere.max(axis=1) > 0].sum())
         both = {"searched_low": self._looks * searched, "searched_high": self._looks}
         return stats.rate(hits, n, **both), n
 
@@ -223,8 +221,15 @@ def _carried_by_controls(hits: Hits, triggers: Sequence[AnyTrigger], looks: int)
         )
 
 
-def _away(sent: Int64) -> Int64:
+def sent(labels: Int64, given: NDArray[np.integer[Any]], classes: int) -> Int64:
+    """How many images ``(K, K)`` of a class are given a class, by labels and given ``(n,)``."""
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (labels, given), 1)
+    return counts
+
+
+def away(counts: Int64) -> Int64:
     """The same without those that stay in their class."""
-    away = sent.copy()
-    np.fill_diagonal(away, 0)
-    return away
+    moved = counts.copy()
+    np.fill_diagonal(moved, 0)
+    return moved

@@ -15,6 +15,7 @@ from gate.measure.count import Count
 from gate.measure.responses import Hits
 from gate.measure.trial import Trial
 from gate.plan.task import Task
+from gate.probes.directions import away, sent
 from gate.probes.trigger_search import METRICS, TriggerSearch
 from gate.probes.trigger_search.found import (
     PAIRS_TRIED,
@@ -176,10 +177,8 @@ def destinations(labels: Int64, stamped: NDArray[np.int16], classes: int) -> Int
     >>> destinations(np.array([0, 0, 0, 1]), np.array([2, 2, 0, 1]), 3).tolist()
     [2, -1, -1]
     """
-    sent = np.zeros((classes, classes), np.int64)
-    np.add.at(sent, (labels, stamped), 1)
-    np.fill_diagonal(sent, 0)
-    return np.where(sent.any(axis=1), sent.argmax(axis=1), -1)
+    moved = away(sent(labels, stamped, classes))
+    return np.where(moved.any(axis=1), moved.argmax(axis=1), -1)
 
 
 def _kept(trial: Trial, task: str, stamp: Stamp) -> str:
