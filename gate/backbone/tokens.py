@@ -1,6 +1,8 @@
 """Texts to tokens. The only file that imports tokenizers."""
 
+from functools import cached_property
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,6 +10,9 @@ from gate.arrays import Int64
 from gate.backbone.artefact import Artefact
 from gate.errors import BackboneError, failing_as
 from gate.plan.backbone import Tokenization
+
+if TYPE_CHECKING:
+    import tokenizers
 
 
 class Tokenizer:
@@ -31,9 +36,6 @@ class Tokenizer:
         # what the file says of padding is about batches of its own; a mask leaves these out anyway
         known = {"pad_id": 0, "pad_token": "[PAD]", **(self._tokenizer.padding or {})}
         self._tokenizer.enable_padding(pad_id=known["pad_id"], pad_token=known["pad_token"])
-        self._whole = tokenizers.Tokenizer.from_str(self._tokenizer.to_str())
-        self._whole.no_truncation()
-        self._whole.no_padding()
         self._max_tokens = plan.max_tokens
 
     def __call__(self, texts: list[str]) -> dict[str, Int64]:
@@ -49,6 +51,16 @@ class Tokenizer:
             "input_ids": np.array([each.ids for each in found], np.int64),
             "attention_mask": np.array([each.attention_mask for each in found], np.int64),
         }
+
+    @cached_property
+    def _whole(self) -> "tokenizers.Tokenizer":
+        """The same tokenizer, by which no text is cut off; most backbones do without it."""
+        import tokenizers
+
+        whole = tokenizers.Tokenizer.from_str(self._tokenizer.to_str())
+        whole.no_truncation()
+        whole.no_padding()
+        return whole
 
     def with_room_for(self, phrase: str, texts: list[str]) -> list[str]:
         """Texts whose last words are left out as far as a phrase needs their room.

@@ -20,7 +20,7 @@ from gate.backbone.onnx_runtime import OnnxRuntime
 from gate.errors import BackboneError, PlanError
 from gate.plan.backbone import BackbonePlan, OnnxBackbone
 from tests import tiny
-from tests.backbone.test_backbone import FACTORY, opened, write_exported, write_safetensors
+from tests.backbone.test_backbone import FACTORY, KINDS, opened, write_safetensors
 from tests.conftest import SHARED, needs_shared
 
 RNG = np.random.default_rng(3)
@@ -92,20 +92,6 @@ def by_hand(inputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.nda
 def saved(module: nn.Module, path: Path) -> Path:
     save_file(module.state_dict(), path)
     return path
-
-
-KINDS: dict[str, Any] = {
-    "onnx": lambda d: {"onnx": tiny.write_onnx(d / "m.onnx")},
-    "onnx, an inner value": lambda d: {"onnx": tiny.write_onnx(d / "m.onnx"), "output": "active"},
-    "onnx, a folder": lambda d: {"onnx": tiny.write_external(d / "m", "weights.bin").parent},
-    "exported": lambda d: {"exported": write_exported(d / "m.pt2")},
-    "safetensors": lambda d: {"weights": write_safetensors(d / "m.safetensors"), "arch": FACTORY},
-    "safetensors, maps": lambda d: {
-        "weights": write_safetensors(d / "m.safetensors"),
-        "arch": FACTORY,
-        "layer": "relu",
-    },
-}
 
 
 @pytest.mark.parametrize("kind", KINDS)
