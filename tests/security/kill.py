@@ -209,11 +209,13 @@ def killed(command: Command, points: int, random: Random, counts: Counter[str]) 
         left = command.left()
         hidden = {path for path in left if Path(path).name.startswith(".") or ".lock" in path}
         counts[f"{name}: kills that left something unfinished"] += bool(hidden)
-        for path in left.keys() - hidden:
-            if left[path] != reference.get(path):
+        finished = {path: left[path] for path in left.keys() - hidden}
+        for path, content in finished.items():
+            if content != reference.get(path):
                 yield f"{name} {point}: after the kill {path} is of no unbroken run"
         code, said = wait(start(command.arguments))
-        if code != 0 and not (left == reference and command.refused(code, said)):
+        # killed when all was done but for taking back its claim, it rightly does nothing more
+        if code != 0 and not (finished == reference and command.refused(code, said)):
             yield f"{name} {point}: run again, it exits {code}: {said}"
         elif (after := command.left()) != reference:
             differ = sorted(p for p in after | reference if after.get(p) != reference.get(p))
