@@ -122,8 +122,12 @@ def require_valid(plan: Path, validation: Validation) -> None:
 
 
 def _passes(bench: Bench) -> dict[str, int]:
-    """Forward passes of single examples through the candidate and through the reference."""
-    opened = {"backbone": bench.backbone, "reference": bench.reference}
+    """Forward passes of single examples through the candidate and those beside it."""
+    opened = {
+        "backbone": bench.backbone,
+        "reference": bench.reference,
+        "ancestor": bench.ancestor,
+    }
     return {name: bench.engine.passes[each.digest] for name, each in opened.items() if each}
 
 

@@ -128,8 +128,8 @@ def embed(
     with opened(plan, backbone, features, model) as trial:
         for split in trial.plan.used_splits:
             rows, width = trial.features(split).shape
-            if trial.reference:
-                trial.features(split, trial.reference)
+            for other in filter(None, (trial.reference, trial.ancestor)):
+                trial.features(split, other)
             print_line(f"{split}: {rows} images, {width} features")
     return ExitCode.ACCEPT
 

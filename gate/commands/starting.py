@@ -32,7 +32,7 @@ def digests(
         list[Path] | None, DIR(help="What the caller watches itself, left out; may be repeated.")
     ] = None,
 ) -> ExitCode:
-    """Write the digest of every file that a plan names, and how its reference is read.
+    """Write the digest of every file that a plan names, and how other backbones are read.
 
     What a stage of DVC measures depends on these, and DVC cannot know them.
     """
@@ -50,6 +50,7 @@ def digests(
     written = {
         "files": {place: files.sha256_of(path, PlanError) for place, path in unseen.items()},
         "reference": loaded.reference.settings if loaded.reference else None,
+        "ancestor": loaded.ancestor.settings if loaded.ancestor else None,
     }
     files.write(out, files.json_of(written))
     print_line(f"{out}: {len(unseen)} files")

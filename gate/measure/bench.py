@@ -79,6 +79,14 @@ class Bench:
             )
         return reference
 
+    @cached_property
+    def ancestor(self) -> Backbone | None:
+        """The backbone that the candidate may descend from, if the plan has one.
+
+        It may be the candidate itself: then it is as near as can be.
+        """
+        return self.opened(self.plan.ancestor) if self.plan.ancestor else None
+
     def split(self, name: str) -> Split:
         """A split, opened.
 

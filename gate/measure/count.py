@@ -229,8 +229,9 @@ class Count:
         return stamps_on(self.bench, task.debias, train) if task.debias else []
 
     def _opened(self, backbone: Backbone) -> Network:
-        is_candidate = backbone.plan == self.plan.backbone
-        return Network("candidate" if is_candidate else "reference", backbone.plan, backbone)
+        plan = self.plan
+        names = {plan.ancestor: "ancestor", plan.reference: "reference", plan.backbone: "candidate"}
+        return Network(names[backbone.plan], backbone.plan, backbone)
 
     def _is_asked(self, *question: object) -> bool:
         """Whether this was asked before; from now on it was."""

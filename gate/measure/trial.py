@@ -21,6 +21,7 @@ from gate.triggers.grid import TriggerGrid
 from gate.triggers.phrase import AnyStamp
 from gate.triggers.stamp import Trigger
 
+_ANCESTOR = "backbone of ancestor"  # among data; no split can be called so
 _COSINES = "pairwise cosine"  # a reader's name that no task can have
 
 
@@ -38,11 +39,12 @@ class Trial:
         self._classifiers: dict[tuple[str, str], Classifier] = {}
         self._asked: dict[str, str] = {}
         self._asked_tasks: set[str] = set()
+        self._asked_ancestor: Backbone | None = None
 
     def for_probe(self) -> "Trial":
         """The same trial, of which nothing was asked yet; all that was trained is shared."""
         view = copy(self)
-        view._asked, view._asked_tasks = {}, set()
+        view._asked, view._asked_tasks, view._asked_ancestor = {}, set(), None
         return view
 
     @property
@@ -56,6 +58,11 @@ class Trial:
         return {n: task for n, task in self.plan.tasks.items() if n in self._asked_tasks}
 
     @property
+    def asked_ancestor(self) -> Backbone | None:
+        """The ancestor, if it was asked for."""
+        return self._asked_ancestor
+
+    @property
     def backbone(self) -> Backbone:
         """The candidate."""
         return self.bench.backbone
@@ -64,6 +71,14 @@ class Trial:
     def reference(self) -> Backbone | None:
         """The backbone known to be clean, if the plan has one."""
         return self.bench.reference
+
+    @property
+    def ancestor(self) -> Backbone | None:
+        """The backbone that the candidate may descend from, if the plan has one."""
+        self._asked_ancestor = self.bench.ancestor
+        if self._asked_ancestor:
+            self._asked[_ANCESTOR] = self._asked_ancestor.digest
+        return self._asked_ancestor
 
     def split(self, name: str) -> Split:
         """A split, opened."""

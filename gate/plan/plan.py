@@ -28,6 +28,9 @@ class Plan(Value):
     reference: AnyBackbone | None = Field(
         None, description="A backbone known to be clean, measured on the same images."
     )
+    ancestor: AnyBackbone | None = Field(
+        None, description="A backbone that this one is said to descend from, or must not."
+    )
     splits: dict[Key, SplitPlan] = Field(min_length=1)
     tasks: dict[Key, Task] = Field(min_length=1)
     probes: ProbePlan
@@ -56,6 +59,11 @@ class Plan(Value):
             raise ValueError(
                 "reference: its input differs from the backbone's (images or texts; size and "
                 "channels), and the same data must serve both"
+            )
+        if self.ancestor and self.ancestor.takes != self.backbone.takes:
+            raise ValueError(
+                f"ancestor: takes {self.ancestor.takes}, and the backbone takes "
+                f"{self.backbone.takes}; the same data must serve both"
             )
         return self
 

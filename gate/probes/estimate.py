@@ -139,8 +139,9 @@ def estimate(bench: Bench, probes: Iterable[str], *, calibrates: bool) -> Estima
             read: what can fail before data are gone through.
     """
     batches = {"candidate": first_batch(bench, bench.backbone)}
-    if bench.reference:
-        batches["reference"] = first_batch(bench, bench.reference)
+    for name, other in (("reference", bench.reference), ("ancestor", bench.ancestor)):
+        if other:
+            batches[name] = first_batch(bench, other)
     for task in bench.plan.tasks.values():
         if task.head == "own":
             require_own_head(bench, task, bench.backbone, batches["candidate"].outputs)

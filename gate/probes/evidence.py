@@ -32,6 +32,7 @@ def run_probe(probe: str, trial: Trial) -> Evidence:
     plan, view = trial.plan, trial.for_probe()
     settings = plan.probes.settings(probe)
     said = list(measure(view, settings))
+    ancestor = view.asked_ancestor
     return Evidence(
         probe=probe,
         settings={
@@ -39,6 +40,7 @@ def run_probe(probe: str, trial: Trial) -> Evidence:
             "batch_size": plan.batch_size,
             "backbone": plan.backbone.settings,
             "reference": plan.reference.settings if plan.reference else None,
+            **({"ancestor": ancestor.plan.settings} if ancestor else {}),
             "tasks": {name: task.settings for name, task in view.asked_tasks.items()},
         },
         backbone=trial.backbone.digest,

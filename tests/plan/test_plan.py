@@ -93,6 +93,10 @@ def test_every_shipped_plan_loads(path: str) -> None:
             lambda p: p.update(reference={"onnx": "x", "preprocessing": {"size": 31}}),
             "the same data must serve both",
         ),
+        (
+            lambda p: p.update(ancestor={"onnx": "x", "text": {"tokenizer": "t.json"}}),
+            "ancestor: takes texts, and the backbone takes images",
+        ),
     ],
 )
 def test_a_faulty_plan_is_refused_with_its_place(

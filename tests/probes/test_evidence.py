@@ -107,6 +107,24 @@ def test_evidence_names_the_data_and_tasks_that_its_probe_asked_for_and_no_other
     assert tasks["trigger_patch"] == {"two"}
 
 
+def test_evidence_names_the_ancestor_where_its_probe_asked_for_it_and_not_else(
+    two_tasks: Path, tmp_path: Path
+) -> None:
+    content = yaml.safe_load(two_tasks.read_text())
+    two_tasks.write_text(json.dumps(content | {"ancestor": content["backbone"]}))
+    trial = Trial(Bench(load_plan(two_tasks), tmp_path))
+    asked = trial.for_probe()
+
+    assert asked.asked_ancestor is None
+    assert asked.ancestor is trial.backbone
+
+    assert asked.asked_ancestor is trial.backbone
+    assert asked.asked_data == {"backbone of ancestor": trial.backbone.digest}
+    evidence = run_probe("clean_accuracy", trial)
+    assert "backbone of ancestor" not in evidence.data
+    assert "ancestor" not in evidence.settings
+
+
 def test_a_zero_shot_classifier_that_another_probe_had_made_is_not_in_the_evidence(
     tmp_path: Path,
 ) -> None:
