@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from gate.plan.plan import load_plan
 from gate.stats import Interval
@@ -33,6 +34,17 @@ def test_the_plan_of_the_small_paper_is_a_plan_and_dvc_reads_its_pipeline() -> N
     assert {f"source@{source}" for source in findings.SHARES} <= stages
     for target in findings.TRAINED:
         assert {f"{target}_full", f"{target}_scratch", f"{target}_fixed"} <= set(plan.tasks)
+
+
+@pytest.mark.parametrize("path", sorted(map(str, Path("pipelines").rglob("dvc.yaml"))))
+def test_files_of_this_repository_that_stages_depend_on_are_there(path: str) -> None:
+    here = str(Path(path).parent)
+    stages = yaml.safe_load(Path(path).read_text())["stages"].values()
+    named = {dep.replace("${here}", here) for stage in stages for dep in stage.get("deps", ())}
+    ours = {dep for dep in named if dep.startswith(("gate", "pipelines", "policies"))}
+
+    assert ours
+    assert not [dep for dep in ours if "${" not in dep and not Path(dep).exists()]
 
 
 @pytest.mark.parametrize("arch", LAYERS)
