@@ -27,7 +27,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from statistics import NormalDist
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gate.errors import EvidenceError
 
@@ -65,23 +65,46 @@ def rate(hits: int, n: int, *, searched_low: int = 1, searched_high: int = 1) ->
     >>> rate(0, 100)
     Interval(value=0.0, low=0.0, high=0.03699)
     """
+    return _rate("wilson", hits, n, searched_low, searched_high)
+
+
+def exact_rate(hits: int, n: int, *, searched_low: int = 1, searched_high: int = 1) -> Interval:
+    """Share of ``n`` independent examples that hit, with its exact interval; see `rate`.
+
+    It is wider than Wilson's, and neither end errs more often than it may. Far in its tail Wilson's
+    lower end does: it is above eight rates of 0.1, of 60 examples each, in 4 % of cases.
+
+    Source:
+        Clopper and Pearson 1934; computed by ``scipy.stats.binomtest``.
+
+    >>> exact_rate(0, 100)
+    Interval(value=0.0, low=0.0, high=0.03622)
+    """
+    return _rate("exact", hits, n, searched_low, searched_high)
+
+
+def _rate(
+    method: Literal["wilson", "exact"], hits: int, n: int, searched_low: int, searched_high: int
+) -> Interval:
     if n < 1 or not 0 <= hits <= n:
         raise EvidenceError(
             f"no interval for {hits} of {n} examples: a rate needs at least 1 example and "
             "0 <= hits <= n; add examples"
         )
-    low, _ = _wilson(hits, n, _level(searched_low))
-    _, high = _wilson(hits, n, _level(searched_high))
+    low, _ = _ends(method, hits, n, _level(searched_low))
+    _, high = _ends(method, hits, n, _level(searched_high))
     value = hits / n
     # rounding can leave the bound of 0/n or n/n a hair inside the estimate
     return Interval(value, min(low, value), max(high, value))
 
 
 @lru_cache(maxsize=65_536)  # a bank of triggers asks for the same few counts over and over
-def _wilson(hits: int, n: int, level: float) -> tuple[float, float]:
+def _ends(
+    method: Literal["wilson", "exact"], hits: int, n: int, level: float
+) -> tuple[float, float]:
     from scipy.stats import binomtest
 
-    bounds = binomtest(hits, n).proportion_ci(level, method="wilson")
+    bounds = binomtest(hits, n).proportion_ci(level, method=method)
     return float(bounds.low), float(bounds.high)
 
 
@@ -137,6 +160,60 @@ def _score_limit(first: int, second: int, n: int, level: float) -> float:
         else:
             high = d
     return high
+
+
+def kappa(both: int, first: int, second: int, n: int) -> Interval:
+    """Cohen's kappa of two yes-or-no answers to the same ``n`` examples: agreement beyond chance.
+
+    Its interval is the delta method's with one example more of each kind. Without these it holds
+    the truth in 21 % of cases where 2 % of 300 answers are yes, and with them in 94 % or more.
+
+    Args:
+        both: Examples with two yeses.
+        first: Examples with the first yes only.
+        second: Examples with the second yes only.
+        n: All examples.
+
+    Raises:
+        EvidenceError: The counts are not of ``n`` examples, or all answers are the same, so that
+            any agreement is chance.
+
+    Source:
+        Cohen 1960; Fleiss, Cohen and Everitt 1969 for the variance; Agresti and Caffo 2000, who add
+        one of each kind for differences of proportions.
+
+    >>> kappa(both=20, first=5, second=10, n=50)
+    Interval(value=0.4, low=0.1269, high=0.6138)
+    """
+    neither = n - both - first - second
+    if n < 1 or min(both, first, second, neither) < 0 or n in (both, neither):
+        raise EvidenceError(
+            f"no kappa for counts {both}, {first}, {second} of {n} examples: it needs examples "
+            "with a yes and examples with a no; add examples"
+        )
+    value, _ = _kappa_and_error(both, first, second, neither)
+    centre, error = _kappa_and_error(both + 1, first + 1, second + 1, neither + 1)
+    low, high = max(centre - _Z * error, -1.0), min(centre + _Z * error, 1.0)
+    return Interval(value, min(low, value), max(high, value))
+
+
+def _kappa_and_error(both: int, first: int, second: int, neither: int) -> tuple[float, float]:
+    """Cohen's kappa and its standard error by the delta method."""
+    n = both + first + second + neither
+    yes, too = (both + first) / n, (both + second) / n
+    # of n * n pairs, those that would disagree by chance
+    apart = (both + first) * (first + neither) + (both + second) * (second + neither)
+    value = 2 * (both * neither - first * second) / apart
+    slopes = (1 - value) * (2 * too - 1), (1 - value) * (2 * yes - 1)  # of chance, in yes and too
+    cells = (
+        (both, 1 - sum(slopes)),
+        (first, -slopes[0]),
+        (second, -slopes[1]),
+        (neither, 1.0),
+    )
+    mean = sum(count * slope for count, slope in cells) / n
+    variance = sum(count * (slope - mean) ** 2 for count, slope in cells) / n
+    return value, math.sqrt(variance / n) * n * n / apart
 
 
 def jackknife(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import xlogy
+from scipy.stats import binom
 
 from gate import stats
 from gate.errors import EvidenceError
@@ -52,6 +53,21 @@ def test_an_estimate_at_the_edge_is_inside_its_interval_and_inside_0_to_1(
 
     assert 0 <= found.low <= found.value <= found.high <= 1
     assert found.low < found.high
+
+
+@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_an_exact_rate_ends_where_a_binomial_test_of_one_side_errs_in_2_5_of_100_cases(
+    counts: tuple[int, int],
+) -> None:
+    hits, n = counts
+
+    found = stats.exact_rate(hits, n)
+
+    if hits > 0:
+        assert binom.sf(hits - 1, n, found.low) == pytest.approx(0.025, abs=1e-6)
+    if hits < n:
+        assert binom.cdf(hits, n, found.high) == pytest.approx(0.025, abs=1e-6)
+    assert found.low <= found.value <= found.high
 
 
 @pytest.mark.coverage(full=2000, sampled=500)
@@ -198,6 +214,7 @@ def test_a_paired_difference_covers_the_truth_in_about_95_of_100_samples(
     "interval",
     [
         partial(stats.rate, 5, 50),
+        partial(stats.exact_rate, 5, 50),
         partial(stats.paired_difference, 10, 5, 50),
         partial(stats.jackknife, 1, [0.9, 1.1, 1]),
         partial(blocks.jackknife, np.array([1, 0.9, 1.1, 1])),
@@ -225,6 +242,58 @@ def test_pairing_narrows_the_interval_of_rates_that_go_together() -> None:
     apart = stats.paired_difference(first=27, second=22, n=100)
 
     assert together.high - together.low < apart.high - apart.low
+
+
+def kappa_of(cells: np.ndarray) -> float:
+    """Cohen's kappa of shares of both, first, second, neither; by its definition."""
+    both, first, second, neither = cells / cells.sum()
+    agreed = both + neither
+    by_chance = (both + first) * (both + second) + (neither + first) * (neither + second)
+    return float((agreed - by_chance) / (1 - by_chance))
+
+
+@given(st.tuples(*[st.integers(0, 80)] * 4))
+def test_kappa_agrees_with_its_definition_and_with_slopes_taken_by_differences(
+    counts: tuple[int, int, int, int],
+) -> None:
+    both, first, second, neither = counts
+    n = sum(counts)
+    if n in (both, neither):
+        with pytest.raises(EvidenceError, match=r"no kappa for counts .*; add examples"):
+            stats.kappa(both, first, second, n)
+        return
+    more = np.array(counts) + 1.0
+    step = 1e-4 * np.eye(4)
+    slopes = np.array([kappa_of(more + s) - kappa_of(more - s) for s in step]) / 2e-4
+    # of counts that are independent (Poisson): kappa does not change with their sum
+    error = math.sqrt((slopes**2) @ more)
+
+    found = stats.kappa(both, first, second, n)
+
+    assert found.value == pytest.approx(kappa_of(np.array(counts)), abs=1e-12)
+    ends = [kappa_of(more) + sign * 1.959964 * error for sign in (-1, 1)]
+    low, high = min(max(ends[0], -1), found.value), max(min(ends[1], 1), found.value)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-6)
+
+
+@pytest.mark.coverage(full=4000, sampled=400)
+@pytest.mark.parametrize("n", [100, 300, 2000])
+@pytest.mark.parametrize(
+    "cells",  # both, first, second: kappas of 0.27, 0.6, 0.9, 0, of rare and of common yeses
+    [(0.015, 0.035, 0.035), (0.08, 0.02, 0.07), (0.27, 0.02, 0.02), (0.0004, 0.0196, 0.0196)],
+)
+def test_kappa_covers_the_truth_in_about_95_of_100_samples_also_where_a_yes_is_rare(
+    cells: tuple[float, float, float], n: int, simulations: range
+) -> None:
+    shares = np.array([*cells, 1 - sum(cells)])
+    truth, rng = kappa_of(shares), np.random.default_rng(7)
+    drawn = rng.multinomial(n, shares, len(simulations)).tolist()
+
+    found = [stats.kappa(both, one, two, n) for both, one, two, neither in drawn if neither < n]
+
+    covered = sum(each.low <= truth <= each.high for each in found) / len(found)
+    assert len(found) > 0.95 * len(simulations)
+    assert covered >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / len(found))
 
 
 def test_the_jackknife_of_a_mean_agrees_with_the_t_interval() -> None:

@@ -47,6 +47,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def file_rows(self) -> NDArray[np.int64]:
+        """``(N,)`` the row of each example in its file, from 0."""
+        return self._rows
+
     def only(self, rows: NDArray[np.int64]) -> "Split":
         """Those of its examples alone, ``rows`` being places in this split, in ascending order.
 

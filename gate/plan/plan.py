@@ -55,6 +55,11 @@ class Plan(Value):
                     f"probes.{probe}: {_DOES[takes]}, and the backbone takes "
                     f"{self.backbone.takes}; drop it"
                 )
+            if PROBES[probe].needs_reference and not self.reference:
+                raise ValueError(
+                    f"probes.{probe}: compares with the plan's reference, and there is none; name "
+                    "the backbone that is in use under reference, or drop the probe"
+                )
         if self.reference and self.reference.input_shape != self.backbone.input_shape:
             raise ValueError(
                 "reference: its input differs from the backbone's (images or texts; size and "

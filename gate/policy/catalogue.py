@@ -17,9 +17,10 @@ RANGES: dict[str, tuple[float, float]] = {"fraction": (0, 1), "difference of fra
 _ROUNDING = 1e-9  # by which a sum of shares may leave its range
 
 
-def needs_reference(metric: str) -> bool:
-    """Whether a metric is measured on the reference backbone, too."""
-    return metric.startswith("reference_") or metric.endswith("_over_reference")
+def needs_reference(probe: str, metric: str) -> bool:
+    """Whether a metric of a probe of the table is measured on the reference backbone, too."""
+    named = metric.startswith("reference_") or metric.endswith("_over_reference")
+    return named or PROBES[probe].needs_reference
 
 
 def require_name(what: str, name: str, known: Collection[str]) -> None:

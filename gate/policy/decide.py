@@ -88,7 +88,8 @@ def _require_sound(evidence: Evidence) -> None:
         raise EvidenceError(
             f"decide: evidence of probe {evidence.probe}: {fault}; run the probe again"
         ) from fault
-    compared = next((m.metric for m in evidence.measurements if needs_reference(m.metric)), None)
+    metrics = (m.metric for m in evidence.measurements)
+    compared = next((m for m in metrics if needs_reference(evidence.probe, m)), None)
     if compared and evidence.reference is None:
         raise EvidenceError(
             f"decide: evidence of probe {evidence.probe} holds {compared} and names no reference "
@@ -196,7 +197,7 @@ def _says(rule: Rule, m: Measurement | None, settings: Mapping[str, Any] | None)
             )
         if settings is None:
             do = f"add probes.{rule.probe} to the plan"
-        elif needs_reference(rule.measured_metric):
+        elif needs_reference(rule.probe, rule.measured_metric):
             do = "give the plan a reference, a clean backbone of the same kind"
         else:
             do = f"see the remarks of {rule.probe}'s evidence, and which labels it has"

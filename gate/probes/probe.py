@@ -83,6 +83,7 @@ class Probe(NamedTuple):
     settings: type[ProbeSettings]
     metrics: Metrics
     takes: Literal["images", "texts"] | None = None  # the only examples that it can measure
+    needs_reference: bool = False  # all that it measures is against the plan's reference
 
     @property
     def question(self) -> str:

@@ -50,7 +50,13 @@ TASKS: dict[str, dict[str, Any]] = {
         "train": "train", "test": "more", "transfer": {"mode": "from_scratch", "training": BRIEF},
     },
     "own": {"test": "test", "head": "own"},
+    "compared": {"train": "train", "test": "many"},
+    "full_compared": {
+        "train": "train", "test": "many",
+        "transfer": {"mode": "full_network", "training": {"epochs": 3, "batch_size": 16}},
+    },
 }  # fmt: skip
+SIZES = {"train": 60, "test": 90, "known": 50, "more": 45, "many": 100}
 LOOKS = {"triggers": GRIDS, "first_look": 40, "resolution": 0.01}
 
 
@@ -71,7 +77,7 @@ MakeBench = Callable[..., Bench]
 def bench(tmp_path: Path) -> MakeBench:
     """A bench on bright and dark images; candidate and reference differ in their weights."""
     rng = np.random.default_rng(1)
-    for name, size in (("train", 60), ("test", 90), ("known", 50), ("more", 45)):
+    for name, size in SIZES.items():
         labels = np.arange(size) % 2
         pixels = rng.integers(0, 160, (size, SIDE, SIDE, 3)) + labels[:, None, None, None] * 60
         shade = np.array(["a", "b", "b", "a", "a"] * size)[:size]
@@ -103,7 +109,7 @@ def bench(tmp_path: Path) -> MakeBench:
             "batch_size": 16,
             "backbone": backbone("candidate"),
             "reference": backbone("reference"),
-            "splits": {name: split(name) for name in ("train", "test", "known", "more")},
+            "splits": {name: split(name) for name in SIZES},
             "tasks": {name: TASKS[name] for name in tasks},
             "probes": probes,
         }
@@ -139,8 +145,9 @@ def run(bench: Bench) -> tuple[int, int]:
         }}),
         (["full", "fixed"], {"label_prior": {}, "clean_accuracy": {}}),
         (["full"], {"natural_overlay": {"overlays": GRIDS}, "label_prior": {}}),
+        (["compared", "full_compared"], {"shared_mistakes": {}}),
     ],
-    ids=["heads", "triggers", "overlays", "attributes", "priors", "trained"],
+    ids=["heads", "triggers", "overlays", "attributes", "priors", "trained", "mistakes"],
 )  # fmt: skip
 def test_passes_are_those_that_the_engine_counts_then(
     bench: MakeBench, tasks: list[str], probes: dict[str, Any]
