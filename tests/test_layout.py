@@ -44,7 +44,14 @@ ORDER = (
     {"arrays", "triggers"},
     {"data", "backbone"},
     {"label_prior"},
-    {"measure.blocks", "measure.head", "measure.readers", "measure.passes", "measure.embed"},
+    {
+        "measure.blocks",
+        "measure.head",
+        "measure.readers",
+        "measure.shuffle",
+        "measure.passes",
+        "measure.embed",
+    },
     {"measure.ray_engine"},  # another place where passes happen
     {"measure.bench", "measure.responses", "measure.first_batch"},  # a plan opened,
     {"measure.transfer", "measure.zero_shot", "measure.calibrate"},

@@ -64,7 +64,8 @@ def fine_tune(
 
     Args:
         folder: Gets ``weights.safetensors``, and then ``head.safetensors`` for `files.kept`, with
-            weight (D, K), bias (K,) and the SHA-256 of the file of weights, 32 bytes.
+            weight (D, K), bias (K,), the training accuracy of each epoch and the SHA-256 of the
+            file of weights, 32 bytes.
         plan: Safetensors with the factory of their architecture.
         pretrained: The file of the weights that training starts from; None from scratch.
         transfer: What is trained, and how.
@@ -87,7 +88,8 @@ def fine_tune(
             "weights with an arch can be trained; give safetensors, or drop the task"
         )
     training = transfer.schedule
-    network = _Network(plan, pretrained, examples, seed, frozen=transfer.mode == "fixed_feature")
+    is_frozen = transfer.mode == "fixed_feature"
+    network = _Network(plan, pretrained, examples, seed, training.epochs, frozen=is_frozen)
     trained = [weights for weights in network.parameters() if weights.requires_grad]
     decay = training.weight_decay
     optimiser = torch.optim.SGD(trained, training.learning_rate, _MOMENTUM, weight_decay=decay)
@@ -104,7 +106,12 @@ def fine_tune(
     weights = save(_tensors(network.body.state_dict()))
     files.write(folder / WEIGHTS, weights)
     digest = torch.tensor([*hashlib.sha256(weights).digest()], dtype=torch.uint8)
-    head = {"weight": network.head.weight.T, "bias": network.head.bias, "sha256": digest}
+    head = {
+        "weight": network.head.weight.T,
+        "bias": network.head.bias,
+        "training_accuracy": network.training_accuracy,
+        "sha256": digest,
+    }
     files.keep(folder / HEAD, save(_tensors(head)))
     (folder / _CHECKPOINT).unlink(missing_ok=True)
 
@@ -118,21 +125,27 @@ def _train_epoch(
     seed: int,
     advance: Callable[[int], None],
 ) -> Tensor:
-    """Go through all examples once; gives the loss of the last batch."""
+    """Go through all examples once; gives the loss of the last batch.
+
+    The network notes how many of them it got right when their turn came, in training mode.
+    """
     rng, count = np.random.default_rng([seed, epoch]), len(examples.labels)
     steps = -(-count // training.batch_size)
     network.train()
-    loss = torch.tensor(torch.nan)
+    loss, correct = torch.tensor(torch.nan), torch.tensor(0, device=network.device)
     for step, rows in enumerate(np.array_split(rng.permutation(count), steps)):
         share = _triangle((epoch + step / steps) / training.epochs)
         optimiser.param_groups[0]["lr"] = training.learning_rate * share
         batch = examples.batch(rows, rng if training.augment else None)
         inputs, labels = (each.to(network.device) for each in batch)
-        loss = nn.functional.cross_entropy(network(inputs), labels)
+        logits = network(inputs)
+        loss = nn.functional.cross_entropy(logits, labels)
+        correct += (logits.argmax(dim=1) == labels).sum()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimiser.step()
         advance(len(rows))
+    network.training_accuracy[epoch] = correct / count
     return loss
 
 
@@ -145,6 +158,7 @@ class _Network(nn.Module):
         pretrained: Artefact | None,
         examples: TrainingSet,
         seed: int,
+        epochs: int,
         *,
         frozen: bool,
     ) -> None:
@@ -166,6 +180,9 @@ class _Network(nn.Module):
                 dimension = self.features(first).shape[1]
             self.head = nn.Linear(dimension, int(examples.labels.max()) + 1)
         self.body.requires_grad_(not frozen)
+        # a buffer, so that checkpoints have it
+        self.training_accuracy: Tensor
+        self.register_buffer("training_accuracy", torch.zeros(epochs))
         self.to(self.device)
 
     def features(self, inputs: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from gate.limits import Limits
 from gate.measure import embed
 from gate.measure.passes import Examples, InProcess, MakeEngine, Pass, Variant, gathered
 from gate.measure.readers import Reader
+from gate.measure.shuffle import Shuffle
 from gate.plan.backbone import BackbonePlan
 from gate.plan.plan import Plan
 from gate.plan.task import Task
@@ -49,7 +50,7 @@ class Bench:
         self._limits = limits
         self._backbones: dict[BackbonePlan, Backbone] = {}
         self._splits: dict[str, Split] = {}
-        self._outputs: dict[tuple[str, BackbonePlan], Outputs] = {}
+        self._outputs: dict[tuple[str, BackbonePlan, Shuffle | None], Outputs] = {}
 
     def opened(self, plan: BackbonePlan) -> Backbone:
         """The backbone of a description, opened once."""
@@ -130,23 +131,32 @@ class Bench:
         classes = self.split(split).classes
         return bank(grids, wanted.size, wanted.channels, self.plan.seed, classes)
 
-    def outputs(self, split: str, backbone: Backbone | None = None) -> Outputs:
+    def outputs(
+        self, split: str, backbone: Backbone | None = None, shuffle: Shuffle | None = None
+    ) -> Outputs:
         """Features ``(N, D)`` of a split and the own head's logits ``(N, K)``, if it has one.
 
-        They are the candidate's, unless another backbone is named.
+        They are the candidate's, unless another backbone is named, and of images as they are,
+        unless they are shuffled.
         """
         opened, chosen, size = self.split(split), backbone or self.backbone, self.plan.batch_size
-        if (key := (split, chosen.plan)) not in self._outputs:
+        if (key := (split, chosen.plan, shuffle)) not in self._outputs:
             step = self.progress(f"embed {split}", len(opened), backbone=chosen.digest)
             with step as advance:
                 self._outputs[key] = embed.outputs(
-                    self.folder, self.engine, chosen, opened, size, advance
+                    self.folder, self.engine, chosen, opened, size, advance, shuffle
                 )
         return self._outputs[key]
 
-    def features(self, split: str, backbone: Backbone | None = None) -> Float32:
-        """Features ``(N, D)`` of a split: the candidate's, unless another backbone is named."""
-        return self.outputs(split, backbone).features
+    def features(
+        self, split: str, backbone: Backbone | None = None, shuffle: Shuffle | None = None
+    ) -> Float32:
+        """Features ``(N, D)`` of a split; see ``outputs``."""
+        return self.outputs(split, backbone, shuffle).features
+
+    def close(self, plan: BackbonePlan) -> None:
+        """Let go of a backbone, whose weights take memory; asked for again, it is opened anew."""
+        self._backbones.pop(plan, None)
 
     def passed(
         self,

@@ -14,7 +14,14 @@ from gate.backbone.backbone import Backbone
 from gate.data.split import Split
 from gate.measure import embed
 from gate.measure.bench import Bench
-from gate.measure.transfer import PASSES_OF_TRAINING, stamps_on, trained_folder
+from gate.measure.shuffle import Shuffle
+from gate.measure.transfer import (
+    PASSES_OF_TRAINING,
+    initial_path,
+    initial_plan,
+    stamps_on,
+    trained_folder,
+)
 from gate.plan.task import Task
 from gate.triggers.grid import TriggerGrid
 from gate.triggers.phrase import AnyStamp
@@ -76,33 +83,40 @@ class Count:
         """All triggers of the grids."""
         return self.bench.bank(grids, split)
 
-    def outputs(self, split: str, network: Network | None = None) -> None:
+    def outputs(
+        self, split: str, network: Network | None = None, shuffle: Shuffle | None = None
+    ) -> None:
         """Outputs of the candidate for a split, or of another network."""
         passed, opened = network or self._opened(self.bench.backbone), self.split(split)
-        if self._is_asked("outputs", split, passed.key):
+        if self._is_asked("outputs", split, passed.key, shuffle):
             return
         images = len(opened)
         self._add("kept", "embed", split, passed, images)
         if passed.backbone:
             size = self.plan.batch_size
-            if embed.kept(self.bench.folder, passed.backbone, opened, size):
+            if embed.kept(self.bench.folder, passed.backbone, opened, size, shuffle):
                 return
         least = 0 if passed.is_kept else images
         self._add("passes", "embed", split, passed, least, images)
         self._add("decoded", "embed", split, passed, least, images)
 
-    def classifier(self, task: Task, backbone: Backbone | None = None) -> Network:
+    def classifier(
+        self,
+        task: Task,
+        backbone: Backbone | Network | None = None,
+        shuffle: Shuffle | None = None,
+    ) -> Network:
         """The classifier of a task; gives the network that it is on."""
         chosen = backbone or self.bench.backbone
-        network = self._opened(chosen)
+        network = chosen if isinstance(chosen, Network) else self._opened(chosen)
         if task.head == "own":
             self.outputs(task.test, network)
             return network
         train = self.split(str(task.train))
         if task.transfer.trains:
-            return self._trained(task, train, chosen)
-        if not self._is_asked("head", task.model_dump_json(), network.key):
-            self.outputs(train.name, network)
+            return self._trained(task, train, network.backbone or self.bench.backbone)
+        if not self._is_asked("head", task.model_dump_json(), network.key, shuffle):
+            self.outputs(train.name, network, shuffle)
             if task.debias:
                 stamped = sum(stamp is not None for stamp in self._stamps_on(task, train))
                 self._stamped("head", train.name, network, stamped, 1)
@@ -111,11 +125,33 @@ class Count:
                 self._stamped("head", train.name, network, len(train), stamps)
         return network
 
-    def predictions(self, task: Task, backbone: Backbone | None = None) -> Network:
+    def predictions(
+        self,
+        task: Task,
+        backbone: Backbone | Network | None = None,
+        shuffle: Shuffle | None = None,
+    ) -> Network:
         """The classes of a task's test images; gives the network that they are of."""
-        network = self.classifier(task, backbone)
-        self.outputs(task.test, network)
+        network = self.classifier(task, backbone, shuffle)
+        self.outputs(task.test, network, shuffle)
         return network
+
+    def trained(self, task: Task, shuffle: Shuffle | None, seed: int) -> None:
+        """The classes of a task's test images by a network that is trained with a seed."""
+        train = self.split(str(task.train))
+        network = self._trained(task, train, self.bench.backbone, shuffle, seed)
+        self.outputs(task.test, network, shuffle)
+
+    def initialised(self, seed: int) -> Network:
+        """The candidate's architecture as its factory draws it; an earlier run may have done so.
+
+        Raises:
+            PlanError: The candidate is a file that holds weights and not how they are drawn.
+        """
+        path, name = initial_path(self.bench, seed), "random initialisation"
+        if not files.exists(path):
+            return Network(name, path)
+        return Network(name, path, self.bench.opened(initial_plan(self.bench, path)))
 
     def responses(
         self,
@@ -209,12 +245,19 @@ class Count:
             self.most[place] = max(count.most[place] for count in counts)
         self._asked |= set.intersection(*(count._asked for count in counts))
 
-    def _trained(self, task: Task, train: Split, backbone: Backbone) -> Network:
+    def _trained(
+        self,
+        task: Task,
+        train: Split,
+        backbone: Backbone,
+        shuffle: Shuffle | None = None,
+        seed: int | None = None,
+    ) -> Network:
         """The network that a task trains, unless an earlier run did."""
         # torch takes seconds to import, and most plans train nothing
         from gate.backbone.fine_tune import HEAD, WEIGHTS
 
-        folder = trained_folder(self.bench, task, backbone)
+        folder = trained_folder(self.bench, task, backbone, shuffle, seed)
         is_kept = files.exists(folder / HEAD) and files.exists(folder / WEIGHTS)
         network = Network(f"{task.transfer.mode} of {train.name}", folder, is_kept=is_kept)
         if not is_kept and not self._is_asked("training", folder):

@@ -22,12 +22,19 @@ from gate.errors import BackboneError, GateError
 from gate.files import digest_of_json, exists, replacing
 from gate.measure.passes import Engine, Part, Pass
 from gate.measure.readers import Output, OutputName
+from gate.measure.shuffle import Shuffle
 from gate.plan.backbone import Preprocessing
 from gate.progress import Advance
 
 
 def outputs(
-    folder: Path, engine: Engine, backbone: Backbone, split: Split, size: int, advance: Advance
+    folder: Path,
+    engine: Engine,
+    backbone: Backbone,
+    split: Split,
+    size: int,
+    advance: Advance,
+    shuffle: Shuffle | None = None,
 ) -> Outputs:
     """Features, and the own head's logits if there are any, of all examples of a split.
 
@@ -42,6 +49,7 @@ def outputs(
         split: N images or texts.
         size: Examples per forward pass.
         advance: Called with the number of examples that each pass went through.
+        shuffle: What images go through before.
 
     Returns:
         ``(N, D)`` and ``(N, K)`` float32, memory-mapped, read-only.
@@ -51,20 +59,24 @@ def outputs(
         DataError: Images that do not decode, or empty texts.
         GateError: A file in the folder is not what was written there.
     """
-    paths = _paths(folder, backbone, split, size)
-    if not kept(folder, backbone, split, size):
-        work = Pass(backbone.plan, {name: Output(name) for name in paths})
+    paths = _paths(folder, backbone, split, size, shuffle)
+    if not kept(folder, backbone, split, size, shuffle):
+        work = Pass(backbone.plan, {name: Output(name) for name in paths}, (shuffle,))
         _write(paths, engine.map(work, split, size, advance), split, backbone.plan.path)
     read = {name: _read(path, "<f4") for name, path in paths.items()}
     return Outputs(read["features"], read.get("logits"))
 
 
-def kept(folder: Path, backbone: Backbone, split: Split, size: int) -> bool:
+def kept(
+    folder: Path, backbone: Backbone, split: Split, size: int, shuffle: Shuffle | None = None
+) -> bool:
     """Whether the folder has what a backbone gives for a split, so that nothing is passed."""
-    return all(map(exists, _paths(folder, backbone, split, size).values()))
+    return all(map(exists, _paths(folder, backbone, split, size, shuffle).values()))
 
 
-def _paths(folder: Path, backbone: Backbone, split: Split, size: int) -> dict[OutputName, Path]:
+def _paths(
+    folder: Path, backbone: Backbone, split: Split, size: int, shuffle: Shuffle | None
+) -> dict[OutputName, Path]:
     """The files of what a backbone gives for a split; their names say all that it depends on."""
     parts = {
         "backbone": backbone.digest,
@@ -73,6 +85,7 @@ def _paths(folder: Path, backbone: Backbone, split: Split, size: int) -> dict[Ou
         "batch_size": size,
         "split": split.digest,
         "file_ends_with": "sha256",  # files of before it did are not met
+        **({"shuffle": shuffle.settings} if shuffle else {}),
     }
     stem = f"{split.name}-{digest_of_json(parts)[7:39]}"
     paths: dict[OutputName, Path] = {"features": folder / f"{stem}.npy"}

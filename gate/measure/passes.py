@@ -19,12 +19,13 @@ from gate.backbone.backbone import Backbone, Outputs
 from gate.data.prefetch import prefetched
 from gate.errors import PlanError
 from gate.measure.readers import Reader
+from gate.measure.shuffle import Shuffle
 from gate.plan.backbone import BackbonePlan
 from gate.progress import Advance
 from gate.triggers.phrase import Phrase
 from gate.triggers.stamp import Stamp, StampOfEach
 
-Variant = Stamp | StampOfEach | Phrase | None
+Variant = Stamp | StampOfEach | Shuffle | Phrase | None
 
 
 class Examples(Protocol):
@@ -58,8 +59,8 @@ class Pass:
     Args:
         backbone: Its description.
         readers: What is kept of each output, by name.
-        variants: What is stamped on images: one stamp on all, or one on each; or a phrase that is
-            put into texts. None leaves them as they are.
+        variants: What is stamped on images: one stamp on all, or one on each; how all of them are
+            shuffled; or a phrase that is put into texts. None leaves them as they are.
     """
 
     backbone: BackbonePlan
@@ -107,6 +108,9 @@ class Pass:
                 raise PlanError(
                     f"{self.backbone.path}: takes images, and {stamp.name} was to be put into texts"
                 )
+            if isinstance(stamp, Shuffle):
+                yield backbone.outputs(stamp.on(inputs))
+                continue
             if isinstance(stamp, StampOfEach):
                 yield backbone.outputs(backbone.inputs(stamp.on(rows, examples)))
                 continue
@@ -128,7 +132,7 @@ def phrased(variant: Variant, texts: list[str], backbone: Backbone) -> list[str]
     if variant is None:
         return texts
     if not isinstance(variant, Phrase):
-        name = variant.name if isinstance(variant, Stamp) else "a stamp of each"
+        name = variant.name if isinstance(variant, Stamp) else "what changes pixels"
         raise PlanError(
             f"{backbone.plan.path}: takes texts, and {name} was to be stamped on images"
         )

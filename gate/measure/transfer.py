@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from gate import files
-from gate.arrays import Float32, Int64
+from gate.arrays import Float32, Floats, Images, Int64
 from gate.backbone.backbone import Backbone, Outputs
 from gate.backbone.heads import LinearHead
 from gate.data.split import Split
@@ -20,6 +20,8 @@ from gate.measure import embed
 from gate.measure.bench import Bench
 from gate.measure.head import fit_linear, main_directions
 from gate.measure.readers import Classes, Output
+from gate.measure.shuffle import Shuffle
+from gate.plan.backbone import WeightsBackbone
 from gate.plan.task import HeadPlan, Ignored, Stamped, Task
 from gate.strict_yaml import nearest
 from gate.triggers.stamp import Stamp, StampOfEach
@@ -30,16 +32,27 @@ PASSES_OF_TRAINING = 3  # forward, and backward about twice as long
 
 @dataclass(frozen=True)
 class Classifier:
-    """A backbone and the head on its features; without a head, the logits of its own are read."""
+    """A backbone and the head on its features; without a head, the logits of its own are read.
+
+    ``training_accuracy`` is that of each epoch, where it was trained by SGD: of images as they were
+    met, in training mode.
+    """
 
     backbone: Backbone
     head: LinearHead | None
+    training_accuracy: Floats | None = None
 
     @property
     def linear(self) -> LinearHead:
         """The head that gate fitted or trained; of a task with a head of its own there is none."""
         assert self.head is not None  # noqa: S101  # callers leave such tasks out
         return self.head
+
+    @property
+    def accuracies(self) -> Floats:
+        """The training accuracy of each epoch; of a head on frozen features there is none."""
+        assert self.training_accuracy is not None  # noqa: S101  # callers leave such tasks out
+        return self.training_accuracy
 
     @property
     def reader(self) -> Classes:
@@ -51,8 +64,21 @@ class Classifier:
         return self.reader.of(outputs)
 
 
-def classifier(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
+def classifier(
+    bench: Bench,
+    task: Task,
+    backbone: Backbone,
+    shuffle: Shuffle | None = None,
+    seed: int | None = None,
+) -> Classifier:
     """Train what the task says.
+
+    Args:
+        bench: The plan, opened.
+        task: What is trained, on which split.
+        backbone: What it starts from.
+        shuffle: What training images go through; the task is then without a remedy.
+        seed: Of training by SGD; that of the plan, unless another one is named.
 
     Raises:
         PlanError: Only a backbone with an architecture can be trained, and this has none; or it has
@@ -62,8 +88,8 @@ def classifier(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
     if task.head == "own":
         return _own(bench, task, backbone)
     if task.transfer.trains:
-        return _fine_tuned(bench, task, backbone)
-    return Classifier(backbone, _fitted(bench, task, task.head, backbone))
+        return _fine_tuned(bench, task, backbone, shuffle, seed)
+    return Classifier(backbone, _fitted(bench, task, task.head, backbone, shuffle))
 
 
 def _own(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
@@ -90,9 +116,11 @@ def require_own_head(bench: Bench, task: Task, backbone: Backbone, given: Output
 # --- on frozen features ---------------------------------------------------------------------------
 
 
-def _fitted(bench: Bench, task: Task, settings: HeadPlan, backbone: Backbone) -> LinearHead:
+def _fitted(
+    bench: Bench, task: Task, settings: HeadPlan, backbone: Backbone, shuffle: Shuffle | None
+) -> LinearHead:
     train = bench.split(str(task.train))
-    features, labels = bench.features(train.name, backbone), train.labels
+    features, labels = bench.features(train.name, backbone, shuffle), train.labels
     if task.debias:
         features = _debiased(bench, task.debias, train, backbone)
     if settings.ignore:
@@ -174,15 +202,17 @@ def balanced_rows(split: Split, attribute: str, seed: int) -> Int64:
 # --- trained through ------------------------------------------------------------------------------
 
 
-def _fine_tuned(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
+def _fine_tuned(
+    bench: Bench, task: Task, backbone: Backbone, shuffle: Shuffle | None, seed: int | None
+) -> Classifier:
     """The network of a task, from the features folder if an earlier run trained it."""
     # torch takes seconds to import, and most plans train nothing
     from gate.backbone.fine_tune import HEAD, WEIGHTS
 
-    folder = trained_folder(bench, task, backbone)
+    folder = trained_folder(bench, task, backbone, shuffle, seed)
     head, weights = folder / HEAD, folder / WEIGHTS
     if not (files.exists(head) and files.exists(weights)):
-        _train(bench, task, backbone, folder)
+        _train(bench, task, backbone, folder, shuffle, seed)
     tensors = load(files.kept(head))
     if files.sha256_of(weights, BackboneError) != f"sha256:{tensors['sha256'].tobytes().hex()}":
         raise BackboneError(
@@ -190,10 +220,17 @@ def _fine_tuned(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
         )
     changed = {"weights": weights, "logits": None}
     tuned = type(backbone.plan).model_validate({**dict(backbone.plan), **changed})
-    return Classifier(bench.opened(tuned), LinearHead(tensors["weight"], tensors["bias"]))
+    linear = LinearHead(tensors["weight"], tensors["bias"])
+    return Classifier(bench.opened(tuned), linear, tensors["training_accuracy"])
 
 
-def trained_folder(bench: Bench, task: Task, backbone: Backbone) -> Path:
+def trained_folder(
+    bench: Bench,
+    task: Task,
+    backbone: Backbone,
+    shuffle: Shuffle | None = None,
+    seed: int | None = None,
+) -> Path:
     """Where the network of a task is kept; its name says all that it depends on."""
     train = bench.split(str(task.train))
     content = {
@@ -202,13 +239,22 @@ def trained_folder(bench: Bench, task: Task, backbone: Backbone) -> Path:
         "versions": backbone.versions,
         "task": task.model_dump(mode="json", exclude={"test", "head"}),
         "train": train.digest,
-        "seed": bench.plan.seed,
-        "head_ends_with": "sha256",  # heads of before they did are not met
+        "seed": bench.plan.seed if seed is None else seed,
+        # heads of before they did are not met
+        "head_ends_with": "training accuracy and sha256",
+        **({"shuffle": shuffle.settings} if shuffle else {}),
     }
     return bench.folder / f"{task.transfer.mode}-{files.digest_of_json(content)[7:39]}"
 
 
-def _train(bench: Bench, task: Task, backbone: Backbone, folder: Path) -> None:
+def _train(
+    bench: Bench,
+    task: Task,
+    backbone: Backbone,
+    folder: Path,
+    shuffle: Shuffle | None,
+    seed: int | None,
+) -> None:
     """Leave the weights and the head of a task in a folder."""
     from gate.backbone.fine_tune import TrainingSet, fine_tune
 
@@ -217,7 +263,12 @@ def _train(bench: Bench, task: Task, backbone: Backbone, folder: Path) -> None:
     if task.debias:
         stamps = stamps_on(bench, task.debias, train)
     pixels = embed.pixels(bench.folder, train, backbone.preprocessing)
-    examples = TrainingSet(pixels, train.labels, stamps, backbone.inputs)
+
+    def inputs(images: Images) -> Float32:
+        normalised = backbone.inputs(images)
+        return shuffle.on(normalised) if shuffle else normalised
+
+    examples = TrainingSet(pixels, train.labels, stamps, inputs)
     total = len(train) * task.transfer.schedule.epochs
     step = f"{task.transfer.mode} {task.train}"
     with bench.progress(step, total, PASSES_OF_TRAINING) as advance:
@@ -227,9 +278,53 @@ def _train(bench: Bench, task: Task, backbone: Backbone, folder: Path) -> None:
             None if task.transfer.mode == "from_scratch" else backbone.artefact,
             task.transfer,
             examples,
-            bench.plan.seed,
+            bench.plan.seed if seed is None else seed,
             advance,
         )
+
+
+# --- without pretraining --------------------------------------------------------------------------
+
+
+def initial_path(bench: Bench, seed: int) -> Path:
+    """Where the weights of the candidate's architecture lie as its factory draws them with a seed.
+
+    Raises:
+        PlanError: The candidate is a file that holds weights and not how they are drawn.
+    """
+    backbone = bench.backbone
+    if not isinstance(backbone.plan, WeightsBackbone):
+        raise PlanError(
+            f"{backbone.plan.path}: random initialisation is drawn by the factory of an "
+            f"architecture, and {backbone.plan.format} holds weights and not how they were drawn; "
+            "give the backbone as weights with an arch"
+        )
+    content = {"arch": backbone.plan.arch, "seed": seed, "versions": backbone.versions}
+    return bench.folder / f"initial-{files.digest_of_json(content)[7:39]}.safetensors"
+
+
+def initialised(bench: Bench, seed: int) -> Backbone:
+    """The candidate's architecture with the weights that its factory draws with a seed.
+
+    Raises:
+        PlanError: The candidate is a file that holds weights and not how they are drawn.
+        BackboneError: The factory cannot be imported, raises something, or gives no module.
+    """
+    # torch takes seconds to import, and most plans need none
+    from gate.backbone.weights_runtime import initial_weights
+
+    path = initial_path(bench, seed)
+    plan = initial_plan(bench, path)
+    # also where it lies there: to check it would take as long
+    files.write(path, initial_weights(plan.arch, seed))
+    bench.close(plan)  # an estimate may have opened what lay there before
+    return bench.opened(plan)
+
+
+def initial_plan(bench: Bench, path: Path) -> WeightsBackbone:
+    """The candidate's description with those weights in the place of its own."""
+    changed = {"weights": path, "logits": None}
+    return WeightsBackbone.model_validate({**dict(bench.backbone.plan), **changed})
 
 
 def with_mean_weights(bench: Bench, tuned: Backbone) -> Backbone:

@@ -14,7 +14,8 @@ from gate.measure import calibrate
 from gate.measure.bench import Bench
 from gate.measure.readers import Cosines, PairwiseCosine, Reader
 from gate.measure.responses import Hits, Responses
-from gate.measure.transfer import Classifier, classifier
+from gate.measure.shuffle import Shuffle
+from gate.measure.transfer import Classifier, classifier, initialised
 from gate.measure.zero_shot import zero_shot_head
 from gate.plan.task import Task
 from gate.triggers.grid import TriggerGrid
@@ -36,7 +37,8 @@ class Trial:
         self.bench, self.plan = bench, bench.plan
         self._calibrated: dict[str, calibrate.Calibrated] = {}
         self._zero_shots: dict[str, tuple[ZeroShotHead, str]] = {}
-        self._classifiers: dict[tuple[str, str], Classifier] = {}
+        self._classifiers: dict[tuple[str, str, Shuffle | None], Classifier] = {}
+        self._initialised: dict[int, Backbone] = {}
         self._asked: dict[str, str] = {}
         self._asked_tasks: set[str] = set()
         self._asked_ancestor: Backbone | None = None
@@ -107,31 +109,75 @@ class Trial:
         """
         return self.bench.bank(grids, self.split(split).name)
 
-    def outputs(self, split: str, backbone: Backbone | None = None) -> Outputs:
+    def outputs(
+        self, split: str, backbone: Backbone | None = None, shuffle: Shuffle | None = None
+    ) -> Outputs:
         """Features ``(N, D)`` of a split and the own head's logits ``(N, K)``, if it has one.
 
-        They are the candidate's, unless another backbone is named.
+        They are the candidate's, unless another backbone is named, and of images as they are,
+        unless they are shuffled.
         """
-        return self.bench.outputs(self.split(split).name, backbone)
+        return self.bench.outputs(self.split(split).name, backbone, shuffle)
 
     def features(self, split: str, backbone: Backbone | None = None) -> Float32:
         """Features ``(N, D)`` of a split: the candidate's, unless another backbone is named."""
         return self.outputs(split, backbone).features
 
-    def classifier(self, task: Task, backbone: Backbone | None = None) -> Classifier:
+    def classifier(
+        self, task: Task, backbone: Backbone | None = None, shuffle: Shuffle | None = None
+    ) -> Classifier:
         """The classifier of a task of the plan or of a variant of one, trained once."""
         for split in filter(None, (task.train, task.test)):
             self.split(split)
         chosen = backbone or self.backbone
-        key = (task.model_dump_json(), chosen.digest)
+        key = (task.model_dump_json(), chosen.digest, shuffle)
         if key not in self._classifiers:
-            self._classifiers[key] = classifier(self.bench, task, chosen)
+            self._classifiers[key] = classifier(self.bench, task, chosen, shuffle)
         return self._classifiers[key]
 
-    def predictions(self, task: Task, backbone: Backbone | None = None) -> Int64:
-        """Classes ``(N,)`` that the classifier gives for the test images of a task."""
-        chosen = self.classifier(task, backbone)
-        return chosen.predict(self.outputs(task.test, chosen.backbone))
+    def predictions(
+        self, task: Task, backbone: Backbone | None = None, shuffle: Shuffle | None = None
+    ) -> Int64:
+        """Classes ``(N,)`` that the classifier gives for the test images of a task.
+
+        Under a shuffle, training and test images go through it alike.
+        """
+        chosen = self.classifier(task, backbone, shuffle)
+        return chosen.predict(self.outputs(task.test, chosen.backbone, shuffle))
+
+    def trained(self, task: Task, shuffle: Shuffle | None, seed: int) -> tuple[Int64, Floats]:
+        """Classes ``(N,)`` by a network that is trained with a seed, and its training accuracies.
+
+        Training and test images go through the shuffle alike. The network is closed afterwards:
+        there may be many of them.
+
+        Args:
+            task: One that trains the network through, or a variant of one.
+            shuffle: What images go through.
+            seed: Of training.
+
+        Returns:
+            The classes of the test images, and the training accuracy of each epoch.
+        """
+        for split in filter(None, (task.train, task.test)):
+            self.split(split)
+        chosen = classifier(self.bench, task, self.backbone, shuffle, seed)
+        predicted = chosen.predict(self.outputs(task.test, chosen.backbone, shuffle))
+        self.bench.close(chosen.backbone.plan)
+        return predicted, chosen.accuracies
+
+    def initialised(self, seed: int) -> Backbone:
+        """The candidate's architecture as its factory draws it with a seed, drawn once.
+
+        Raises:
+            PlanError: The candidate is a file that holds weights and not how they are drawn.
+            BackboneError: The factory cannot be imported, raises something, or gives no module.
+        """
+        if seed not in self._initialised:
+            self._initialised[seed] = initialised(self.bench, seed)
+        drawn = self._initialised[seed]
+        self._asked[f"initial weights of seed {seed}"] = drawn.digest
+        return drawn
 
     def responses(
         self,

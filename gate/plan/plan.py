@@ -15,7 +15,7 @@ from gate.probes import PROBES
 from gate.values import Value
 
 # what a probe does that takes nothing else
-_DOES = {"images": "stamps images", "texts": "puts phrases into texts"}
+_DOES = {"images": "changes the pixels of images", "texts": "puts phrases into texts"}
 
 
 class Plan(Value):

@@ -19,5 +19,6 @@ PROBES: dict[str, Probe] = {
         "natural_overlay",
         "label_prior",
         "shared_mistakes",
+        "feature_reuse",
     )
 }

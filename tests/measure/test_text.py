@@ -174,8 +174,8 @@ def test_texts_go_through_validation_and_probes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "content", "says"),
     [
-        ("probes", {"trigger_patch": {}}, "probes.trigger_patch: stamps images"),
-        ("probes", {"natural_overlay": {}}, "probes.natural_overlay: stamps images"),
+        ("probes", {"trigger_patch": {}}, "probes.trigger_patch: changes the pixels of images"),
+        ("probes", {"natural_overlay": {}}, "probes.natural_overlay: changes the pixels of images"),
         (
             "tasks",
             {"topics": {"train": "train", "test": "test", "transfer": {"mode": "full_network"}}},

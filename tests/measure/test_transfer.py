@@ -168,7 +168,7 @@ def test_a_run_that_was_broken_off_goes_on_and_ends_with_the_same_bytes(
     make: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     augmented = {"mode": "full_network", "training": {"epochs": 4, "augment": True}}
-    whole = make("whole").classifier(task(transfer=augmented)).backbone.digest
+    whole = make("whole").classifier(task(transfer=augmented))
     kept = fine_tune._keep
     begun: list[int] = []
 
@@ -183,9 +183,33 @@ def test_a_run_that_was_broken_off_goes_on_and_ends_with_the_same_bytes(
     with pytest.raises(KeyboardInterrupt):
         trial.classifier(task(transfer=augmented))
 
-    assert trial.classifier(task(transfer=augmented)).backbone.digest == whole
+    resumed = trial.classifier(task(transfer=augmented))
+    assert resumed.backbone.digest == whole.backbone.digest
+    assert np.array_equal(resumed.accuracies, whole.accuracies)
     assert begun == [1, 2, 3, 4]
     assert not list(trial.bench.folder.rglob("checkpoint*"))
+
+
+def test_training_accuracy_is_that_of_images_as_they_are_met_in_training_mode(
+    make: MakeTrial,
+) -> None:
+    training = {"epochs": 2, "batch_size": 60, "learning_rate": 1e-9, "weight_decay": 0}
+    trial = make()
+    found = trial.classifier(
+        task(transfer={"mode": "full_network", "training": training})
+    )  # one batch an epoch, and hardly a step
+    images = next(trial.split("train").batches(60, SIDE, 3))
+    network = Normed()
+    before = load_file(trial.backbone.plan.path)
+    network.load_state_dict({name: torch.from_numpy(each) for name, each in before.items()})
+
+    with torch.inference_mode():
+        maps = network.norm(network.conv(torch.from_numpy(trial.backbone.inputs(images))))
+        features = network.relu(maps).mean(dim=(2, 3)).numpy()
+    by_hand = (found.linear.predict(features) == trial.split("train").labels).mean()
+
+    assert found.accuracies == pytest.approx([by_hand, by_hand])
+    assert trial.classifier(task()).training_accuracy is None
 
 
 def test_more_weight_decay_leaves_smaller_weights(make: MakeTrial) -> None:

@@ -86,7 +86,7 @@ def bench(tmp_path: Path) -> MakeBench:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         weights = Normed().state_dict()
-    for name, factor in (("candidate", 1.0), ("reference", 1.01)):
+    for name, factor in (("candidate", 1.02), ("reference", 1.01)):
         weights["conv.weight"] *= factor
         save_file(weights, tmp_path / f"{name}.safetensors")
 
@@ -146,8 +146,15 @@ def run(bench: Bench) -> tuple[int, int]:
         (["full", "fixed"], {"label_prior": {}, "clean_accuracy": {}}),
         (["full"], {"natural_overlay": {"overlays": GRIDS}, "label_prior": {}}),
         (["compared", "full_compared"], {"shared_mistakes": {}}),
+        (["compared", "scratch"], {"feature_reuse": {"blocks": ["values", "none"]}}),
+        (["full_compared", "compared"], {"feature_reuse": {
+            "tasks": ["compared", "full_compared"], "blocks": [2, "none"],
+        }, "clean_accuracy": {}}),
     ],
-    ids=["heads", "triggers", "overlays", "attributes", "priors", "trained", "mistakes"],
+    ids=[
+        "heads", "triggers", "overlays", "attributes", "priors", "trained", "mistakes", "reuse",
+        "trained reuse",
+    ],
 )  # fmt: skip
 def test_passes_are_those_that_the_engine_counts_then(
     bench: MakeBench, tasks: list[str], probes: dict[str, Any]

@@ -110,7 +110,7 @@ def _of_all(of: Comparison) -> Iterator[Measurement | str]:
         undefined = "mistake_kappa is" if either else "mistake_jaccard and mistake_kappa are"
         yield (
             f"{of.task}: candidate and reference both get {known} of {n} {of.examples_are} wrong, "
-            f"so {undefined} undefined and was not measured; try a test split that tells more"
+            f"so {undefined} undefined and not measured; try a test split that tells more"
         )
     more = stats.paired_difference(better, worse, n)
     yield METRICS.measurement("accuracy_over_reference", more, n, **about)
