@@ -20,5 +20,6 @@ PROBES: dict[str, Probe] = {
         "label_prior",
         "shared_mistakes",
         "feature_reuse",
+        "lineage",
     )
 }

@@ -30,6 +30,7 @@ def test_a_probe_measures_its_rows_of_the_catalogue(
     content = with_embeddings(digits_trial("clean"), tmp_path).plan.model_dump()
     content["probes"]["label_prior"]["few_shot"] = [1]
     content["reference"] = digits_trial("shortcut").plan.backbone.model_dump()
+    content["ancestor"] = content["reference"]
     grid = {"pattern": "checkerboard", "size": [0.1], "place": ["centre"]}
     content["probes"]["trigger_patch"]["triggers"] = [grid]
     content["probes"]["trigger_patch"]["remedies"] = ["ignored_directions"]
