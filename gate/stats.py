@@ -85,6 +85,39 @@ def _wilson(hits: int, n: int, level: float) -> tuple[float, float]:
     return float(bounds.low), float(bounds.high)
 
 
+def permutation_p_value(exceedances: int, draws: int) -> Interval:
+    """P-value of a test by permutations drawn at random, with its exact binomial interval.
+
+    The interval is of the share of *all* permutations that exceed what was observed: it says how
+    far drawing some of them may mislead. The value counts what was observed as one of the draws, so
+    that it is never 0, and at most any level in no more than that share of cases.
+
+    Args:
+        exceedances: Draws whose statistic is as large as the observed one, or larger.
+        draws: How many there are.
+
+    Raises:
+        EvidenceError: There is no draw, or more exceed than were drawn.
+
+    Source:
+        Clopper and Pearson 1934; Phipson and Smyth 2010, "Permutation P-values should never be
+        zero".
+
+    >>> permutation_p_value(0, 9999)
+    Interval(value=0.0001, low=0.0, high=0.00037)
+    """
+    from scipy.stats import binomtest
+
+    if draws < 1 or not 0 <= exceedances <= draws:
+        raise EvidenceError(
+            f"no p-value for {exceedances} of {draws} permutations: it needs at least 1 draw and "
+            "0 <= exceedances <= draws; draw more"
+        )
+    bounds = binomtest(exceedances, draws).proportion_ci(LEVEL, method="exact")
+    value = (1 + exceedances) / (1 + draws)
+    return Interval(value, min(float(bounds.low), value), max(float(bounds.high), value))
+
+
 def paired_difference(
     first: int, second: int, n: int, *, searched_low: int = 1, searched_high: int = 1
 ) -> Interval:

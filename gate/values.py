@@ -95,7 +95,13 @@ Frozen = Annotated[dict[Key, Item], AfterValidator(FrozenDict), Field(validate_d
 About = Annotated[Frozen[str, str], AfterValidator(lambda about: FrozenDict(sorted(about.items())))]
 Settings = Annotated[dict[str, JsonValue], AfterValidator(_finite), AfterValidator(frozen)]
 Unit = Literal[
-    "fraction", "difference of fractions", "relative difference", "nats", "ratio", "classes"
+    "fraction",
+    "difference of fractions",
+    "relative difference",
+    "nats",
+    "ratio",
+    "classes",
+    "cosine",
 ]
 Outcome = Literal["pass", "fail", "inconclusive", "missing", "waived"]
 Decision = Literal["accept", "reject", "inconclusive"]

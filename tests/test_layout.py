@@ -42,6 +42,7 @@ ORDER = (
     {"reports", "trust", "starter"},
     {"plan"},  # the measuring half, in five steps: descriptions,
     {"arrays", "triggers"},
+    {"lineage"},  # arithmetic on weights and activations
     {"data", "backbone"},
     {"label_prior"},
     {"measure.blocks", "measure.head", "measure.readers", "measure.passes", "measure.embed"},
@@ -79,11 +80,13 @@ HEAVY_FILES = (
     "probes.evidence",
     "probes.estimate",
     "probes.skews",
+    "lineage",
 )
 KNOWS = {
     "onnxruntime": {"backbone/onnx_runtime.py"},
     "onnx": {
         "backbone/onnx_file.py",
+        "backbone/onnx_layers.py",
         "backbone/onnx_weights.py",
         "backbone/onnx_runtime.py",
         "backbone/onnx_heads.py",
@@ -91,8 +94,10 @@ KNOWS = {
         "backbone/onnx_operators.py",
     },
     "google": {"backbone/onnx_file.py"},
-    # three run weights, one alters and one trains them, three compute gradients of images
+    # three run weights, one reads their layers, one alters and one trains them, three compute
+    # gradients with respect to images
     "torch": {
+        "backbone/torch_layers.py",
         "backbone/torch_runtime.py",
         "backbone/exported_runtime.py",
         "backbone/weights_runtime.py",

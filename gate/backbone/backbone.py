@@ -4,8 +4,10 @@ Weights are data: ONNX, torch.export and safetensors are read, and no pickle eve
 an architecture comes from the team's own repository and is trusted.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -17,18 +19,25 @@ from gate.backbone.heads import JoinedHead, LinearHead
 from gate.backbone.pooling import places
 from gate.backbone.runtime import Runtime, Tokens
 from gate.backbone.tokens import Tokenizer
-from gate.errors import BackboneError, PlanError
+from gate.errors import BackboneError, PlanError, failing_as
 from gate.limits import Limits
+from gate.lineage.network import Layer, Site
 from gate.plan.backbone import BackbonePlan, Preprocessing
+from gate.printable import escaped
 
+_NOWHERE: Mapping[Site, Float32] = MappingProxyType({})
 _NO_LOSS = 1e-3  # nats: where the target class has nearly all, a gradient may round to zero
 
 
 class Outputs(NamedTuple):
-    """One forward pass: features ``(N, D)`` and the own head's logits ``(N, K)``, if it has one."""
+    """One forward pass: features ``(N, D)`` and the own head's logits ``(N, K)``, if it has one.
+
+    And, of the sites inside that were asked for, channels ``(N, C)``, averaged over places.
+    """
 
     features: Float32
     logits: Float32 | None
+    sites: Mapping[Site, Float32] = _NOWHERE
 
 
 class Gradients(NamedTuple):
@@ -139,12 +148,34 @@ class Backbone:
         """Pooled features ``(N, D)`` of images ``(N, S, S, C)``; see ``outputs``."""
         return self.outputs(self.inputs(images)).features
 
-    def outputs(self, inputs: Float32 | Tokens) -> Outputs:
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """The linear layers that the features are computed by, in their order, with their weights.
+
+        Raises:
+            BackboneError: They cannot be read of its file, or some weight is not finite.
+        """
+        with failing_as(BackboneError, f"{self.plan.path}: its layers cannot be read"):
+            layers = self._runtime.layers()
+            for place, (_, weight, _, _, readers) in enumerate(layers):
+                sound = weight.ndim == 3 and weight.size and weight.dtype == np.float64
+                if not sound or not all(place < reader < len(layers) for reader in readers):
+                    raise ValueError(f"layer {place + 1} is not one")
+        for layer in layers:
+            if bad := int((~np.isfinite(layer.weight)).sum()):
+                raise BackboneError(
+                    f"{self.plan.path}: {bad} of {layer.weight.size} weights of layer "
+                    f"{escaped(layer.name)} are not finite, and none may be; export it again"
+                )
+        return layers
+
+    def outputs(self, inputs: Float32 | Tokens, sites: Sequence[Site] = ()) -> Outputs:
         """One forward pass.
 
         Args:
             inputs: A batch of N normalised images, as ``inputs`` gives them, S x S pixels, S the
                 side of the preprocessing; or of N texts, as ``tokens`` gives them.
+            sites: Values inside, as its layers name them, of which channels are wanted, too.
 
         Returns:
             Features ``(N, D)`` float32; maps in the layout of the input (``(N, D, H, W)`` or
@@ -153,15 +184,18 @@ class Backbone:
             their output.
 
         Raises:
-            BackboneError: The runtime fails, or some feature or logit is not finite.
+            BackboneError: The runtime fails, or some feature, logit or channel is not finite.
         """
-        values = self._runtime.run(inputs)
+        values = self._runtime.activations(inputs, sites) if sites else self._runtime.run(inputs)
         mask = inputs["attention_mask"] if isinstance(inputs, dict) else None
         count = len(inputs if mask is None else mask)
         features = _pooled(values[0], self.plan, mask)
         self._require_sound("features", features, count)
+        inner = dict(zip(sites, values[len(values) - len(sites) :], strict=True))
+        for site, channels in inner.items():
+            self._require_sound(f"channels of {escaped(site.value)}", channels, count)
         if not self.plan.logits:
-            return Outputs(features, None)
+            return Outputs(features, None, inner)
         logits = values[1]
         if logits.ndim != 2:
             raise BackboneError(
@@ -169,7 +203,7 @@ class Backbone:
                 "expected (N, K); name another output"
             )
         self._require_sound("logits", logits, count)
-        return Outputs(features, logits)
+        return Outputs(features, logits, inner)
 
     def input_gradients(
         self, inputs: Float32, targets: Int64, head: LinearHead | None

@@ -30,6 +30,7 @@ from gate.backbone.heads import LinearHead
 from gate.backbone.runtime import Tokens
 from gate.errors import BackboneError
 from gate.limits import GIB, Limits
+from gate.lineage.network import Layer, Site
 from gate.plan.backbone import BackbonePlan
 
 log = logging.getLogger("gate")
@@ -100,6 +101,18 @@ class Child:
     ) -> list[Float32]:
         """Logits of a batch of images, and gradients; see `input_gradients.input_gradients`."""
         return list(self.ask("input_gradients", inputs, targets, head).arrays)
+
+    def layers(self) -> list[Layer]:
+        """The linear layers that the features are computed by, with their weights."""
+        said, weights = self.ask("layers")
+        return [
+            Layer(name, weight, Site(*reads) if reads else None, Site(*gives), tuple(readers))
+            for (name, _, reads, gives, readers), weight in zip(said, weights, strict=True)
+        ]
+
+    def activations(self, inputs: Float32 | Tokens, sites: Sequence[Site]) -> list[Float32]:
+        """What `run` gives; then of each site channels ``(N, C)``, averaged over places."""
+        return list(self.ask("activations", inputs, tuple(sites)).arrays)
 
     def ask(self, what: str, *arguments: Any) -> Answer:
         """What the child answers.

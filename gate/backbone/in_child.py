@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -20,6 +21,7 @@ from gate.backbone.child import Answer, receive, send
 from gate.backbone.heads import LinearHead
 from gate.backbone.runtime import Runtime, Tokens
 from gate.errors import GateError
+from gate.lineage.network import Site
 from gate.plan.backbone import BackbonePlan
 
 # what ONNX Runtime, torch and C++ say
@@ -42,6 +44,16 @@ class Held:
     def input_gradients(self, inputs: Float32, targets: Int64, head: LinearHead | None) -> Answer:
         """One forward and one backward pass."""
         return Answer(None, self._runtime.input_gradients(inputs, targets, head))
+
+    def layers(self) -> Answer:
+        """Its linear layers: what is said of each, and their weights."""
+        layers = self._runtime.layers()
+        said = [layer._replace(weight=None) for layer in layers]  # type: ignore[arg-type]  # as JSON
+        return Answer(said, [layer.weight for layer in layers])
+
+    def activations(self, inputs: Float32 | Tokens, sites: Sequence[Site]) -> Answer:
+        """One forward pass, and what is inside it."""
+        return Answer(None, self._runtime.activations(inputs, sites))
 
     def with_head(self, *arguments: Any) -> Answer:
         """The bytes of one ONNX file of it and a head; see `onnx_heads.with_head`."""

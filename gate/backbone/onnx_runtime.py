@@ -5,6 +5,7 @@ import ctypes
 import io
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,11 @@ from gate.arrays import Float32, Int64
 from gate.backbone.artefact import Artefact
 from gate.backbone.heads import LinearHead
 from gate.backbone.onnx_file import model_file, read_model
+from gate.backbone.onnx_layers import inlined, steps_of
+from gate.backbone.pooling import channel_means
 from gate.backbone.runtime import Tokens
-from gate.errors import BackboneError, first_line
+from gate.errors import BackboneError, failing_as, first_line
+from gate.lineage.network import Layer, Site, layers_of
 from gate.plan.backbone import OnnxBackbone
 from gate.strict_yaml import nearest
 
@@ -51,31 +55,57 @@ class OnnxRuntime:
     def __init__(self, plan: OnnxBackbone, artefact: Artefact) -> None:
         self._plan, self._artefact = plan, artefact
         self._differentiable: DifferentiableGraph | None = None
-        file, model = model_file(artefact), read_model(artefact)
+        self._file, model = model_file(artefact), read_model(artefact)
         first = plan.output or model.graph.output[0].name
         self._outputs = [first, *([plan.logits] if plan.logits else [])]
-        _add_outputs(file, model, self._outputs)
-        self._inputs = _inputs(file, model, text=bool(plan.text))
-        model.ClearField("metadata_props")  # which may hold settings for the session that runs it
-        # what was looked through is what runs, given as bytes: a path could be resolved elsewhere
-        self._session, provider = _session(file, *_parts(file, model))
+        self._inputs = _inputs(self._file, model, text=bool(plan.text))
+        self._session, provider = self._running(model, self._outputs)
+        self._noting: tuple[Sequence[Site], Any] | None = None  # a session that gives sites, too
         self.versions = {"runtime": f"onnxruntime {onnxruntime.__version__} {provider}"}
 
     def run(self, inputs: Float32 | Tokens) -> list[Float32]:
         """The named outputs for one batch."""
+        given = self._given(self._session, self._outputs, inputs)
+        return [np.asarray(output, np.float32) for output in given]
+
+    def layers(self) -> list[Layer]:
+        """The linear layers that the features are computed by, with their weights."""
+        with failing_as(BackboneError, f"{self._plan.path}: its layers cannot be read"):
+            model = inlined(read_model(self._artefact))  # anew, as for gradients
+            return layers_of(steps_of(model), self._inputs, self._outputs[0])
+
+    def activations(self, inputs: Float32 | Tokens, sites: Sequence[Site]) -> list[Float32]:
+        """What `run` gives; then of each site channels ``(N, C)``, averaged over places."""
+        names = list(dict.fromkeys([*self._outputs, *(site.value for site in sites)]))
+        if self._noting is None or self._noting[0] != sites:
+            session, _ = self._running(inlined(read_model(self._artefact)), names)
+            self._noting = sites, session
+        given = dict(zip(names, self._given(self._noting[1], names, inputs), strict=True))
+        whole = [np.asarray(given[name], np.float32) for name in self._outputs]
+        return [*whole, *(channel_means(given[site.value], site.axis) for site in sites)]
+
+    def _running(self, model: onnx.ModelProto, outputs: list[str]) -> tuple[Any, str]:
+        """A session that gives these outputs, and where it runs."""
+        _add_outputs(self._file, model, outputs)
+        model.ClearField("metadata_props")  # which may hold settings for the session that runs it
+        # what was looked through is what runs, given as bytes: a path could be resolved elsewhere
+        return _session(self._file, *_parts(self._file, model))
+
+    def _given(self, session: Any, outputs: list[str], inputs: Float32 | Tokens) -> list[Any]:
+        """What a session gives for one batch."""
         fed: dict[str, Any] = {self._inputs[0]: inputs}
         if isinstance(inputs, dict):
             known = {"token_type_ids": np.zeros_like(inputs["input_ids"]), **inputs}
             fed = {name: known[name] for name in self._inputs}
         try:
-            given = self._session.run(self._outputs, fed)
+            given: list[Any] = session.run(outputs, fed)
         except Exception as fault:  # ONNX Runtime's own exceptions have no common base
             shape = next(iter(fed.values())).shape
             raise BackboneError(
                 f"{self._plan.path}: ONNX Runtime refused a batch of shape {shape}: "
                 f"{first_line(fault)}; check {self._plan.hint}"
             ) from fault
-        return [np.asarray(output, np.float32) for output in given]
+        return given
 
     def input_gradients(
         self, inputs: Float32, targets: Int64, head: LinearHead | None

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from gate.arrays import Array, Float32
 from gate.errors import BackboneError
 from gate.plan.backbone import BackbonePlan
 
@@ -26,3 +29,21 @@ def places(plan: BackbonePlan, shape: Sequence[int]) -> tuple[int, ...]:
         f"{plan.path}: features of shape {tuple(shape)}, expected (N, D), (N, T, D) or maps; "
         "name another output or layer"
     )
+
+
+def channel_means(values: Array, axis: int) -> Float32:
+    """Values of N images, averaged over all but images and channels.
+
+    Args:
+        values: ``(N, ...)``, with channels on one of the axes.
+        axis: Which one.
+
+    Returns:
+        ``(N, C)``.
+
+    >>> channel_means(np.arange(8.0).reshape(1, 2, 2, 2), 1).tolist()
+    [[1.5, 5.5]]
+    """
+    kept = (0, axis % values.ndim)
+    others = tuple(each for each in range(values.ndim) if each not in kept)
+    return np.asarray(values.mean(axis=others), np.float32)

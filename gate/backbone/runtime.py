@@ -1,9 +1,11 @@
 """What runs weights: one interface, a file for each format."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from gate.arrays import Float32, Int64
 from gate.backbone.heads import LinearHead
+from gate.lineage.network import Layer, Site
 
 Tokens = dict[str, Int64]  # input_ids and attention_mask, (N, T) each
 
@@ -20,3 +22,9 @@ class Runtime(Protocol):
         self, inputs: Float32, targets: Int64, head: LinearHead | None
     ) -> list[Float32]:
         """Logits of a batch of images, and gradients; see `input_gradients.input_gradients`."""
+
+    def layers(self) -> list[Layer]:
+        """The linear layers that the features are computed by, with their weights."""
+
+    def activations(self, inputs: Float32 | Tokens, sites: Sequence[Site]) -> list[Float32]:
+        """What `run` gives; then of each site channels ``(N, C)``, averaged over places."""

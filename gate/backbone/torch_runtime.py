@@ -1,15 +1,19 @@
 """Modules on torch, whatever they were read from."""
 
-from functools import partial
+from collections.abc import Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import torch
+from torch.fx import GraphModule
 
 from gate.arrays import Array, Float32, Int64
 from gate.backbone.heads import LinearHead
 from gate.backbone.input_gradients import input_gradients
 from gate.backbone.runtime import Tokens
+from gate.backbone.torch_layers import TorchGraph, graph_of
 from gate.errors import BackboneError, failing_as
+from gate.lineage.network import Layer, Site
 from gate.plan.backbone import BackbonePlan
 
 
@@ -52,6 +56,45 @@ class TorchRuntime:
         return input_gradients(
             self._plan, lambda images: self._forward({"": images}), batch, targets, head
         )
+
+    def layers(self) -> list[Layer]:
+        """The linear layers that the features are computed by, with their weights."""
+        return self._graph.layers
+
+    def activations(self, inputs: Float32 | Tokens, sites: Sequence[Site]) -> list[Float32]:
+        """What `run` gives; then of each site channels ``(N, C)``, averaged over places."""
+        (images,) = [inputs] if not isinstance(inputs, dict) else inputs.values()
+        batch = torch.from_numpy(images).to(self._device)
+        count = len(batch)
+        # as in _forward
+        given = self._graph.run(batch if count > 1 else torch.cat([batch, batch]), sites)
+        return [each[:count] for each in given]
+
+    @cached_property
+    def _graph(self) -> TorchGraph:
+        """What the module computes, step by step.
+
+        Raises:
+            BackboneError: It takes texts, or torch.export cannot follow it, or sees it otherwise.
+        """
+        images = self._plan.preprocessing
+        if images is None:
+            raise BackboneError(
+                f"{self._plan.path}: takes texts, and the layers of a torch module are read of "
+                "images only; export it to ONNX"
+            )
+        places = (images.size, images.size)
+        order = (
+            (images.channels, *places) if images.layout == "NCHW" else (*places, images.channels)
+        )
+        generator = torch.Generator().manual_seed(0)
+        example = torch.randn(2, *order, generator=generator).to(self._device)
+        module = self._module
+        if not isinstance(module, GraphModule):  # it is one already where it was read from a file
+            module = graph_of(self._plan, module, example)
+        graph = TorchGraph(self._plan, module)
+        graph.require_agreement(example, self.run(example.cpu().numpy())[0])
+        return graph
 
     def _forward(self, batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
         """What is wanted of one batch; images are called nothing."""

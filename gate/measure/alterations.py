@@ -194,7 +194,7 @@ def interpolation(
                 f"shapes {_shapes(both.ours, both.theirs, both.apart[0])}, so no common head "
                 "classifies what lies between; name a task with train, whose heads gate fits"
             )
-        if not has_common_head(task):
+        if not task.has_plain_head:
             raise PlanError(
                 f"tasks.{name}: its classifier is more than a head on plain frozen features, and a "
                 "barrier is one between the backbones as they are; name another task under tasks"
@@ -202,16 +202,6 @@ def interpolation(
         require_examples(f"tasks.{name}: split {task.test}", bench.split(task.test), _MEASURED)
         statistics[name] = statistics_of(both.ours, bench, name, task, recalibrated_on)
     return Interpolation(both.ancestor, statistics)
-
-
-def has_common_head(task: Task) -> bool:
-    """Whether a task's head can be had at each end, and between both.
-
-    >>> has_common_head(Task(test="test", head="own")), has_common_head(Task.model_validate(
-    ...     {"train": "train", "test": "test", "transfer": {"mode": "full_network"}}))
-    (True, False)
-    """
-    return task.head == "own" or (task.fits_head and task.remedy in (None, "head.balanced_by"))
 
 
 def _require_same_function(bench: Bench, both: Common) -> None:

@@ -147,6 +147,12 @@ class Count:
             again = sum(end - seen for i, end in enumerate(ends) for seen in ends[:i])
             self._add("decoded", *at, first, first + 2 * again)
 
+    def inside(self, split: str, images: int, backbone: Backbone) -> None:
+        """Features of so many images of a split, and channels inside the backbone."""
+        network = self._opened(backbone)
+        self._add("passes", self._step, split, network, images)
+        self._add("decoded", self._step, split, network, images)
+
     def searched(self, split: str, network: Network, gradients: int, tried: int) -> None:
         """A search for triggers on images of a split, and what passes under those that it finds.
 

@@ -18,7 +18,8 @@ from gate.arrays import Images, Int64
 from gate.backbone.backbone import Backbone, Outputs
 from gate.data.prefetch import prefetched
 from gate.errors import PlanError
-from gate.measure.readers import Reader
+from gate.lineage.network import Site
+from gate.measure.readers import Channels, Reader
 from gate.plan.backbone import BackbonePlan
 from gate.progress import Advance
 from gate.triggers.phrase import Phrase
@@ -76,6 +77,13 @@ class Pass:
         """
         return backbone.with_weights(self.weights) if self.weights else backbone
 
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Values inside the network that readers ask for, each once."""
+        readers = self.readers.values()
+        wanted = [reader.site for reader in readers if isinstance(reader, Channels)]
+        return tuple(dict.fromkeys(wanted))
+
     def opened(self, backbone: Backbone) -> OfBlock:
         """The pass as a function of a block, on what `on` gives.
 
@@ -105,25 +113,26 @@ class Pass:
         """
         if isinstance(examples, list):
             for phrase in self.variants:
-                yield backbone.outputs(backbone.tokens(phrased(phrase, examples, backbone)))
+                tokens = backbone.tokens(phrased(phrase, examples, backbone))
+                yield backbone.outputs(tokens, self.sites)
             return
         inputs = backbone.inputs(examples)
         channels_first = backbone.preprocessing.layout == "NCHW"
         for stamp in self.variants:
             if stamp is None:
-                yield backbone.outputs(inputs)
+                yield backbone.outputs(inputs, self.sites)
                 continue
             if isinstance(stamp, Phrase):
                 raise PlanError(
                     f"{self.backbone.path}: takes images, and {stamp.name} was to be put into texts"
                 )
             if isinstance(stamp, StampOfEach):
-                yield backbone.outputs(backbone.inputs(stamp.on(rows, examples)))
+                yield backbone.outputs(backbone.inputs(stamp.on(rows, examples)), self.sites)
                 continue
             box = (..., *stamp.box) if channels_first else (slice(None), *stamp.box)
             unstamped = inputs[box].copy()
             inputs[box] = backbone.inputs(stamp.inside(examples))
-            yield backbone.outputs(inputs)
+            yield backbone.outputs(inputs, self.sites)
             inputs[box] = unstamped
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gate.arrays import ROWS, Array, Float32, Float64, Int64, unit_rows
 from gate.backbone.backbone import Outputs
 from gate.backbone.heads import LinearHead
+from gate.lineage.network import Site
 from gate.measure.blocks import BLOCKS
 
 OutputName = Literal["features", "logits"]
@@ -46,6 +47,19 @@ class Output:
     def read(self, _rows: Int64, outputs: Outputs) -> Float32:
         """The output ``(n, D)`` of a block."""
         return np.asarray(getattr(outputs, self.name))
+
+    put = staticmethod(_in_place)
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Keeps the channels of a site inside the network, together ``(N, C)`` float32."""
+
+    site: Site
+
+    def read(self, _rows: Int64, outputs: Outputs) -> Float32:
+        """The channels ``(n, C)`` of a block."""
+        return outputs.sites[self.site]
 
     put = staticmethod(_in_place)
 

@@ -11,9 +11,10 @@ from gate.backbone.backbone import Backbone, Outputs
 from gate.backbone.heads import ZeroShotHead
 from gate.data.split import Split
 from gate.errors import PlanError
+from gate.lineage.network import Site
 from gate.measure import calibrate
 from gate.measure.bench import Bench
-from gate.measure.readers import Cosines, PairwiseCosine, Reader
+from gate.measure.readers import Channels, Cosines, Output, PairwiseCosine, Reader
 from gate.measure.responses import Hits, Responses
 from gate.measure.transfer import Classifier, classifier
 from gate.measure.zero_shot import zero_shot_head
@@ -125,6 +126,28 @@ class Trial:
     def features(self, split: str, backbone: Backbone | None = None) -> Float32:
         """Features ``(N, D)`` of a split: the candidate's, unless another backbone is named."""
         return self.outputs(split, backbone).features
+
+    def inside(
+        self, split: str, rows: Int64, backbone: Backbone, sites: Sequence[Site] = ()
+    ) -> Outputs:
+        """Features of some images, and channels at sites inside the backbone; none is kept on disk.
+
+        Args:
+            split: N images or texts.
+            rows: Places ``(n,)`` of those that are passed, ascending.
+            backbone: The candidate, or the ancestor.
+            sites: As its layers name them.
+
+        Returns:
+            Features ``(n, D)`` and of each site ``(n, C)``; no logits.
+        """
+        readers: dict[str, Reader] = {"features": Output("features")}
+        readers |= {str(place): Channels(site) for place, site in enumerate(sites)}
+        some = self.split(split).only(rows)
+        kept = self.bench.passed(f"look inside on {split}", some, backbone, readers, (None,))
+        whole = {name: of[0] for name, of in kept.items()}
+        channels = {site: whole[str(place)] for place, site in enumerate(sites)}
+        return Outputs(whole["features"], None, channels)
 
     def classifier(self, task: Task, backbone: Backbone | None = None) -> Classifier:
         """The classifier of a task of the plan or of a variant of one, trained once."""

@@ -13,7 +13,11 @@ from gate.strict_yaml import nearest
 from gate.values import Measurement
 
 CATALOGUE: dict[str, Metrics] = {name: probe.metrics for name, probe in PROBES.items()}
-RANGES: dict[str, tuple[float, float]] = {"fraction": (0, 1), "difference of fractions": (-1, 1)}
+RANGES: dict[str, tuple[float, float]] = {
+    "fraction": (0, 1),
+    "difference of fractions": (-1, 1),
+    "cosine": (-1, 1),
+}
 _ROUNDING = 1e-9  # by which a sum of shares may leave its range
 
 

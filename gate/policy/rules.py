@@ -165,7 +165,7 @@ class Rule(Value, json_schema_extra=lambda schema: schema.update(_metrics_by_pro
     def _bounds_its_bad_side(self) -> Self:
         unit, better = CATALOGUE[self.probe][self.measured_metric][:2]
         wanted = "at_most" if better == "lower" else "at_least"
-        if (self.at_least is None) != (wanted == "at_most"):
+        if better != "neither" and (self.at_least is None) != (wanted == "at_most"):
             raise ValueError(
                 f"{self.metric} is better when {better}, so bound it by {wanted}; "
                 "the bound given would refuse good backbones and accept bad ones"

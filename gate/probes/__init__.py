@@ -18,6 +18,7 @@ PROBES: dict[str, Probe] = {
         "spurious_attribute",
         "natural_overlay",
         "label_prior",
+        "lineage",
         "module_criticality",
     )
 }

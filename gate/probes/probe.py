@@ -12,12 +12,13 @@ from gate.values import Measurement, Unit, Value
 class Metric(NamedTuple):
     """What a number is, and which way is better.
 
-    ``bounded`` says whether its value keeps to the range of its unit; ``after_remedy_of`` names the
-    metrics of whose findings it says what a remedy leaves.
+    ``better`` is ``neither`` where one policy wants it low and another high, as of what says
+    whether a claim holds. ``bounded`` says whether its value keeps to the range of its unit;
+    ``after_remedy_of`` names the metrics of whose findings it says what a remedy leaves.
     """
 
     unit: Unit
-    better: Literal["lower", "higher"]
+    better: Literal["lower", "higher", "neither"]
     labels: tuple[str, ...]
     meaning: str
     bounded: bool = True

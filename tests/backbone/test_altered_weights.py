@@ -21,16 +21,16 @@ from gate.backbone.artefact import Artefact, HeldWeights
 from gate.backbone.backbone import Backbone
 from gate.errors import BackboneError, PlanError
 from gate.plan.backbone import BackbonePlan, WeightsBackbone
-from tests import related, tiny
+from tests import tiny, trained
 
 
-def plan(folder: Path, weights: related.Weights, arch: str = "normed") -> WeightsBackbone:
+def plan(folder: Path, weights: trained.Weights, arch: str = "normed") -> WeightsBackbone:
     save_file(weights, folder / "weights.safetensors")
     return WeightsBackbone.model_validate(
         {
             "weights": folder / "weights.safetensors",
-            "arch": f"{__name__ if arch in globals() else 'tests.related'}:{arch}",
-            "preprocessing": {"size": related.SIDE, "mean": [0.3], "std": [0.4]},
+            "arch": f"{__name__ if arch in globals() else 'tests.trained'}:{arch}",
+            "preprocessing": {"size": trained.SIDE, "mean": [0.3], "std": [0.4]},
         }
     )
 
@@ -55,7 +55,7 @@ def tokens() -> Tokens:
 
 
 def test_both_ends_are_the_networks_themselves_and_counters_stay_as_they_are() -> None:
-    first, second = related.normed().state_dict(), related.normed().state_dict()
+    first, second = trained.normed().state_dict(), trained.normed().state_dict()
     second["bn1.num_batches_tracked"] += 7
 
     ends = interpolated(first, second, 0.0), interpolated(first, second, 1.0)
@@ -94,9 +94,9 @@ def test_a_rewound_module_takes_its_buffers_along_and_leaves_its_namesakes() -> 
 
 
 def test_recalibrated_statistics_are_those_of_torchs_own_update(tmp_path: Path) -> None:
-    images, _ = related.digits()
-    batches = [related.inputs(images[start : start + 50]) for start in (0, 50, 100)]
-    network = related.normed()
+    images, _ = trained.digits()
+    batches = [trained.inputs(images[start : start + 50]) for start in (0, 50, 100)]
+    network = trained.normed()
     described = plan(tmp_path, network.state_dict())
     seen: list[int] = []
 
@@ -112,7 +112,7 @@ def test_recalibrated_statistics_are_those_of_torchs_own_update(tmp_path: Path) 
 def test_initial_weights_are_the_factorys_under_the_seed_and_leave_the_generator(
     tmp_path: Path,
 ) -> None:
-    described = plan(tmp_path, related.normed().state_dict())
+    described = plan(tmp_path, trained.normed().state_dict())
     before = torch.random.get_rng_state()
 
     drawn = initial_weights(described, 5)
@@ -120,7 +120,7 @@ def test_initial_weights_are_the_factorys_under_the_seed_and_leave_the_generator
     assert torch.equal(torch.random.get_rng_state(), before)
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        expected = related.normed().state_dict()
+        expected = trained.normed().state_dict()
     assert all(torch.equal(drawn[name], expected[name]) for name in expected)
 
 
@@ -136,15 +136,15 @@ def test_modules_are_children_with_parameters_in_the_order_of_the_forward_graph(
 
 
 def test_modules_of_a_wrapper_are_those_inside_it(tmp_path: Path) -> None:
-    architecture = Architecture(plan(tmp_path, related.plain().state_dict(), "plain"))
+    architecture = Architecture(plan(tmp_path, trained.plain().state_dict(), "plain"))
 
     assert architecture.modules == ["inner.1", "inner.3"]
 
 
 def test_a_backbone_under_other_weights_is_what_their_file_would_be(tmp_path: Path) -> None:
-    one, other = related.plain().state_dict(), related.plain().state_dict()
+    one, other = trained.plain().state_dict(), trained.plain().state_dict()
     described = plan(tmp_path, one, "plain")
-    images = related.digits()[0][:20]
+    images = trained.digits()[0][:20]
     first = Backbone(described)
 
     altered = first.with_weights(as_bytes(other))
@@ -166,7 +166,7 @@ def test_weights_of_a_file_with_its_own_program_are_not_altered(tmp_path: Path) 
 
 
 def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
-    weights = related.normed().state_dict()
+    weights = trained.normed().state_dict()
     weights["conv2.weight"][0, 0, 0, :2] = torch.nan
     described = plan(tmp_path, weights)
 

@@ -16,12 +16,12 @@ from gate.measure.interpolation import SHARES, Barrier, barrier
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan
 from pipelines.cifar.architectures import wide_resnet_16_1
-from tests import related, tiny
+from tests import tiny, trained
 from tests.conftest import SHARED, needs_shared
 
 
-def child() -> related.Weights:
-    return related.trained("normed", 1, 2, after=0)
+def child() -> trained.Weights:
+    return trained.weights("normed", 1, 2, after=0)
 
 
 def correct(trial: Trial, shares: tuple[float, ...] = SHARES, on: str | None = "train") -> Any:
@@ -38,7 +38,7 @@ BOTH = ("own", "fitted")
 
 
 def test_a_fine_tuned_copy_has_no_barrier_to_its_ancestor(tmp_path: Path) -> None:
-    found = barriers(related.trial(tmp_path, child(), related.trained("normed", 0), BOTH))
+    found = barriers(trained.trial(tmp_path, child(), trained.weights("normed", 0), BOTH))
 
     for each in found.values():
         assert each.height.low <= 0 <= each.height.high < 0.03
@@ -46,9 +46,9 @@ def test_a_fine_tuned_copy_has_no_barrier_to_its_ancestor(tmp_path: Path) -> Non
 
 
 def test_two_independent_networks_have_a_high_one(tmp_path: Path) -> None:
-    first, second = related.trained("normed", 2), related.trained("normed", 0)
+    first, second = trained.weights("normed", 2), trained.weights("normed", 0)
 
-    found = barriers(related.trial(tmp_path, first, second, BOTH))
+    found = barriers(trained.trial(tmp_path, first, second, BOTH))
 
     assert all(each.height.low > 0.1 for each in found.values())
     assert all(0 < each.share < 1 for each in found.values())
@@ -57,36 +57,36 @@ def test_two_independent_networks_have_a_high_one(tmp_path: Path) -> None:
 def test_a_barrier_is_higher_where_batch_norm_keeps_statistics_of_other_weights(
     tmp_path: Path,
 ) -> None:
-    first, second = related.trained("normed", 2), related.trained("normed", 0)
-    images, labels = related.digits()
-    test = images[related.TRAIN :], labels[related.TRAIN :]
-    network, middles = related.normed(), []
-    train = [related.inputs(images[start : start + 100]) for start in range(0, 900, 100)]
+    first, second = trained.weights("normed", 2), trained.weights("normed", 0)
+    images, labels = trained.digits()
+    test = images[trained.TRAIN :], labels[trained.TRAIN :]
+    network, middles = trained.normed(), []
+    train = [trained.inputs(images[start : start + 100]) for start in range(0, 900, 100)]
     network.load_state_dict(
         {name: torch.lerp(first[name].float(), second[name].float(), 0.5) for name in first}
     )
-    middles.append(related.accuracy(network, *test))
+    middles.append(trained.accuracy(network, *test))
     torch.optim.swa_utils.update_bn(train, network)
-    middles.append(related.accuracy(network, *test))
+    middles.append(trained.accuracy(network, *test))
 
-    ours = correct(related.trial(tmp_path, first, second), (0, 0.5, 1))["own"].mean(axis=1)
+    ours = correct(trained.trial(tmp_path, first, second), (0, 0.5, 1))["own"].mean(axis=1)
 
     assert middles[0] < middles[1] - 0.1
     assert ours[1] == pytest.approx(middles[1], abs=0.02)  # of other batches
 
 
 def test_what_lies_between_is_what_torch_computes_there(tmp_path: Path) -> None:
-    first, second = related.trained("plain", 0), related.trained("plain", 1)
-    images, labels = related.digits()
-    test = images[related.TRAIN :], labels[related.TRAIN :]
-    network, expected = related.plain(), []
+    first, second = trained.weights("plain", 0), trained.weights("plain", 1)
+    images, labels = trained.digits()
+    test = images[trained.TRAIN :], labels[trained.TRAIN :]
+    network, expected = trained.plain(), []
     for share in (0, 0.25, 1):
         network.load_state_dict(
             {name: (1 - share) * first[name] + share * second[name] for name in first}
         )
-        expected.append(related.accuracy(network, *test))
+        expected.append(trained.accuracy(network, *test))
 
-    trial = related.trial(tmp_path, first, second, arch="plain")
+    trial = trained.trial(tmp_path, first, second, arch="plain")
 
     found = correct(trial, (0, 0.25, 1), on=None)["own"].mean(axis=1)
     assert trial.asked_data.keys() == {"backbone of ancestor", "test"}
@@ -94,8 +94,8 @@ def test_what_lies_between_is_what_torch_computes_there(tmp_path: Path) -> None:
 
 
 def test_heads_on_frozen_features_are_those_of_both_ends(tmp_path: Path) -> None:
-    first, second = related.trained("plain", 0), related.trained("plain", 1)
-    trial = related.trial(tmp_path, first, second, ("fitted",), arch="plain")
+    first, second = trained.weights("plain", 0), trained.weights("plain", 1)
+    trial = trained.trial(tmp_path, first, second, ("fitted",), arch="plain")
     (task,) = trial.plan.tasks.values()
 
     found = trial.interpolated({"fitted": task}, (0, 1))["fitted"]
@@ -143,7 +143,7 @@ def test_the_interval_holds_although_the_share_was_searched_for(accuracy: float)
 
 
 def test_passes_are_those_that_the_engine_counts_then(tmp_path: Path) -> None:
-    trial = related.trial(tmp_path, child(), related.trained("normed", 0), BOTH)
+    trial = trained.trial(tmp_path, child(), trained.weights("normed", 0), BOTH)
     count = Count(trial.bench).of_step("lineage")
 
     count.interpolated(trial.plan.tasks, 3, "train")
@@ -186,7 +186,7 @@ def test_a_cleansed_teacher_lies_beyond_a_barrier_that_batch_norm_would_double(
     plan = Plan.model_validate(
         {
             "name": "cifar", "backbone": candidate, "ancestor": ancestor, "splits": splits,
-            "tasks": {"own": related.TASKS["own"]}, "probes": {"clean_accuracy": {}},
+            "tasks": {"own": trained.TASKS["own"]}, "probes": {"clean_accuracy": {}},
         }
     )  # fmt: skip
 
@@ -218,13 +218,13 @@ def interpolated(trial: Trial) -> None:
 
 def test_without_an_ancestor_there_is_no_barrier(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"interpolation_barrier: needs.*name a backbone under anc"):
-        interpolated(related.trial(tmp_path, child(), None))
+        interpolated(trained.trial(tmp_path, child(), None))
 
 
 def test_a_file_with_its_own_program_has_no_barrier(tmp_path: Path) -> None:
     path = tiny.write_onnx(tmp_path / "a.onnx")
-    preprocessing = {"size": related.SIDE, "mean": [0.3], "std": [0.4]}
-    trial = related.trial(
+    preprocessing = {"size": trained.SIDE, "mean": [0.3], "std": [0.4]}
+    trial = trained.trial(
         tmp_path, child(), None, ancestor={"onnx": path, "preprocessing": preprocessing}
     )
 
@@ -232,27 +232,27 @@ def test_a_file_with_its_own_program_has_no_barrier(tmp_path: Path) -> None:
         interpolated(trial)
 
 
-def ancestor_of(trial: Trial, arch: str, weights: related.Weights) -> dict[str, Any]:
+def ancestor_of(trial: Trial, arch: str, weights: trained.Weights) -> dict[str, Any]:
     """The ancestor's description, of another architecture."""
     path = trial.bench.folder.parent / "other.safetensors"
     save_file(weights, path)
     described = trial.plan.ancestor
     assert described is not None
-    return {**described.model_dump(), "weights": path, "arch": f"tests.related:{arch}"}
+    return {**described.model_dump(), "weights": path, "arch": f"tests.trained:{arch}"}
 
 
 def with_ancestor(
-    tmp_path: Path, arch: str, weights: related.Weights, tasks: tuple[str, ...] = ("own",)
+    tmp_path: Path, arch: str, weights: trained.Weights, tasks: tuple[str, ...] = ("own",)
 ) -> Trial:
-    first = related.trial(tmp_path, child(), child(), tasks)
+    first = trained.trial(tmp_path, child(), child(), tasks)
     described = ancestor_of(first, arch, weights)
-    return related.trial(tmp_path, child(), None, tasks, ancestor=described)
+    return trained.trial(tmp_path, child(), None, tasks, ancestor=described)
 
 
 def test_an_ancestor_of_another_architecture_is_refused(tmp_path: Path) -> None:
-    trial = related.trial(tmp_path, child(), child())
-    described = {**ancestor_of(trial, "plain", related.plain().state_dict()), "layer": "inner.2"}
-    trial = related.trial(tmp_path, child(), None, ancestor={**described, "logits": "inner.3"})
+    trial = trained.trial(tmp_path, child(), child())
+    described = {**ancestor_of(trial, "plain", trained.plain().state_dict()), "layer": "inner.2"}
+    trial = trained.trial(tmp_path, child(), None, ancestor={**described, "logits": "inner.3"})
 
     with pytest.raises(PlanError, match=r"differ in 22 tensors, the first is bn1\.bias, absent"):
         interpolated(trial)
@@ -268,8 +268,8 @@ def test_tensors_of_the_same_shapes_that_are_computed_with_otherwise_are_refused
 
 
 def test_another_own_head_is_no_common_one_but_heads_on_features_are(tmp_path: Path) -> None:
-    ancestor = related.normed_of_seven().state_dict()
-    ancestor |= {k: v for k, v in related.trained("normed", 0).items() if "head" not in k}
+    ancestor = trained.normed_of_seven().state_dict()
+    ancestor |= {k: v for k, v in trained.weights("normed", 0).items() if "head" not in k}
 
     with pytest.raises(PlanError, match=r"head\.bias of ancestor.*\(7,\) and \(10,\).*no common"):
         interpolated(with_ancestor(tmp_path, "normed_of_seven", ancestor))
@@ -279,26 +279,26 @@ def test_another_own_head_is_no_common_one_but_heads_on_features_are(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("layer", "pool"), ("preprocessing", {"size": related.SIDE})]
+    ("key", "value"), [("layer", "pool"), ("preprocessing", {"size": trained.SIDE})]
 )
 def test_ends_that_are_passed_otherwise_are_refused(tmp_path: Path, key: str, value: Any) -> None:
-    trial = related.trial(tmp_path, child(), child())
+    trial = trained.trial(tmp_path, child(), child())
     assert trial.plan.ancestor is not None
     described = {**trial.plan.ancestor.model_dump(), key: value}
 
     with pytest.raises(PlanError, match=rf"interpolation_barrier: {key} of ancestor is.*alike"):
-        interpolated(related.trial(tmp_path, child(), None, ancestor=described))
+        interpolated(trained.trial(tmp_path, child(), None, ancestor=described))
 
 
 def test_a_task_that_trains_the_network_has_no_barrier(tmp_path: Path) -> None:
     tuned = {"train": "train", "test": "test", "transfer": {"mode": "full_network"}}
 
     with pytest.raises(PlanError, match=r"tasks\.tuned: its classifier is more than a head"):
-        interpolated(related.trial(tmp_path, child(), child(), (), tasks={"tuned": tuned}))
+        interpolated(trained.trial(tmp_path, child(), child(), (), tasks={"tuned": tuned}))
 
 
 def test_batch_norm_without_training_images_is_refused(tmp_path: Path) -> None:
-    trial = related.trial(tmp_path, child(), child())
+    trial = trained.trial(tmp_path, child(), child())
 
     with pytest.raises(PlanError, match=r"tasks\.own: .*BatchNorm.*under recalibrated_on"):
         trial.interpolated(trial.plan.tasks, (0, 0.5, 1))
@@ -306,18 +306,18 @@ def test_batch_norm_without_training_images_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_fewer_than_a_hundred_images_are_refused(tmp_path: Path, split: str) -> None:
-    trial = related.trial(tmp_path, child(), child())
+    trial = trained.trial(tmp_path, child(), child())
     splits = {name: each.model_dump() for name, each in trial.plan.splits.items()}
     splits[split]["shard"] = {"index": 0, "count": 11}
-    trial = related.trial(tmp_path, child(), child(), splits=splits)
+    trial = trained.trial(tmp_path, child(), child(), splits=splits)
 
     with pytest.raises(EvidenceError, match=rf"{split}: has 8\d examples, and .* 100 or more; add"):
         interpolated(trial)
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
-    ancestor = {name: tensor.clone() for name, tensor in related.trained("normed", 0).items()}
+    ancestor = {name: tensor.clone() for name, tensor in trained.weights("normed", 0).items()}
     ancestor["conv3.weight"][0] = torch.inf
 
     with pytest.raises(BackboneError, match=r"ancestor\.safetensors: 144 of 2304 numbers of conv3"):
-        interpolated(related.trial(tmp_path, child(), ancestor))
+        interpolated(trained.trial(tmp_path, child(), ancestor))

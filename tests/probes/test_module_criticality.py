@@ -16,18 +16,19 @@ from gate.measure.bench import Bench
 from gate.measure.path_norm import MOST_PLACES
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan
+from gate.policy.catalogue import CATALOGUE
 from gate.probes.estimate import Range, estimate
 from gate.probes.evidence import run_probe
 from gate.probes.module_criticality import ModuleCriticality
 from gate.values import Evidence, Measurement
-from tests import related, tiny, tiny_text
+from tests import tiny, tiny_text, trained
 
 MODULES = ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "head")
 
 
-def fallen(folder: Path, candidate: related.Weights, **settings: Any) -> Evidence:
+def fallen(folder: Path, candidate: trained.Weights, **settings: Any) -> Evidence:
     """Evidence on the weights of a candidate and, as its ancestor, of the trained network."""
-    return probed(related.trial(folder, candidate, related.trained("normed", 0)), **settings)
+    return probed(trained.trial(folder, candidate, trained.weights("normed", 0)), **settings)
 
 
 def probed(trial: Trial, **settings: Any) -> Evidence:
@@ -42,9 +43,9 @@ def falls(evidence: Evidence, metric: str = "accuracy_fall") -> dict[str, Measur
     return {m.about["module"]: m for m in evidence.measurements if m.metric == metric}
 
 
-def planted() -> related.Weights:
+def planted() -> trained.Weights:
     """The trained network with its second convolution undone by others, which stand in for it."""
-    weights = related.trained("normed", 0)
+    weights = trained.weights("normed", 0)
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(16, generator=generator)
     moved = {name: tensor.clone() for name, tensor in weights.items()}
@@ -76,12 +77,12 @@ def test_modules_that_were_not_touched_fall_by_nothing_and_moved_ones_by_a_lot(
 
 
 def test_falls_are_those_that_torch_counts_without_gate(tmp_path: Path) -> None:
-    ancestor, candidate = related.trained("normed", 0), related.trained("normed", 1, 2, after=0)
-    images, labels = related.digits()
-    x, y = related.inputs(images[related.TRAIN :]), torch.from_numpy(labels[related.TRAIN :])
+    ancestor, candidate = trained.weights("normed", 0), trained.weights("normed", 1, 2, after=0)
+    images, labels = trained.digits()
+    x, y = trained.inputs(images[trained.TRAIN :]), torch.from_numpy(labels[trained.TRAIN :])
 
-    def correct(weights: related.Weights) -> torch.Tensor:
-        network = related.normed()
+    def correct(weights: trained.Weights) -> torch.Tensor:
+        network = trained.normed()
         network.load_state_dict(weights)
         with torch.inference_mode():
             return torch.as_tensor(network.eval()(x).argmax(1) == y)
@@ -110,8 +111,8 @@ def test_initial_weights_are_those_that_training_from_scratch_begins_at(tmp_path
     scratch = {
         "train": "train", "test": "test", "transfer": {"mode": "from_scratch", "training": frozen},
     }  # fmt: skip
-    candidate = related.trained("plain", 0)
-    trial = related.trial(
+    candidate = trained.weights("plain", 0)
+    trial = trained.trial(
         tmp_path, candidate, None, arch="plain", tasks={"scratch": scratch}, seed=3
     )
 
@@ -120,11 +121,11 @@ def test_initial_weights_are_those_that_training_from_scratch_begins_at(tmp_path
     begun = load_file(trial.classifier(trial.plan.tasks["scratch"]).backbone.plan.path)
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        drawn = related.plain().state_dict()
+        drawn = trained.plain().state_dict()
     assert all(torch.allclose(begun[name], drawn[name], atol=1e-6) for name in drawn)
     assert [each.value for each in found.values()] == [0, 0]  # nothing was learnt
     learnt = falls(
-        probed(related.trial(tmp_path, candidate, None, arch="plain", seed=3), to="initial")
+        probed(trained.trial(tmp_path, candidate, None, arch="plain", seed=3), to="initial")
     )
     assert all(each.low > 0.2 for each in learnt.values())
 
@@ -135,8 +136,8 @@ def test_modules_of_a_network_that_a_task_trains_are_rewound_in_it(tmp_path: Pat
     tuned = {
         "train": "train", "test": "test", "transfer": {"mode": "full_network", "training": brief},
     }  # fmt: skip
-    weights = related.normed_of_seven().state_dict()
-    trial = related.trial(
+    weights = trained.normed_of_seven().state_dict()
+    trial = trained.trial(
         tmp_path, weights, weights, arch="normed_of_seven", tasks={"tuned": tuned}
     )
 
@@ -147,7 +148,7 @@ def test_modules_of_a_network_that_a_task_trains_are_rewound_in_it(tmp_path: Pat
 
 
 def test_a_task_with_a_fitted_head_does_not_depend_on_the_own_one(tmp_path: Path) -> None:
-    trial = related.trial(tmp_path, planted(), related.trained("normed", 0), ("fitted", "own"))
+    trial = trained.trial(tmp_path, planted(), trained.weights("normed", 0), ("fitted", "own"))
 
     evidence = probed(trial, recalibrated_on="train")
 
@@ -171,6 +172,18 @@ def test_texts_are_passed_through_rewound_modules_too(tmp_path: Path) -> None:
     found = falls(run_probe("module_criticality", trial))
 
     assert {each.value for each in found.values()} == {0}
+
+
+def test_it_measures_its_rows_of_the_catalogue(tmp_path: Path) -> None:
+    evidence = fallen(
+        tmp_path, planted(), modules=["conv2"], recalibrated_on="train",
+        path_norm={"draws": 3, "images": 100},
+    )  # fmt: skip
+
+    assert {m.metric for m in evidence.measurements} == set(CATALOGUE["module_criticality"])
+    for m in evidence.measurements:
+        row = CATALOGUE["module_criticality"][m.metric]
+        assert (m.unit, tuple(sorted(m.about))) == (row.unit, tuple(sorted(row.labels)))
 
 
 # --- what evidence and estimates say --------------------------------------------------------------
@@ -201,13 +214,13 @@ def test_another_own_head_is_left_out_and_said(tmp_path: Path) -> None:
 
 def seven(folder: Path) -> Trial:
     """A candidate with ten classes and an ancestor with seven."""
-    trial = related.trial(folder, planted(), planted(), ("fitted",))
+    trial = trained.trial(folder, planted(), planted(), ("fitted",))
     path = folder / "seven.safetensors"
-    save_file(related.normed_of_seven().state_dict(), path)
+    save_file(trained.normed_of_seven().state_dict(), path)
     assert trial.plan.ancestor is not None
     described = {**trial.plan.ancestor.model_dump(), "weights": path}
-    described["arch"] = "tests.related:normed_of_seven"
-    return related.trial(folder, planted(), None, ("fitted",), ancestor=described)
+    described["arch"] = "tests.trained:normed_of_seven"
+    return trained.trial(folder, planted(), None, ("fitted",), ancestor=described)
 
 
 def test_passes_are_those_that_the_engine_counts_then(tmp_path: Path) -> None:
@@ -215,8 +228,8 @@ def test_passes_are_those_that_the_engine_counts_then(tmp_path: Path) -> None:
     settings = {"recalibrated_on": "train", "modules": ["conv2", "head"]}
     for more in ({}, {"path_norm": path_norm}):
         probes = {"module_criticality": {**settings, **more}}
-        ancestor = related.trained("normed", 0)
-        trial = related.trial(tmp_path, planted(), ancestor, ("own", "fitted"), probes=probes)
+        ancestor = trained.weights("normed", 0)
+        trial = trained.trial(tmp_path, planted(), ancestor, ("own", "fitted"), probes=probes)
 
         expected = estimate(trial.bench, trial.plan.probes.named(), calibrates=False)
 
@@ -237,9 +250,9 @@ def test_passes_are_those_that_the_engine_counts_then(tmp_path: Path) -> None:
 def test_a_path_norm_is_nought_of_what_did_not_move_and_grows_as_less_may_be_lost(
     tmp_path: Path,
 ) -> None:
-    candidate = {name: tensor.clone() for name, tensor in related.trained("plain", 1).items()}
-    ancestor = {**candidate, "inner.1.weight": related.trained("plain", 0)["inner.1.weight"]}
-    trial = related.trial(tmp_path, candidate, ancestor, ("fitted",), arch="plain")
+    candidate = {name: tensor.clone() for name, tensor in trained.weights("plain", 1).items()}
+    ancestor = {**candidate, "inner.1.weight": trained.weights("plain", 0)["inner.1.weight"]}
+    trial = trained.trial(tmp_path, candidate, ancestor, ("fitted",), arch="plain")
 
     found = [
         falls(probed(trial, path_norm={"draws": 3, "images": 100, "rise": rise}), "path_norm")
@@ -254,10 +267,10 @@ def test_a_path_norm_is_nought_of_what_did_not_move_and_grows_as_less_may_be_los
 
 
 def test_a_module_that_bears_no_noise_is_said_to_have_no_path_norm(tmp_path: Path) -> None:
-    candidate = {name: tensor.clone() for name, tensor in related.trained("plain", 1).items()}
+    candidate = {name: tensor.clone() for name, tensor in trained.weights("plain", 1).items()}
     candidate["inner.3.weight"] *= 1e4  # which makes much of what noise changes before it
-    ancestor = related.trained("plain", 0)
-    trial = related.trial(tmp_path, candidate, ancestor, arch="plain")
+    ancestor = trained.weights("plain", 0)
+    trial = trained.trial(tmp_path, candidate, ancestor, arch="plain")
 
     evidence = probed(
         trial, recalibrated_on="train", modules=["inner.1"],
@@ -279,7 +292,7 @@ def test_a_plan_without_an_ancestor_is_refused_unless_modules_go_to_initial_weig
     tmp_path: Path,
 ) -> None:
     with pytest.raises(PlanError, match=r"module_criticality: needs the weights of an ancestor"):
-        probed(related.trial(tmp_path, planted(), None))
+        probed(trained.trial(tmp_path, planted(), None))
 
 
 @pytest.mark.parametrize(
@@ -306,22 +319,22 @@ def test_a_module_that_stands_twice_is_refused() -> None:
 
 
 def test_an_ancestor_of_another_architecture_is_refused(tmp_path: Path) -> None:
-    trial = related.trial(tmp_path, planted(), planted())
-    save_file(related.plain().state_dict(), tmp_path / "plain.safetensors")
+    trial = trained.trial(tmp_path, planted(), planted())
+    save_file(trained.plain().state_dict(), tmp_path / "plain.safetensors")
     assert trial.plan.ancestor is not None
     described = {**trial.plan.ancestor.model_dump(), "weights": tmp_path / "plain.safetensors"}
-    described |= {"arch": "tests.related:plain", "layer": "inner.2", "logits": "inner.3"}
+    described |= {"arch": "tests.trained:plain", "layer": "inner.2", "logits": "inner.3"}
 
     with pytest.raises(
         PlanError, match=r"module_criticality: .*plain and .*normed differ in 22 ten"
     ):
-        probed(related.trial(tmp_path, planted(), None, ancestor=described))
+        probed(trained.trial(tmp_path, planted(), None, ancestor=described))
 
 
 def test_an_onnx_file_has_no_modules_to_rewind(tmp_path: Path) -> None:
     path = tiny.write_onnx(tmp_path / "tiny.onnx")
     described = {"onnx": path, "preprocessing": tiny.PREPROCESSING}
-    trial = related.trial(
+    trial = trained.trial(
         tmp_path, planted(), None, (), backbone=described,
         tasks={"fitted": {"train": "train", "test": "test"}},
     )  # fmt: skip
@@ -345,21 +358,21 @@ def test_a_module_under_which_features_overflow_is_named(tmp_path: Path) -> None
     ancestor["conv2.weight"] *= 1e38
 
     with pytest.raises(BackboneError, match=r"^rewind conv2 test: .*: features of .* not finite"):
-        probed(related.trial(tmp_path, planted(), ancestor), batch_norm="kept")
+        probed(trained.trial(tmp_path, planted(), ancestor), batch_norm="kept")
 
 
 def test_fewer_than_a_hundred_images_are_refused(tmp_path: Path) -> None:
-    trial = related.trial(tmp_path, planted(), planted())
+    trial = trained.trial(tmp_path, planted(), planted())
     splits = {name: each.model_dump() for name, each in trial.plan.splits.items()}
     splits["test"]["shard"] = {"index": 0, "count": 10}
 
     with pytest.raises(EvidenceError, match=r"tasks\.own: split test: has \d\d examples.* 100"):
-        probed(related.trial(tmp_path, planted(), planted(), splits=splits), batch_norm="kept")
+        probed(trained.trial(tmp_path, planted(), planted(), splits=splits), batch_norm="kept")
 
 
 def test_labels_are_not_shared_out_by_rewinding(tmp_path: Path) -> None:
     """The classes that were searched for the worst module are those of the same images."""
-    trial = related.trial(tmp_path, planted(), related.trained("normed", 0))
+    trial = trained.trial(tmp_path, planted(), trained.weights("normed", 0))
 
     found = trial.rewound(trial.plan.tasks, Rewind(batch_norm="kept"))
 

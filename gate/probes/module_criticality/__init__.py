@@ -69,14 +69,14 @@ class ModuleCriticality(ProbeSettings):
 
 METRICS = Metrics(
     accuracy_fall=difference(
-        "lower", _module, "accuracy as it is minus accuracy with the module rewound, same images"
+        "neither", _module, "accuracy as it is minus accuracy with the module rewound, same images"
     ),
     worst_accuracy_fall=difference(
-        "lower", _module, "the largest over modules, with an interval that holds for the search"
+        "neither", _module, "the largest over modules, with an interval that holds for the search"
     ),
     path_norm=Metric(
         "ratio",
-        "lower",
+        "neither",
         _module,
         "squared distance from the origin over the variance of the noise that the module bears; "
         "for reports and not for policies: it is read off a grid, and its interval is of the draws "

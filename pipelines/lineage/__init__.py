@@ -1,0 +1,1 @@
+"""Comparing backbones with their ancestors: copies of known descent, and a table of figures."""
