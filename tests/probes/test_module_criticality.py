@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from gate import stats
 from gate.errors import BackboneError, EvidenceError, PlanError
 from gate.measure.alterations import Rewind
+from gate.measure.altered import sample
 from gate.measure.bench import Bench
 from gate.measure.path_norm import MOST_PLACES
 from gate.measure.trial import Trial
@@ -166,12 +167,24 @@ def test_texts_are_passed_through_rewound_modules_too(tmp_path: Path) -> None:
     weights = {"weights": tiny_text.write_weights(tmp_path), "arch": "tests.tiny_text:factory"}
     text = {**content["backbone"], **weights}
     text.pop("onnx")
-    plan = {**content, "backbone": text, "ancestor": text, "probes": {"module_criticality": {}}}
+    probes = {"module_criticality": {"path_norm": {"draws": 3, "images": 100}}}
+    plan = {**content, "backbone": text, "ancestor": text, "probes": probes}
     trial = Trial(Bench(Plan.model_validate(plan), tmp_path))
 
-    found = falls(run_probe("module_criticality", trial))
+    evidence = run_probe("module_criticality", trial)
 
-    assert {each.value for each in found.values()} == {0}
+    for metric in ("accuracy_fall", "path_norm"):
+        assert [each.value for each in falls(evidence, metric).values()] == [0]
+    drawn = sample(trial.bench, trial.backbone, trial.split("train"), 110)
+    tokens = [each for each in drawn.inputs(trial.backbone) if isinstance(each, dict)]
+    assert [len(each["input_ids"]) for each in tokens] == [55, 55]
+    by_text = dict(zip(texts_of(trial), trial.split("train").labels, strict=True))
+    assert [by_text[text] for text in map(str, drawn.content)] == drawn.labels.tolist()
+
+
+def texts_of(trial: Trial) -> list[str]:
+    """All training texts, as they lie in the file."""
+    return [text for block in trial.split("train").texts(50) for text in block]
 
 
 def test_it_measures_its_rows_of_the_catalogue(tmp_path: Path) -> None:
