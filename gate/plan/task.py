@@ -176,6 +176,11 @@ class Task(Value):
         return self.head != "own" and not self.transfer.trains
 
     @property
+    def has_plain_head(self) -> bool:
+        """Whether its head is the own one, or reads frozen features of images as they are."""
+        return self.head == "own" or (self.fits_head and self.remedy in (None, "head.balanced_by"))
+
+    @property
     def remedy(self) -> str | None:
         """Key of what its head on frozen features is given against a bias, if anything."""
         if self.head == "own" or self.transfer.trains:

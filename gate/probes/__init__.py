@@ -21,5 +21,6 @@ PROBES: dict[str, Probe] = {
         "shared_mistakes",
         "feature_reuse",
         "lineage",
+        "module_criticality",
     )
 }

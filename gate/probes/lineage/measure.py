@@ -11,7 +11,7 @@ from gate.lineage.pairing import Pair, paired
 from gate.measure.bench import Bench
 from gate.measure.count import Count
 from gate.measure.trial import Trial
-from gate.probes.lineage import FEWEST_IMAGES, Lineage
+from gate.probes.lineage import FEWEST_IMAGES, Lineage, barrier
 from gate.probes.lineage.images import by_images
 from gate.probes.lineage.weights import by_weights
 from gate.values import Measurement
@@ -24,13 +24,15 @@ def passes(count: Count, settings: Lineage) -> None:
         rows = _rows(count.bench, split, settings)
         for backbone in (count.bench.backbone, ancestor):
             count.inside(split, len(rows), backbone)
+    if settings.barrier:
+        barrier.passes(count, count.tasks(settings.tasks), settings.barrier)
 
 
 def measure(trial: Trial, settings: Lineage) -> Iterator[Measurement | str]:
     """What weights say, then what images say of each test split; what cannot be said, and why.
 
     Raises:
-        PlanError: The plan has no ancestor.
+        PlanError: The plan has no ancestor, or there is no barrier to it and one is asked for.
         EvidenceError: A split has too few images, or features that are the same for all of them.
     """
     ancestor = _required(trial.ancestor)
@@ -46,6 +48,9 @@ def measure(trial: Trial, settings: Lineage) -> Iterator[Measurement | str]:
         yield from by_weights(ancestor.digest, pairs, settings, trial.plan.seed)
     for split, drawn in rows.items():
         yield from by_images(trial, ancestor, split, drawn, pairs)
+    if settings.barrier:
+        tasks = trial.tasks(settings.tasks)
+        yield from barrier.barriers(trial, ancestor.digest, tasks, settings.barrier)
 
 
 def _required(ancestor: Backbone | None) -> Backbone:
