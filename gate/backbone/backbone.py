@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gate.arrays import Array, Float32, Floats, Images, Int64
-from gate.backbone.artefact import Artefact
+from gate.backbone.artefact import Artefact, HeldWeights
 from gate.backbone.child import Child
 from gate.backbone.heads import JoinedHead, LinearHead
 from gate.backbone.pooling import places
@@ -44,14 +44,17 @@ class Backbone:
     Args:
         plan: Where the weights lie, and their preprocessing.
         limits: Of a file that holds a program of its own, and is run in a child process.
+        artefact: In the place of what lies there.
 
     Raises:
         BackboneError: Missing, truncated, a pickle, or of a kind that is refused.
     """
 
-    def __init__(self, plan: BackbonePlan, limits: Limits | None = None) -> None:
+    def __init__(
+        self, plan: BackbonePlan, limits: Limits | None = None, artefact: Artefact | None = None
+    ) -> None:
         self.plan, self.limits = plan, limits or Limits()
-        self.artefact = Artefact(plan.path)
+        self.artefact = artefact or Artefact(plan.path)
         self.digest = self.artefact.digest
         self._runtime: Runtime
         if plan.holds_program:
@@ -60,6 +63,20 @@ class Backbone:
             # torch takes seconds to import, and an ONNX backbone does without it
             home = import_module(f"gate.backbone.{plan.format}_runtime")
             self._runtime = home.open_runtime(plan, self.artefact)
+
+    def with_weights(self, content: bytes) -> "Backbone":
+        """The same architecture and preprocessing under other weights, as safetensors.
+
+        Raises:
+            PlanError: It was not given as weights with an architecture.
+            BackboneError: The weights do not fit the architecture.
+        """
+        if self.plan.holds_program:
+            raise PlanError(
+                f"{self.plan.path}: holds a program of its own, and gate alters weights only of "
+                "backbones given as weights with an arch; give safetensors with their factory"
+            )
+        return Backbone(self.plan, self.limits, HeldWeights(self.plan.path, content))
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -162,7 +162,8 @@ class Bench:
         examples: Examples,
         backbone: Backbone,
         readers: Mapping[str, Reader],
-        variants: Sequence[Variant],
+        variants: Sequence[Variant] = (None,),
+        weights: bytes | None = None,
     ) -> dict[str, list[Any]]:
         """What readers keep of examples, each variant of which is passed once.
 
@@ -172,11 +173,12 @@ class Bench:
             backbone: What they go through.
             readers: By name.
             variants: What is stamped on images, or put into texts.
+            weights: As safetensors, in the place of the backbone's own.
 
         Returns:
             By the reader's name, what it kept of each variant.
         """
-        work = Pass(backbone.plan, readers, tuple(variants))
+        work = Pass(backbone.plan, readers, tuple(variants), weights)
         total = len(examples) * len(work.variants)
         with self.progress(what, total, backbone=backbone.digest) as advance:
             parts = self.engine.map(work, examples, self.plan.batch_size, advance)

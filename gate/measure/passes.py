@@ -9,7 +9,7 @@ counted here and nowhere else.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -60,14 +60,24 @@ class Pass:
         readers: What is kept of each output, by name.
         variants: What is stamped on images: one stamp on all, or one on each; or a phrase that is
             put into texts. None leaves them as they are.
+        weights: As safetensors, in the place of those of its file.
     """
 
     backbone: BackbonePlan
     readers: Mapping[str, Reader]
     variants: tuple[Variant, ...] = (None,)
+    weights: bytes | None = field(default=None, repr=False)
+
+    def on(self, backbone: Backbone) -> Backbone:
+        """What blocks go through, of its backbone once that is opened.
+
+        Raises:
+            BackboneError: The weights do not fit its architecture.
+        """
+        return backbone.with_weights(self.weights) if self.weights else backbone
 
     def opened(self, backbone: Backbone) -> OfBlock:
-        """The pass as a function of a block, on its backbone once that is opened.
+        """The pass as a function of a block, on what `on` gives.
 
         Returns:
             ``(rows, examples, advance) -> Part``: rows ``(n,)`` of the split, its images
@@ -169,7 +179,7 @@ class InProcess:
 
     def map(self, work: Pass, examples: Examples, size: int, advance: Advance) -> Iterator[Part]:
         """A pass over examples, block by block; see `Engine`."""
-        backbone = self._opened(work.backbone)
+        backbone = work.on(self._opened(work.backbone))
         of_block = work.opened(backbone)
         for rows, block in blocks(work.backbone, examples, size):
             part = of_block(rows, block, advance)

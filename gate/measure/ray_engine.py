@@ -62,6 +62,7 @@ class OnRay:
         from ray.exceptions import RayError, RayTaskError
 
         backbone = self._opened(work.backbone)
+        digest = work.on(backbone).digest
         kept: dict[str, list[Any]] = {name: [] for name in work.readers}
         done = 0
         try:
@@ -72,7 +73,7 @@ class OnRay:
                 advance(len(part.rows) * more)
                 done += more
                 if done == len(work.variants):
-                    self.passes[backbone.digest] += len(part.rows) * done
+                    self.passes[digest] += len(part.rows) * done
                     yield Part(part.rows, kept)
                     kept, done = {name: [] for name in work.readers}, 0
         except RayTaskError as fault:  # the worker's own, which lives on
@@ -196,6 +197,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self._backbones: dict[BackbonePlan, Backbone] = {}
+        self._altered: tuple[Pass, Backbone] | None = None  # the last one under other weights
 
     def part(
         self, sent: tuple[Pass, _Where], rows: Int64, block: Images | list[str], first: int
@@ -203,7 +205,16 @@ class _Worker:
         """What readers keep of a block, under the variants of one item, from its first on."""
         work, where = sent
         of_item = replace(work, variants=work.variants[first : first + _VARIANTS])
-        return of_item.opened(self._opened(work.backbone, where))(rows, block, lambda _done: None)
+        return of_item.opened(self._under_weights(work, where))(rows, block, lambda _done: None)
+
+    def _under_weights(self, work: Pass, where: _Where) -> Backbone:
+        """What the blocks of a pass go through; under other weights it is made once for all."""
+        if work.weights is None:
+            return self._opened(work.backbone, where)
+        last = self._altered
+        if last is None or (last[0].backbone, last[0].weights) != (work.backbone, work.weights):
+            self._altered = last = work, work.on(self._opened(work.backbone, where))
+        return last[1]
 
     def close(self, plan: BackbonePlan) -> None:
         """Forget a backbone, so that its memory is free."""

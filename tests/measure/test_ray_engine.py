@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from safetensors.torch import save, save_file
 
 from gate.arrays import Images, Int64
 from gate.backbone.backbone import Backbone, Outputs
@@ -172,6 +173,29 @@ def test_two_workers_give_the_bytes_of_one_process_and_count_the_same_passes(
     list(there.map(work, split, 60, told.append))
     assert sum(told) == 60 * (1 + len(STAMPS))
     assert len(told) > 1  # one block is several items
+
+
+@needs_ray
+def test_workers_pass_what_other_weights_give(cluster: None, split: Split, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(tiny.loaded().state_dict(), path)
+    described = {"weights": path, "arch": "tests.tiny:factory", "preprocessing": tiny.PREPROCESSING}
+    backbone = Backbone(BackbonePlan.model_validate(described))
+    here, there = InProcess(lambda _: backbone), OnRay(lambda _: backbone)
+
+    given = []
+    for factor in (1.0, -2.0):
+        weights = {n: factor * tensor for n, tensor in tiny.loaded().state_dict().items()}
+        work = Pass(backbone.plan, {"features": Output("features")}, weights=save(weights))
+        for engine in (here, there):
+            parts = engine.map(work, split, 16, lambda _done: None)
+            given.append(gathered(parts, work, len(split))["features"][0])
+
+    assert np.array_equal(given[0], given[1])
+    assert np.array_equal(given[2], given[3])
+    assert not np.array_equal(given[0], given[2])
+    assert here.passes == there.passes
+    assert [*here.passes.values()] == [60, 60]
 
 
 @needs_ray
