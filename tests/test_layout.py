@@ -50,6 +50,7 @@ ORDER = (
     {"measure.ray_engine"},  # another place where passes happen
     {"measure.bench", "measure.responses", "measure.first_batch"},  # a plan opened,
     {"measure.transfer", "measure.zero_shot", "measure.calibrate"},
+    {"measure.interpolation", "measure.altered", "measure.alterations", "measure.path_norm"},
     {"measure.trial", "measure.count"},  # classifiers trained on it, and what that passes,
     {  # answers turned into measurements,
         "probes.skews",
@@ -92,12 +93,13 @@ KNOWS = {
         "backbone/onnx_operators.py",
     },
     "google": {"backbone/onnx_file.py"},
-    # three run weights, one trains them, three compute gradients with respect to images
+    # three run weights, one alters and one trains them, three compute gradients of images
     "torch": {
         "backbone/torch_runtime.py",
         "backbone/exported_runtime.py",
         "backbone/weights_runtime.py",
         "backbone/fine_tune.py",
+        "backbone/altered_weights.py",
         "backbone/input_gradients.py",
         "backbone/onnx_gradients.py",
         "backbone/onnx_operators.py",

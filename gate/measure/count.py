@@ -7,7 +7,7 @@ such as how far looks go, is counted at the least and at the most.
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gate import files
 from gate.backbone.backbone import Backbone
@@ -19,6 +19,9 @@ from gate.plan.task import Task
 from gate.triggers.grid import TriggerGrid
 from gate.triggers.phrase import AnyStamp
 from gate.triggers.stamp import Stamp, Trigger
+
+if TYPE_CHECKING:
+    from gate.measure.alterations import Rewind
 
 Kind = Literal["passes", "decoded", "training", "kept"]
 
@@ -158,6 +161,54 @@ class Count:
         self._add("passes", self._step, split, network, 0, tried)
         self._add("decoded", self._step, split, network, 0, tried)
 
+    def interpolated(
+        self, tasks: dict[str, Task], shares: int, recalibrated_on: str | None = None
+    ) -> None:
+        """Classes of test images under weights at so many shares of the way to the ancestor."""
+        # torch takes seconds to import, and most plans alter no weights
+        from gate.measure.alterations import interpolation
+
+        span = interpolation(self.bench, tasks, recalibrated_on)
+        for task in tasks.values():
+            network = self.classifier(task)
+            if task.head != "own":
+                self.classifier(task, span.ancestor)
+        for statistics in dict.fromkeys(span.statistics.values()):
+            tests = [tasks[name].test for name, of in span.statistics.items() if of == statistics]
+            self._altered(network, statistics, tests, shares)
+
+    def rewound(self, tasks: dict[str, Task], how: "Rewind") -> None:
+        """Classes of test images with one module at a time rewound."""
+        # torch takes seconds to import, and most plans alter no weights
+        from gate.measure.alterations import rewinding
+
+        chosen = rewinding(self.bench, tasks, how)
+        networks: dict[tuple[object, str | None], tuple[Network, list[str]]] = {}
+        for name, task in tasks.items():
+            statistics = chosen.statistics[name]
+            network = self.classifier(task) if statistics else self.predictions(task)
+            _, tests = networks.setdefault((network.key, statistics), (network, []))
+            tests.append(task.test)
+        for (_, statistics), (network, tests) in networks.items():
+            self._altered(network, statistics, tests, len(chosen.modules) + bool(statistics))
+
+    def path_norms(self, tasks: dict[str, Task], how: "Rewind", images: int, draws: int) -> None:
+        """Losses of training images under noise on one module at a time."""
+        from gate.measure.alterations import loss_split, rewinding
+        from gate.measure.path_norm import MOST_PLACES
+
+        chosen = rewinding(self.bench, tasks, how)
+        least, most = len(chosen.modules), len(chosen.modules) * (1 + draws * MOST_PLACES)
+        for name, task in tasks.items():
+            split = loss_split(self.bench, name, task, how.recalibrated_on)
+            network = self.classifier(task)
+            altered = network._replace(name=f"{network.name}, altered")
+            n, at = min(images, len(self.split(split))), (self._step, split, altered)
+            self._add("decoded", *at, n * (1 + bool(chosen.statistics[name])))
+            self._add("passes", *at, n * least, n * most)
+            if chosen.statistics[name]:
+                self._add("training", *at, n * least, n * most)
+
     def zero_shot(self, name: str) -> None:
         """The zero-shot head of the task of that name, if it has one."""
         task = self.plan.tasks[name]
@@ -238,6 +289,21 @@ class Count:
         before = question in self._asked
         self._asked.add(question)
         return before
+
+    def _altered(
+        self, network: Network, statistics: str | None, tests: Iterable[str], times: int
+    ) -> None:
+        """So many networks under altered weights, each on the test splits of tasks."""
+        from gate.measure.altered import STATISTICS_OF
+
+        altered = network._replace(name=f"{network.name}, altered")
+        if statistics:
+            images = min(STATISTICS_OF, len(self.split(statistics)))
+            self._add("decoded", self._step, statistics, altered, images)
+            self._add("training", self._step, statistics, altered, images * times)
+        for split in dict.fromkeys(tests):
+            self._add("passes", self._step, split, altered, len(self.split(split)) * times)
+            self._add("decoded", self._step, split, altered, len(self.split(split)) * times)
 
     def _stamped(self, step: str, split: str, network: Network, images: int, stamps: int) -> None:
         self._add("passes", step, split, network, images * stamps)

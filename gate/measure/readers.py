@@ -71,6 +71,29 @@ class Classes:
 
 
 @dataclass(frozen=True)
+class CrossEntropies:
+    """Keeps the cross entropy of each example to its label, in nats.
+
+    Args:
+        head: On features; without one, the own head's logits are read.
+        labels: ``(N,)`` of all examples.
+    """
+
+    head: LinearHead | None
+    labels: Int64
+
+    def read(self, rows: Int64, outputs: Outputs) -> Float64:
+        """Cross entropies ``(n,)`` of a block."""
+        logits = self.head.logits(outputs.features) if self.head else outputs.logits
+        assert logits is not None  # noqa: S101  # such a task names the output of its head
+        scores = logits.astype(np.float64)
+        right = scores[np.arange(len(rows)), self.labels[rows]]
+        return np.asarray(np.logaddexp.reduce(scores, axis=1) - right)
+
+    put = staticmethod(_in_place)
+
+
+@dataclass(frozen=True)
 class PairwiseCosine:
     """Sums of unit features by jackknife block: all that the mean pairwise cosine needs.
 

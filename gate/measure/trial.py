@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import copy
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,9 +18,13 @@ from gate.measure.responses import Hits, Responses
 from gate.measure.transfer import Classifier, classifier
 from gate.measure.zero_shot import zero_shot_head
 from gate.plan.task import Task
+from gate.stats import Interval
 from gate.triggers.grid import TriggerGrid
 from gate.triggers.phrase import AnyStamp
 from gate.triggers.stamp import Trigger
+
+if TYPE_CHECKING:
+    from gate.measure.alterations import Rewind, Rewound
 
 _ANCESTOR = "backbone of ancestor"  # among data; no split can be called so
 _COSINES = "pairwise cosine"  # a reader's name that no task can have
@@ -75,10 +80,13 @@ class Trial:
     @property
     def ancestor(self) -> Backbone | None:
         """The backbone that the candidate may descend from, if the plan has one."""
+        self._note_ancestor()
+        return self._asked_ancestor
+
+    def _note_ancestor(self) -> None:
         self._asked_ancestor = self.bench.ancestor
         if self._asked_ancestor:
             self._asked[_ANCESTOR] = self._asked_ancestor.digest
-        return self._asked_ancestor
 
     def split(self, name: str) -> Split:
         """A split, opened."""
@@ -182,6 +190,155 @@ class Trial:
     def expect(self, passes: int) -> None:
         """Say that so many passes come now, which were not sure to come before."""
         self.bench.progress.expect(passes)
+
+    def interpolated(
+        self, tasks: dict[str, Task], shares: Sequence[float], recalibrated_on: str | None = None
+    ) -> dict[str, Int64]:
+        """Classes of test images under weights at shares of the way from candidate to ancestor.
+
+        The own head, where a task has it, is interpolated with the rest. Else a head is fitted on
+        the features of each end, on the same split, and the head between is interpolated, too.
+        BatchNorm statistics, of which there may be none, are taken anew at every share, also at 0
+        and 1; numbers that are no floating point ones, such as counters, stay the candidate's.
+
+        Args:
+            tasks: By name.
+            shares: L numbers from 0 to 1.
+            recalibrated_on: Split that BatchNorm takes its statistics of; a task's training split
+                unless one is named.
+
+        Returns:
+            By the task's name ``(L, N)``.
+
+        Raises:
+            PlanError: No ancestor; another architecture; a task whose head both do not share.
+            EvidenceError: Fewer than a hundred examples.
+            BackboneError: Weights that are not finite.
+        """
+        # torch takes seconds to import, and most plans alter no weights
+        from gate.backbone.altered_weights import interpolated
+        from gate.measure.alterations import interpolation
+        from gate.measure.altered import Altered, between
+
+        span = interpolation(self.bench, tasks, recalibrated_on)
+        self._note_ancestor()
+        ends = {
+            name: (
+                self.classifier(task).head,
+                None if task.head == "own" else self.classifier(task, span.ancestor).head,
+            )
+            for name, task in tasks.items()
+        }
+        found: dict[str, list[Int64]] = {name: [] for name in tasks}
+        for statistics in dict.fromkeys(span.statistics.values()):
+            if statistics:
+                self.split(statistics)
+            altered = Altered(self.bench, self.backbone, statistics)
+            first, second = altered.weights, span.weights
+            names = [name for name, of in span.statistics.items() if of == statistics]
+            for share in shares:
+                what = f"interpolate {share:g}"
+                heads = {name: between(*ends[name], share) for name in names}
+                classes = altered.classes(interpolated(first, second, share), what, heads)
+                for name, of_test in classes.items():
+                    found[name].append(of_test)
+        return {name: np.stack(classes) for name, classes in found.items()}
+
+    def rewound(self, tasks: dict[str, Task], how: "Rewind") -> "Rewound":
+        """Classes of test images with one module at a time rewound, and the rest kept.
+
+        The classifier of a task is kept, too, unless it is the own head and that is rewound. Of a
+        network that a task trains, modules of this network are rewound.
+
+        Args:
+            tasks: By name.
+            how: Which modules, whose weights they get, and what becomes of BatchNorm.
+
+        Raises:
+            PlanError: No ancestor; another architecture; a module that cannot be rewound.
+            EvidenceError: Fewer than a hundred examples.
+            BackboneError: Weights that are not finite.
+        """
+        # torch takes seconds to import, and most plans alter no weights
+        from gate.backbone.altered_weights import rewound
+        from gate.measure.alterations import Rewound, in_forward_order, rewinding
+        from gate.measure.altered import Altered
+
+        chosen = rewinding(self.bench, tasks, how)
+        order = in_forward_order(self.bench, chosen.modules)
+        if how.origin == "ancestor":
+            self._note_ancestor()
+        classifiers = {name: self.classifier(task) for name, task in tasks.items()}
+        found = Rewound(order, chosen.remarks, chosen.statistics, {}, {name: {} for name in tasks})
+        others = chosen.weights(self.bench)
+        networks: dict[tuple[str, str | None], dict[str, Classifier]] = {}
+        for name, of_task in classifiers.items():
+            key = (of_task.backbone.digest, chosen.statistics[name])
+            networks.setdefault(key, {})[name] = of_task
+        for (_, statistics), of_tasks in networks.items():
+            if statistics:
+                self.split(statistics)
+            (backbone, *_) = (of_task.backbone for of_task in of_tasks.values())
+            altered = Altered(self.bench, backbone, statistics)
+            weights, heads = altered.weights, {name: of.head for name, of in of_tasks.items()}
+            found.unaltered.update(
+                altered.classes(weights, "recalibrate", heads)
+                if statistics
+                else {name: self.predictions(tasks[name]) for name in heads}
+            )
+            for module in order:
+                moved = rewound(weights, others, module)
+                for name, of_test in altered.classes(moved, f"rewind {module}", heads).items():
+                    found.altered[name][module] = of_test
+        return found
+
+    def path_norms(
+        self,
+        tasks: dict[str, Task],
+        how: "Rewind",
+        images: int,
+        draws: int,
+        rise: float,
+    ) -> "dict[str, dict[str, Interval | None]]":
+        """The measure mu of each module of each task's network; see `path_norm.path_norm`.
+
+        Args:
+            tasks: By name.
+            how: As in `rewound`; BatchNorm statistics are taken of the images of the loss.
+            images: Training images at the most, of which the loss is.
+            draws: Of noise.
+            rise: Of the loss that noise may cause, in nats.
+
+        Returns:
+            By the task's name and the module's; None where no noise that was tried is borne.
+
+        Raises:
+            PlanError: As in `rewound`; and a task with an own head where no split is named.
+        """
+        from gate.backbone.altered_weights import Architecture, weights_backbone
+        from gate.measure.alterations import in_forward_order, loss_split, rewinding
+        from gate.measure.altered import Altered, sample
+        from gate.measure.path_norm import path_norm
+
+        chosen = rewinding(self.bench, tasks, how)
+        order, others = in_forward_order(self.bench, chosen.modules), chosen.weights(self.bench)
+        if how.origin == "ancestor":
+            self._note_ancestor()
+        architecture = Architecture(weights_backbone(self.backbone.plan, "backbone"))
+        found: dict[str, dict[str, Interval | None]] = {}
+        for name, task in tasks.items():
+            split = self.split(loss_split(self.bench, name, task, how.recalibrated_on))
+            of_task = self.classifier(task)
+            altered = Altered(self.bench, of_task.backbone, chosen.statistics[name], images)
+            drawn = sample(self.bench, of_task.backbone, split, images)
+            found[name] = {
+                module: path_norm(
+                    altered, architecture, others, module, drawn, of_task.head, rise, draws,
+                    self.plan.seed,
+                )
+                for module in order
+            }  # fmt: skip
+        return found
 
     def zero_shot(self, name: str) -> ZeroShotHead | None:
         """The zero-shot head of the task of that name, if it has one, made once.

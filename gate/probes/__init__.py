@@ -18,5 +18,6 @@ PROBES: dict[str, Probe] = {
         "spurious_attribute",
         "natural_overlay",
         "label_prior",
+        "module_criticality",
     )
 }
