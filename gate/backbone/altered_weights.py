@@ -239,8 +239,8 @@ def recalibrated(
         BackboneError: The network refuses a batch.
 
     Source:
-        Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization",
-        section 3.2 (``torch.optim.swa_utils.update_bn``).
+        Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization";
+        as ``torch.optim.swa_utils.update_bn``.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = with_weights(plan, HeldWeights(plan.path, weights)).eval().to(device)

@@ -37,8 +37,8 @@ def barrier(correct: NDArray[np.bool_], shares: Sequence[float], seed: int) -> B
             many as the rows of ``correct``.
 
     Source:
-        Neyshabur, Sedghi and Zhang 2020, "What is being transferred in transfer learning?",
-        section 3.4.
+        Neyshabur, Sedghi and Zhang 2020, "What is being transferred in transfer learning?"
+        (performance barrier).
 
     >>> alike = np.ones((3, 200), bool)
     >>> barrier(alike, (0, 0.5, 1), seed=0).height.value

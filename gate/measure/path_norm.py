@@ -104,7 +104,7 @@ def path_norm(
 
     Source:
         Chatterji, Neyshabur and Sedghi 2020, "The intriguing role of module criticality in the
-        generalization of deep networks", definition 3.
+        generalization of deep networks".
     """
     weights, names = altered.weights, architecture.parameters_of(module)
     origin = rewound(weights, others, module)

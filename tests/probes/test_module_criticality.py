@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gate import stats
-from gate.errors import EvidenceError, PlanError
+from gate.errors import BackboneError, EvidenceError, PlanError
 from gate.measure.alterations import Rewind
 from gate.measure.bench import Bench
 from gate.measure.path_norm import MOST_PLACES
@@ -338,6 +338,14 @@ def test_an_own_head_without_training_images_is_refused(tmp_path: Path, key: str
 
     with pytest.raises(PlanError, match=r"tasks\.own: head: own .*name a split.*recalibrated_on"):
         fallen(tmp_path, planted(), **settings)
+
+
+def test_a_module_under_which_features_overflow_is_named(tmp_path: Path) -> None:
+    ancestor = {name: tensor.clone() for name, tensor in planted().items()}
+    ancestor["conv2.weight"] *= 1e38
+
+    with pytest.raises(BackboneError, match=r"^rewind conv2 test: .*: features of .* not finite"):
+        probed(related.trial(tmp_path, planted(), ancestor), batch_norm="kept")
 
 
 def test_fewer_than_a_hundred_images_are_refused(tmp_path: Path) -> None:

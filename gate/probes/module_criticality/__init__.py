@@ -8,8 +8,8 @@ whose rewinding costs nothing were handed on as they were.
 Blind spots: modules that stand in for each other fall only together; it says where something was
 learnt and not what; channels that somebody permuted make every module fall, though nothing was
 learnt there.
-Source: Neyshabur, Sedghi and Zhang 2020, arXiv 2008.11687, section 3.5; Zhang, Bengio and Singer
-2019, "Are all layers created equal?".
+Source: Neyshabur, Sedghi and Zhang 2020, arXiv 2008.11687; Chatterji, Neyshabur and Sedghi 2020,
+"The intriguing role of module criticality in the generalization of deep networks" (path norm).
 """
 
 from typing import Literal, Self
