@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gate import __version__
 from gate.backbone.backbone import Backbone
-from gate.checkpoints.choice import Choice
+from gate.checkpoints.choice import Basin, Choice
 from gate.checkpoints.plateau import plateau
 from gate.checkpoints.row import row_of
 from gate.errors import BackboneError, EvidenceError, GateError, PlanError
@@ -38,7 +38,7 @@ class Checkpoint(NamedTuple):
     seconds: float  # of each
 
 
-def choose(bench: Bench, plan: Path, folder: Path, tolerance: float) -> Choice:
+def choose(bench: Bench, plan: Path, folder: Path, tolerance: float, *, basin: bool) -> Choice:
     """The earliest checkpoint of a row that transfers as well as any of it.
 
     One checkpoint is open at a time. Features come from the bench's folder if they are there.
@@ -48,14 +48,21 @@ def choose(bench: Bench, plan: Path, folder: Path, tolerance: float) -> Choice:
         plan: The plan's file.
         folder: Holds the checkpoints.
         tolerance: How much better another one may be, as a difference of accuracies.
+        basin: Whether the loss between the weights of that one and of the last is measured, too.
 
     Raises:
-        PlanError: No task has a head on plain frozen features.
+        PlanError: No task has a head on plain frozen features; there are no weights between two
+            checkpoints, and a basin is wanted.
         EvidenceError: Fewer than two checkpoints or than 100 test images; a head does not converge.
         BackboneError: A checkpoint that cannot be loaded, or two with the same bytes.
     """
     row = row_of(folder, plan)
     tasks, remarks = _on_frozen_features(bench, plan)
+    if basin:
+        # it imports torch, which takes seconds, and rows of ONNX files do without it
+        from gate.checkpoints.basin import require_one_architecture
+
+        require_one_architecture(row)
     splits = dict.fromkeys(split for task in tasks.values() for split in _splits(task))
     checkpoints = {name: _tried(bench, each, splits) for name, each in row.items()}
     _require_distinct(checkpoints)
@@ -65,7 +72,10 @@ def choose(bench: Bench, plan: Path, folder: Path, tolerance: float) -> Choice:
         for task, right in _correct(bench, checkpoint, tasks).items():
             correct[task][name] = right
         bench.close(checkpoint.plan)
-    last = list(checkpoints.values())[-1]
+    found = plateau(correct, tolerance)
+    basins = tuple(_basins(bench, tasks, row, found.earliest)) if basin else ()
+    if basin and not basins:
+        remarks = (*remarks, "no basin was measured: no checkpoint before the last was found")
     return Choice(
         plan=bench.plan.name,
         settings={
@@ -81,11 +91,24 @@ def choose(bench: Bench, plan: Path, folder: Path, tolerance: float) -> Choice:
             "numpy": np.__version__,
             "scikit-learn": version("scikit-learn"),
             "scipy": version("scipy"),
-            **last.versions,
+            **list(checkpoints.values())[-1].versions,
         },
-        plateau=plateau(correct, tolerance),
+        plateau=found,
+        basins=basins,
         remarks=remarks,
     )
+
+
+def _basins(
+    bench: Bench, tasks: Mapping[str, Task], row: Mapping[str, BackbonePlan], earliest: str | None
+) -> Iterator[Basin]:
+    """A basin for each task, where a checkpoint before the last was found."""
+    from gate.checkpoints.basin import basin  # as above
+
+    last = list(row)[-1]
+    if earliest is not None and earliest != last:
+        for name, task in tasks.items():
+            yield basin(bench, name, task, {each: row[each] for each in (earliest, last)})
 
 
 def _splits(task: Task) -> tuple[str, str]:
@@ -160,7 +183,7 @@ def _tried(bench: Bench, described: BackbonePlan, splits: Iterable[str]) -> Chec
             backbone.digest,
             backbone.versions,
             sum(map(len, missing)),
-            batch.seconds_of_each(0) if missing else 0.0,
+            batch.seconds_of_each(0),
         )
     del backbone, batch  # what is held is not closed
     bench.close(described)
@@ -190,7 +213,7 @@ def _expect(bench: Bench, checkpoints: Mapping[str, Checkpoint], tasks: int) -> 
         "%d checkpoints on %d tasks: %s forward passes", len(checkpoints), tasks, f"{passes:,}"
     )
     of_each = {each.digest: each.seconds for each in checkpoints.values()}
-    bench.progress.measured(seconds / passes if passes else 0.0, of_each)
+    bench.progress.measured(sum(of_each.values()) / len(of_each), of_each)
     bench.progress.expect(passes, seconds)
 
 

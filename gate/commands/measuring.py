@@ -219,6 +219,9 @@ def checkpoints(
         float, typer.Option(metavar="T", help="How much better another one may be in accuracy.")
     ] = 0.01,
     features: Features = None,
+    basin: Annotated[
+        bool, typer.Option("--basin", help="Also the loss between its weights and the last one's.")
+    ] = False,
     *,
     curve: CurveOptions,
     model: ModelOptions,
@@ -234,7 +237,7 @@ def checkpoints(
         raise typer.BadParameter(f"--tolerance {tolerance:g}: above 0 and below 1, such as 0.01")
     curve.make_way(plan, folder)
     with opened(plan, None, features, model) as trial:
-        choice = choose(trial.bench, plan, folder, tolerance)
+        choice = choose(trial.bench, plan, folder, tolerance, basin=basin)
     curve.hand_over(choice)
     return _of_plateau(choice)
 

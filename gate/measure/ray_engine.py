@@ -219,6 +219,7 @@ class _Worker:
     def close(self, plan: BackbonePlan) -> None:
         """Forget a backbone, so that its memory is free."""
         self._backbones.pop(plan, None)
+        self._altered = None
         gc.collect()  # a module and the hooks that read it hold each other
 
     def _opened(self, plan: BackbonePlan, where: _Where) -> Backbone:

@@ -11,9 +11,14 @@ import pytest
 import torch
 import yaml
 from safetensors.numpy import save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from gate.backbone.backbone import Backbone
+from gate.checkpoints.choice import Choice
 from gate.errors import ExitCode
 from gate.measure.bench import Bench
 from gate.measure.trial import Trial
@@ -316,3 +321,90 @@ def test_results_go_beside_the_row_and_to_two_files(
     assert "which is read" in gate(*call, "--out", row / "a.safetensors")[2]
     assert "name two files" in gate(*call, "--out", out, "--plot", out)[2]
     assert (row / "a.safetensors").exists()
+
+
+def test_the_loss_between_two_checkpoints_and_beyond_them_makes_a_basin(
+    gate: Gate, write_row: WriteRow, write_plan: WritePlan, tmp_path: Path
+) -> None:
+    # the more the weak channel weighs, the harder images are told, and worst beyond the ends
+    row, out = write_row(a=WEAK, b=(1.0, -0.5), c=(1.0, 0.5)), tmp_path / "choice.json"
+    plan = write_plan()
+    call = ["checkpoints", row, "--plan", plan, "--basin", "--format", "json", "--out", out]
+
+    assert gate(*call)[0] == ExitCode.ACCEPT
+
+    (found,) = Choice.model_validate_json(out.read_bytes()).basins
+    assert found.ends == ("b", "c")
+    assert found.length == 1
+    assert found.delta == 0.25
+    assert f", {found.delta:.3g})-basin" in found.says
+    losses = {m.about["share"]: m.value for m in found.measurements if m.metric == "loss"}
+    assert losses["0"] == pytest.approx(loss_by_hand(plan, (1.0, -0.5)), abs=1e-4)
+    assert losses["0.5"] == pytest.approx(loss_by_hand(plan, (1.0, 0.0)), abs=1e-4)
+    assert losses["1.25"] == pytest.approx(loss_by_hand(plan, (1.0, 0.75)), abs=1e-4)
+    along = [losses[f"{share / 8:g}"] for share in range(9)]
+    farthest = max(abs(loss - sum(along) / 9) for loss in along)
+    assert found.epsilon.value == pytest.approx(farthest)
+    mean, twice = sum(along) / 9, 2 * found.epsilon.high
+    assert min(losses["-0.25"], losses["1.25"]) - mean > twice
+    assert losses["1.125"] - mean < twice
+
+
+def loss_by_hand(plan: Path, mix: tuple[float, float]) -> float:
+    """Cross entropy of scikit-learn's own logistic regression on features in plain numpy."""
+
+    def split(name: str) -> tuple[np.ndarray, np.ndarray]:
+        with np.load(plan.parent / f"{name}.npz") as arrays:
+            means = arrays["image"].mean(axis=(1, 2)) / 255
+            return np.stack([means[:, :2] @ np.array(mix), means[:, 2]], axis=1), arrays["label"]
+
+    head = make_pipeline(StandardScaler(), LogisticRegression(C=1.0)).fit(*split("train"))
+    features, labels = split("test")
+    return float(log_loss(labels, head.predict_proba(features)))
+
+
+def test_a_barrier_between_two_checkpoints_is_no_basin(
+    gate: Gate, write_row: WriteRow, write_plan: WritePlan
+) -> None:
+    # half-way, the weights are zero and features say nothing
+    row = write_row(a=WEAK, b=(1.0, 0.01), c=(-1.0, 0.0))
+
+    code, out, _ = gate("checkpoints", row, "--plan", write_plan(), "--basin")
+
+    assert code == ExitCode.ACCEPT
+    assert "no basin is shown between b and c on task task: over a distance of 2" in out
+
+
+def test_there_is_no_basin_where_the_earliest_is_the_last(
+    gate: Gate, write_row: WriteRow, write_plan: WritePlan
+) -> None:
+    row = write_row(a=WEAK, b=STRONG)
+
+    _, out, _ = gate("checkpoints", row, "--plan", write_plan(), "--basin")
+
+    assert "no basin was measured: no checkpoint before the last was found" in out
+
+
+def test_a_basin_is_refused_where_no_weights_lie_between_before_anything_is_measured(
+    gate: Gate, write_row: WriteRow, write_plan: WritePlan
+) -> None:
+    row, plan = write_row(a=WEAK, b=STRONG), write_plan()
+    beside = yaml.safe_load(plan.read_text())["backbone"]
+    beside["preprocessing"]["mean"] = [0.5]
+    (row / "b.yaml").write_text(yaml.safe_dump({**beside, "weights": "b.safetensors"}))
+
+    code, _, err = gate("checkpoints", row, "--plan", plan, "--basin")
+
+    assert code == ExitCode.USAGE
+    assert "--basin: checkpoint b is described unlike a" in err
+    assert "forward passes" not in err
+
+    (row / "b.yaml").unlink()
+    for name in ("a", "b"):
+        tiny.write_onnx(row / f"{name}.onnx")
+    onnx = {"onnx": "x.onnx", "preprocessing": {"size": tiny.SIDE}}
+    code, _, err = gate("checkpoints", row, "--plan", write_plan(backbone=onnx), "--basin")
+
+    assert code == ExitCode.USAGE
+    assert "--basin: checkpoint a: " in err
+    assert "give safetensors with the factory of their architecture" in err
