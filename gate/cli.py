@@ -39,6 +39,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, Command], ...] = (
     (app, "validate", measuring.validate),
     (app, "embed", measuring.embed),
     (app, "probe", measuring.probe),
+    (app, "checkpoints", measuring.checkpoints),
     (app, "calibrate", label_prior.calibrate),
     (app, "prior", label_prior.prior),
     (app, "decide", judging.decide),

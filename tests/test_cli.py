@@ -67,7 +67,7 @@ def test_the_version_is_the_packages(gate: Gate) -> None:
 
 
 COMMANDS = {
-    *("run", "estimate", "validate", "embed", "probe", "calibrate", "prior"),
+    *("run", "estimate", "validate", "embed", "probe", "calibrate", "prior", "checkpoints"),
     *("decide", "report", "plots", "admit", "check", "promote gto", "promote mlflow"),
     *("policy lint", "policy schema", "policy test", "policy diff", "policy show"),
     *("policy backtest", "waiver check", "init", "exit-codes", "digests"),

@@ -39,6 +39,8 @@ ORDER = (
     {"probes"},  # the table of probes: settings and metrics
     {"policy"},  # the judging half: values <- policy <- reports, trust;
     {""},  # and what the package itself offers, its version too
+    {"checkpoints.plateau"},  # from what was classified correctly,
+    {"checkpoints.choice"},
     {"reports", "trust", "starter"},
     {"plan"},  # the measuring half, in five steps: descriptions,
     {"arrays", "triggers"},
@@ -68,14 +70,14 @@ ORDER = (
     },
     {"probes.evidence", "measure.head_files"},  # and what they depend on
     {"probes.estimate"},
-    {"run"},
+    {"run", "checkpoints"},
     {"commands"},
     {"cli"},
     {"__main__"},
 )
 # The torch line: what is above reaches nothing below it, not even in a function. `run` joins both
 # halves, and the commands that measure call what is below once they run.
-ABOVE = {module for wings in ORDER[:8] for module in wings} | {
+ABOVE = {module for wings in ORDER[:11] for module in wings} | {
     "commands.judging", "commands.trusting", "commands.policies", "commands.starting",
     "commands.options", "commands.results",
 }  # fmt: skip

@@ -21,10 +21,18 @@ from gate.commands.options import (
     Judging,
     MaxMinutes,
     ModelOptions,
+    OutFile,
     PlanFile,
     PolicyFile,
 )
-from gate.commands.results import conclude, hand_over, make_way, print_line, warn_of_unmatched
+from gate.commands.results import (
+    conclude,
+    hand_over,
+    make_way,
+    print_line,
+    say,
+    warn_of_unmatched,
+)
 from gate.errors import ExitCode, PlanError
 from gate.policy.load import load_policy
 from gate.probes import PROBES
@@ -32,6 +40,7 @@ from gate.progress import Progress
 from gate.strict_yaml import nearest
 
 if TYPE_CHECKING:
+    from gate.checkpoints.choice import Choice
     from gate.measure.passes import MakeEngine
     from gate.measure.trial import Trial
 
@@ -161,6 +170,88 @@ def probe(
     files.write(out, evidence.to_json())
     print_line(f"{name}: {len(evidence.measurements)} measurements in {out}")
     return ExitCode.ACCEPT
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveOptions:
+    """How `checkpoints` shows the curve of transfer.
+
+    Raises:
+        BadParameter: Table and picture would go to the same file.
+    """
+
+    out: OutFile = None
+    plot: Annotated[Path | None, FILE(help="Also draw it there, as SVG.")] = None
+    output_format: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="How the result is printed.")
+    ] = "text"
+
+    def __post_init__(self) -> None:
+        if self.plot and self.plot == self.out:
+            raise typer.BadParameter(f"--plot {self.plot}: is --out, too; name two files")
+
+    def make_way(self, *inputs: Path) -> None:
+        """Remove older results."""
+        for path in filter(None, (self.out, self.plot)):
+            make_way(path, *inputs)
+
+    def hand_over(self, choice: "Choice") -> None:
+        """Write or print the table, and the picture where one is wanted."""
+        from gate.checkpoints.choice import table
+        from gate.reports.pictures import transfer_curve
+
+        if self.plot:
+            files.write(self.plot, transfer_curve(choice.plateau))
+        hand_over(choice.to_json() if self.output_format == "json" else table(choice), self.out)
+
+
+def checkpoints(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER",
+            help="A row of checkpoints, by their names: files of the plan's format, each read as "
+            "the plan's backbone or as NAME.yaml beside it says.",
+        ),
+    ],
+    plan: Annotated[Path, typer.Option(metavar="PLAN", help="On which tasks they transfer.")],
+    tolerance: Annotated[
+        float, typer.Option(metavar="T", help="How much better another one may be in accuracy.")
+    ] = 0.01,
+    features: Features = None,
+    basin: Annotated[
+        bool, typer.Option("--basin", help="Also the loss between its weights and the last one's.")
+    ] = False,
+    *,
+    curve: CurveOptions,
+    model: ModelOptions,
+) -> ExitCode:
+    """Find the earliest checkpoint on the plateau of transfer, by heads on frozen features.
+
+    Exits 0 where there is one, 1 where the last is certainly worse than an earlier one, and 4 where
+    test images are too few to tell.
+    """
+    from gate.checkpoints.measure import choose
+
+    if not 0 < tolerance < 1:
+        raise typer.BadParameter(f"--tolerance {tolerance:g}: above 0 and below 1, such as 0.01")
+    curve.make_way(plan, folder)
+    with opened(plan, None, features, model) as trial:
+        choice = choose(trial.bench, plan, folder, tolerance, basin=basin)
+    curve.hand_over(choice)
+    return _of_plateau(choice)
+
+
+def _of_plateau(choice: "Choice") -> ExitCode:
+    """Say why there is no earliest checkpoint, if so; the exit code."""
+    codes = {
+        "found": ExitCode.ACCEPT,
+        "peak": ExitCode.REJECT,
+        "unsettled": ExitCode.INCONCLUSIVE,
+    }
+    if choice.plateau.earliest is None:
+        say(choice.plateau.says)
+    return codes[choice.plateau.outcome]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gate.arrays import Images, Int64
+from gate.arrays import Float32, Images, Int64
 from gate.backbone.altered_weights import (
     Inputs,
     Weights,
@@ -26,7 +26,7 @@ from gate.data.split import Split
 from gate.errors import BackboneError, EvidenceError
 from gate.measure.bench import Bench
 from gate.measure.passes import Examples
-from gate.measure.readers import Classes, CrossEntropies, Reader
+from gate.measure.readers import Classes, CrossEntropies, Output, Reader
 
 FEWEST = 100  # examples, of which an accuracy or a loss under other weights says something
 STATISTICS_OF = 1000  # examples at the most, of which BatchNorm takes its statistics
@@ -149,6 +149,20 @@ class Altered:
         readers: dict[str, Reader] = {"loss": CrossEntropies(head, images.labels)}
         content = self._ready(weights, what)
         return float(self._passed(what, images, readers, content)["loss"].mean())
+
+    def features(
+        self, weights: Weights, what: str, examples: Mapping[str, Examples]
+    ) -> dict[str, Float32]:
+        """Features ``(N, D)`` of examples, by the name that these have in progress.
+
+        Raises:
+            BackboneError: What the backbone gives under these weights is not finite.
+        """
+        content, readers = self._ready(weights, what), {"features": Output("features")}
+        return {
+            name: self._passed(f"{what} {name}", each, readers, content)["features"]
+            for name, each in examples.items()
+        }
 
     def _ready(self, weights: Weights, what: str) -> bytes:
         """Weights as they are passed, with the statistics that BatchNorm has under them."""

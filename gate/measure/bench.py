@@ -1,5 +1,6 @@
 """Bench: a plan opened. It has splits, backbones, features and passes; it trains nothing."""
 
+import gc
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -57,6 +58,13 @@ class Bench:
         if plan not in self._backbones:
             self._backbones[plan] = Backbone(plan, self._limits)
         return self._backbones[plan]
+
+    def close(self, plan: BackbonePlan) -> None:
+        """Forget the backbone of a description and what it gave, so that its memory is free."""
+        self._backbones.pop(plan, None)
+        self._outputs = {key: of for key, of in self._outputs.items() if key[1] != plan}
+        self.engine.close(plan)
+        gc.collect()  # a module and the hooks that read it hold each other
 
     @cached_property
     def backbone(self) -> Backbone:

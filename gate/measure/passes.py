@@ -171,6 +171,9 @@ class Engine(Protocol):
             DataError: Images that do not decode, or empty texts.
         """
 
+    def close(self, backbone: BackbonePlan, /) -> None:
+        """Forget what it opened by itself of a description, if anything."""
+
 
 # an engine is made for a bench, which opens backbones
 MakeEngine = Callable[[Callable[[BackbonePlan], Backbone]], Engine]
@@ -195,6 +198,9 @@ class InProcess:
             part = of_block(rows, block, advance)
             self.passes[backbone.digest] += len(rows) * len(work.variants)
             yield part
+
+    def close(self, _backbone: BackbonePlan) -> None:
+        """Forget nothing: the bench opens all."""
 
 
 def blocks(

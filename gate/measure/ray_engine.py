@@ -10,6 +10,7 @@ Where a worker dies, Ray starts another in its place and repeats its items, thre
 ever. (Actors and not Ray Data: its datasets start their actors anew for each of a probe's looks.)
 """
 
+import gc
 import logging
 import os
 import socket
@@ -85,6 +86,12 @@ class OnRay:
                 "See /tmp/ray/session_latest/logs on its machine and how much memory that has; "
                 "run again, or without --engine"
             ) from fault
+
+    def close(self, backbone: BackbonePlan) -> None:
+        """Let every worker forget the backbone of a description; see `Engine`."""
+        import ray
+
+        ray.get([one.close.remote(backbone) for these in self._workers.values() for one in these])
 
     def _parts(
         self, work: Pass, backbone: Backbone, examples: Examples, size: int
@@ -208,6 +215,12 @@ class _Worker:
         if last is None or (last[0].backbone, last[0].weights) != (work.backbone, work.weights):
             self._altered = last = work, work.on(self._opened(work.backbone, where))
         return last[1]
+
+    def close(self, plan: BackbonePlan) -> None:
+        """Forget a backbone, so that its memory is free."""
+        self._backbones.pop(plan, None)
+        self._altered = None
+        gc.collect()  # a module and the hooks that read it hold each other
 
     def _opened(self, plan: BackbonePlan, where: _Where) -> Backbone:
         """The backbone, opened here.

@@ -1,16 +1,18 @@
-"""The label prior, and what generalized logit adjustment (GLA) does about it, as SVG.
+"""The label prior and what logit adjustment (GLA) does about it, and curves of transfer, as SVG.
 
-The only file that knows matplotlib. Pure: evidence in, bytes out, and the same evidence gives the
-same bytes. Names come from plans and data: they are drawn as text, never read as markup or formula.
+The only file that knows matplotlib. Pure: values in, bytes out, and the same values give the same
+bytes. Names come from plans and data: they are drawn as text, never read as markup or formula.
 """
 
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from gate.checkpoints.plateau import Plateau
 from gate.errors import EvidenceError
 from gate.values import Evidence, Measurement
 
@@ -27,6 +29,13 @@ _METHODS = {
     "plain_ensemble": ("plain ensemble", "#e69f00"),
     "wise_ft": ("WiSE-FT", "#cc79a7"),
     "gla": ("GLA", "#d55e00"),
+}
+# of checkpoints, by where they stand
+_STANDS = {
+    "on plateau": "#009e73",
+    "worse": "#d55e00",
+    "unsettled": "#e69f00",
+    "not reached": "#999999",
 }
 _GROUPS = ("head", "many", "medium", "tail", "few")
 _NAMED = 40  # with more classes, their names would run into each other
@@ -70,17 +79,23 @@ def pictures(evidence: Sequence[Evidence]) -> dict[str, bytes]:
             for kind, draw in (("classes", _classes), ("prior", _prior), ("groups", _groups)):
                 # = and not %, which a browser would decode where a page refers to the file
                 name = f"{quote(task, safe='')}-{kind}.svg".replace("%", "=")
-                if picture := _svg(draw, measured, task, salt=name):
+                if picture := _svg(partial(draw, measured, task), salt=name):
                     drawn[name] = picture
     return drawn
+
+
+def transfer_curve(plateau: Plateau) -> bytes:
+    """Accuracy of each checkpoint of a row with its interval, one panel a task, as SVG.
+
+    A colour says where a checkpoint stands, and a line where the plateau begins.
+    """
+    return _svg(lambda: _transfer_curve(plateau), salt="checkpoints.svg") or b""
 
 
 _Measured = Sequence[Measurement]
 
 
-def _svg(
-    draw: "Callable[[_Measured, str], Figure | None]", measured: _Measured, task: str, salt: str
-) -> bytes | None:
+def _svg(draw: "Callable[[], Figure | None]", salt: str) -> bytes | None:
     """The figure as SVG; its ids depend on the salt, so that several fit into one page."""
     from matplotlib import style
 
@@ -88,7 +103,7 @@ def _svg(
     with warnings.catch_warnings(), style.context(["default", {**_STYLE, "svg.hashsalt": salt}]):
         # letters are measured in one font, and drawn in one that the reader has
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        figure = draw(measured, task)
+        figure = draw()
         if figure is None:
             return None
         written = BytesIO()
@@ -169,6 +184,31 @@ def _groups(measured: _Measured, task: str) -> "Figure | None":
     return figure
 
 
+def _transfer_curve(plateau: Plateau) -> "Figure":
+    names, tasks = plateau.checkpoints, plateau.tasks
+    figure, panels = _figure(
+        "accuracy of heads on each checkpoint's frozen features",
+        f"{len(names)} checkpoints, tolerance {plateau.tolerance:g}; 95 % intervals",
+        len(tasks),
+    )
+    begins = names.index(plateau.earliest) if plateau.earliest is not None else None
+    for axes, task in zip(panels, tasks, strict=True):
+        measured = plateau.of("accuracy", task)
+        for stands, colour in _STANDS.items():
+            standing = [s.checkpoint for s in plateau.standings if s.stands == stands]
+            at, found = _places(names, {name: measured[name] for name in standing}, 0)
+            label = stands if axes is panels[0] else None
+            if found:
+                values, reach = [m.value for m in found], _reach(found)
+                axes.errorbar(at, values, reach, fmt="o", color=colour, label=label, capsize=3)
+        if begins is not None:
+            axes.axvline(begins, color="black", linestyle="--", linewidth=1)
+        axes.set(title=f"task {_text(task)}", ylabel="accuracy", xlim=(-0.6, len(names) - 0.4))
+        _names_below(axes, names)
+    figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
 def _figure(shows: str, how: str, panels: int = 1) -> "tuple[Figure, list[Axes]]":
     """A figure 8 inches wide with empty panels, one below the other."""
     from matplotlib.figure import Figure
@@ -202,8 +242,14 @@ def _over(
         axes.set_xticks([])
         return
     axes.errorbar(at, values, _reach(found), fmt="o", color=colour, label=label, capsize=3)
-    names = [_text(name) for name in classes]
-    axes.set_xticks(range(len(names)), names)
+    _names_below(axes, classes)
+
+
+def _names_below(axes: "Axes", classes: Collection[str]) -> None:
+    """Names along the axis, slanted where they would run into each other; of many, only some."""
+    each = -(-len(classes) // _NAMED)
+    names = [_text(name) for name in classes][::each]
+    axes.set_xticks(range(0, len(classes), each), names)
     if sum(map(len, names)) > 90:  # letters in one row
         axes.tick_params("x", labelrotation=45)
         for tick in axes.get_xticklabels():

@@ -294,6 +294,22 @@ def test_a_worker_that_has_other_weights_than_evidence_names_is_refused(
         passed(OnRay(lambda _: backbone), split, backbone)
 
 
+@needs_ray
+def test_a_backbone_that_is_closed_is_forgotten_by_every_worker(
+    cluster: None, split: Split, backbone: Backbone, tmp_path: Path
+) -> None:
+    engine = OnRay(lambda _: backbone)
+    (tmp_path / "both").mkdir()
+    passed(engine, split, backbone, meeting=Meeting(tmp_path / "both"))  # each has opened it
+    backbone.plan.path.unlink()
+    passed(engine, split, backbone)  # as workers hold it
+
+    engine.close(backbone.plan)
+
+    with pytest.raises(BackboneError, match=r"m\.onnx: cannot be read"):
+        passed(engine, split, backbone)
+
+
 def one_line(gate: Gate, folder: Path) -> str:
     """What `gate probe --engine ray` says on stderr, where it ends in an error."""
     out = folder / "evidence.json"
