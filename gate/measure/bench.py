@@ -162,10 +162,6 @@ class Bench:
         """Features ``(N, D)`` of a split; see ``outputs``."""
         return self.outputs(split, backbone, shuffle).features
 
-    def close(self, plan: BackbonePlan) -> None:
-        """Let go of a backbone, whose weights take memory; asked for again, it is opened anew."""
-        self._backbones.pop(plan, None)
-
     def passed(
         self,
         what: str,
