@@ -53,6 +53,11 @@ def run_probe(probe: str, trial: Trial) -> Evidence:
             "scikit-learn": version("scikit-learn"),
             "scipy": version("scipy"),
             **trial.backbone.versions,
+            **(
+                {f"{name} of ancestor": each for name, each in ancestor.versions.items()}
+                if ancestor
+                else {}
+            ),
         },
         measurements=tuple(each for each in said if isinstance(each, Measurement)),
         remarks=tuple(each for each in said if isinstance(each, str)),

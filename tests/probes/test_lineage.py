@@ -150,6 +150,24 @@ def test_permuted_and_rescaled_channels_hide_a_parent_from_weights_and_not_once_
     assert layer.high < 0.5
 
 
+def test_a_permuted_residual_stream_hides_no_parent_either(
+    compare: Compare, parent: Describe, write: Write
+) -> None:
+    weights = related.random(0)
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
+    for name, tensor in weights.items():
+        if name.split(".")[0] in ("stem", "norm", "conv2", "bn2") and tensor.dim():
+            weights[name] = tensor[order]
+        elif name in ("conv1.weight", "last.weight"):
+            weights[name] = tensor[:, order]
+
+    found = compare(write(weights), parent)
+
+    assert value(found, "feature_similarity").value == pytest.approx(1)
+    assert value(found, "weight_alignment").value < 0.5
+    assert value(found, "aligned_weight_alignment").low > 0.9
+
+
 def test_pruned_and_quantised_copies_are_found(
     compare: Compare, parent: Describe, write: Write
 ) -> None:
@@ -186,6 +204,7 @@ def test_formats_may_be_mixed(compare: Compare, parent: Describe, tmp_path: Path
 
         assert metrics(found) == set(CATALOGUE["lineage"]) - {"interpolation_barrier"}
         assert not found.remarks
+        assert {"runtime", "runtime of ancestor"} <= found.versions.keys()
         for metric in metrics(found) - {m for m in metrics(found) if m.startswith("layer_")}:
             ours, theirs = value(found, metric), value(in_torch, metric)
             assert ours.value == pytest.approx(theirs.value, abs=1e-3), metric
