@@ -26,10 +26,9 @@ from gate.errors import PlanError
 from gate.measure.altered import STATISTICS_OF, Altered, sample
 from gate.measure.bench import Bench
 from gate.measure.blocks import BLOCKS
-from gate.measure.head import fit_linear
 from gate.measure.passes import Examples
 from gate.measure.readers import CrossEntropies
-from gate.measure.transfer import balanced_rows
+from gate.measure.transfer import plain_head
 from gate.plan.backbone import BackbonePlan
 from gate.plan.task import Task
 from gate.values import Measurement
@@ -139,10 +138,7 @@ class _Loss:
         statistics = self._train.name if architecture.has_batch_norm else None
         self.altered = Altered(bench, backbone, statistics)
         self._images = sample(bench, backbone, bench.split(task.test), IMAGES)
-        self._rows = np.arange(len(self._train))
-        if self._settings.balanced_by:
-            columns, seed = self._settings.balanced_by, bench.plan.seed
-            self._rows = balanced_rows(self._train, columns, seed)
+        self._seed = bench.plan.seed
         recalibrating = min(len(self._train), STATISTICS_OF) if statistics else 0
         self.passes = recalibrating + len(self._train) + len(self._images)
 
@@ -151,8 +147,7 @@ class _Loss:
         assert self._settings != "own"  # noqa: S101  # as above
         examples: dict[str, Examples] = {"train": self._train, "test": self._images}
         features = self.altered.features(weights, what, examples)
-        fitted, labels = features["train"][self._rows], self._train.labels[self._rows]
-        head = fit_linear(fitted, labels, self._settings.l2)
+        head = plain_head(self._train, self._settings, features["train"], self._seed)
         rows, outputs = np.arange(len(self._images)), Outputs(features["test"], None)
         return CrossEntropies(head, self._images.labels).read(rows, outputs)
 

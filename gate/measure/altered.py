@@ -27,6 +27,8 @@ from gate.errors import BackboneError, EvidenceError
 from gate.measure.bench import Bench
 from gate.measure.passes import Examples
 from gate.measure.readers import Classes, CrossEntropies, Output, Reader
+from gate.measure.transfer import plain_head
+from gate.plan.task import Task
 
 FEWEST = 100  # examples, of which an accuracy or a loss under other weights says something
 STATISTICS_OF = 1000  # examples at the most, of which BatchNorm takes its statistics
@@ -149,6 +151,26 @@ class Altered:
         readers: dict[str, Reader] = {"loss": CrossEntropies(head, images.labels)}
         content = self._ready(weights, what)
         return float(self._passed(what, images, readers, content)["loss"].mean())
+
+    def heads(
+        self, weights: Weights, what: str, tasks: Mapping[str, Task]
+    ) -> dict[str, LinearHead | None]:
+        """A head for each task, fitted on features under these weights; None where it is the own.
+
+        Raises:
+            BackboneError: What the backbone gives under these weights is not finite.
+            EvidenceError: A head does not converge.
+        """
+        splits = {name: self._bench.split(str(t.train)) for name, t in tasks.items() if t.train}
+        examples = {split.name: split for split in splits.values()}
+        features = self.features(weights, what, examples) if examples else {}
+        heads: dict[str, LinearHead | None] = {}
+        for name, task in tasks.items():
+            heads[name] = None
+            if task.head != "own":
+                train, seed = splits[name], self._bench.plan.seed
+                heads[name] = plain_head(train, task.head, features[train.name], seed)
+        return heads
 
     def features(
         self, weights: Weights, what: str, examples: Mapping[str, Examples]

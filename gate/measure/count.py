@@ -5,7 +5,7 @@ such as how far looks go, is counted at the least and at the most.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -211,13 +211,17 @@ class Count:
         from gate.measure.alterations import interpolation
 
         span = interpolation(self.bench, tasks, recalibrated_on)
+        network = self._opened(self.bench.backbone)
         for task in tasks.values():
-            network = self.classifier(task)
-            if task.head != "own":
-                self.classifier(task, span.ancestor)
+            if task.head == "own":
+                self.classifier(task)
         for statistics in dict.fromkeys(span.statistics.values()):
-            tests = [tasks[name].test for name, of in span.statistics.items() if of == statistics]
-            self._altered(network, statistics, tests, shares)
+            there = [tasks[name] for name, of in span.statistics.items() if of == statistics]
+            tests = Counter(dict.fromkeys((task.test for task in there), shares))
+            # heads are fitted at both ends
+            trains = Counter(dict.fromkeys((str(task.train) for task in there if task.train), 2))
+            networks = shares + (2 if trains else 0)
+            self._altered(network, statistics, tests + trains, networks)
 
     def rewound(self, tasks: dict[str, Task], how: "Rewind") -> None:
         """Classes of test images with one module at a time rewound."""
@@ -232,7 +236,8 @@ class Count:
             _, tests = networks.setdefault((network.key, statistics), (network, []))
             tests.append(task.test)
         for (_, statistics), (network, tests) in networks.items():
-            self._altered(network, statistics, tests, len(chosen.modules) + bool(statistics))
+            times = len(chosen.modules) + bool(statistics)
+            self._altered(network, statistics, dict.fromkeys(tests, times), times)
 
     def path_norms(self, tasks: dict[str, Task], how: "Rewind", images: int, draws: int) -> None:
         """Losses of training images under noise on one module at a time."""
@@ -340,17 +345,17 @@ class Count:
         return before
 
     def _altered(
-        self, network: Network, statistics: str | None, tests: Iterable[str], times: int
+        self, network: Network, statistics: str | None, splits: Mapping[str, int], networks: int
     ) -> None:
-        """So many networks under altered weights, each on the test splits of tasks."""
+        """So many networks under altered weights, and how many of them each split passes."""
         from gate.measure.altered import STATISTICS_OF
 
         altered = network._replace(name=f"{network.name}, altered")
         if statistics:
             images = min(STATISTICS_OF, len(self.split(statistics)))
             self._add("decoded", self._step, statistics, altered, images)
-            self._add("training", self._step, statistics, altered, images * times)
-        for split in dict.fromkeys(tests):
+            self._add("training", self._step, statistics, altered, images * networks)
+        for split, times in splits.items():
             self._add("passes", self._step, split, altered, len(self.split(split)) * times)
             self._add("decoded", self._step, split, altered, len(self.split(split)) * times)
 

@@ -120,20 +120,37 @@ def _fitted(
     bench: Bench, task: Task, settings: HeadPlan, backbone: Backbone, shuffle: Shuffle | None
 ) -> LinearHead:
     train = bench.split(str(task.train))
-    features, labels = bench.features(train.name, backbone, shuffle), train.labels
+    features = bench.features(train.name, backbone, shuffle)
     if task.debias:
         features = _debiased(bench, task.debias, train, backbone)
     if settings.ignore:
         directions = _moved_directions(bench, settings.ignore, train, backbone)
         features = np.asarray(features - (features @ directions) @ directions.T, np.float32)
-    if settings.balanced_by:
-        rows = balanced_rows(train, settings.balanced_by, bench.plan.seed)
-        features, labels = features[rows], labels[rows]
-    fitted = fit_linear(features, labels, settings.l2)
+    fitted = plain_head(train, settings, features, bench.plan.seed)
     if settings.ignore:  # the projection goes into the weights: one linear layer is left
         weight = fitted.weight - directions @ (directions.T @ fitted.weight)
         fitted = LinearHead(weight, fitted.bias)
     return fitted
+
+
+def plain_head(train: Split, settings: HeadPlan, features: Float32, seed: int) -> LinearHead:
+    """A head on features as they are.
+
+    Args:
+        train: Of whose N images they are.
+        settings: How it is fitted; directions to ignore are left out of account.
+        features: ``(N, D)``.
+        seed: Draws the rows, where groups are balanced.
+
+    Raises:
+        PlanError: The split lacks the attribute that groups are balanced by.
+        EvidenceError: It does not converge, or a group has no image.
+    """
+    labels = train.labels
+    if settings.balanced_by:
+        rows = balanced_rows(train, settings.balanced_by, seed)
+        features, labels = features[rows], labels[rows]
+    return fit_linear(features, labels, settings.l2)
 
 
 def _debiased(bench: Bench, settings: Stamped, train: Split, backbone: Backbone) -> Float32:

@@ -266,7 +266,8 @@ class Trial:
         """Classes of test images under weights at shares of the way from candidate to ancestor.
 
         The own head, where a task has it, is interpolated with the rest. Else a head is fitted on
-        the features of each end, on the same split, and the head between is interpolated, too.
+        the features of each end under the statistics that BatchNorm has there then, on the same
+        split, and the head between is interpolated, too.
         BatchNorm statistics, of which there may be none, are taken anew at every share, also at 0
         and 1; numbers that are no floating point ones, such as counters, stay the candidate's.
 
@@ -291,23 +292,25 @@ class Trial:
 
         span = interpolation(self.bench, tasks, recalibrated_on)
         self._note_ancestor()
-        ends = {
-            name: (
-                self.classifier(task).head,
-                None if task.head == "own" else self.classifier(task, span.ancestor).head,
-            )
-            for name, task in tasks.items()
-        }
+        for task in tasks.values():
+            for split in filter(None, (task.train, task.test)):
+                self.split(split)
+            if task.head == "own":
+                self.classifier(task)  # which refuses one of other classes
         found: dict[str, list[Int64]] = {name: [] for name in tasks}
         for statistics in dict.fromkeys(span.statistics.values()):
             if statistics:
                 self.split(statistics)
             altered = Altered(self.bench, self.backbone, statistics)
             first, second = altered.weights, span.weights
-            names = [name for name, of in span.statistics.items() if of == statistics]
+            there = {n: tasks[n] for n, of in span.statistics.items() if of == statistics}
+            ours, theirs = (
+                altered.heads(interpolated(first, second, end), f"fit heads at {end:g}", there)
+                for end in (0, 1)
+            )
             for share in shares:
                 what = f"interpolate {share:g}"
-                heads = {name: between(*ends[name], share) for name in names}
+                heads = {name: between(ours[name], theirs[name], share) for name in there}
                 classes = altered.classes(interpolated(first, second, share), what, heads)
                 for name, of_test in classes.items():
                     found[name].append(of_test)

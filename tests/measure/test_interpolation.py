@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from gate.backbone.altered_weights import interpolated as interpolated_weights
 from gate.errors import BackboneError, EvidenceError, PlanError
@@ -35,6 +38,16 @@ def barriers(trial: Trial) -> dict[str, Barrier]:
 
 
 BOTH = ("own", "fitted")
+
+
+def seen(network: torch.nn.Module, images: np.ndarray) -> Any:
+    """Features ``(N, 64)`` of a network with batch normalisation."""
+    kept: list[torch.Tensor] = []
+    hook = network.get_submodule("flat").register_forward_hook(lambda *given: kept.append(given[2]))
+    with torch.inference_mode():
+        network.eval()(trained.inputs(images))
+    hook.remove()
+    return kept[0].numpy()
 
 
 def test_a_fine_tuned_copy_has_no_barrier_to_its_ancestor(tmp_path: Path) -> None:
@@ -104,6 +117,34 @@ def test_heads_on_frozen_features_are_those_of_both_ends(tmp_path: Path) -> None
     assert np.array_equal(found[1], trial.predictions(task, trial.ancestor))
 
 
+def test_heads_on_frozen_features_suit_the_statistics_that_batch_norm_takes_far_from_the_source(
+    tmp_path: Path,
+) -> None:
+    """Here of digits on light ground, which no statistics of the weights' own training fit."""
+    first, second = child(), trained.weights("normed", 0)
+    trial = trained.trial(tmp_path, first, second, ("fitted",))
+    for name in ("train", "test"):
+        with np.load(tmp_path / f"{name}.npz") as arrays:
+            light = {"image": 255 - arrays["image"], "label": arrays["label"]}
+        np.savez(tmp_path / f"{name}.npz", **light)
+    network, accuracies = trained.normed(), []
+    images, labels = 255 - trained.digits()[0], trained.digits()[1]
+    train, test = images[: trained.TRAIN], images[trained.TRAIN :]
+    for weights in (first, second):
+        network.load_state_dict(weights)
+        batches = [trained.inputs(train[start : start + 100]) for start in range(0, 900, 100)]
+        torch.optim.swa_utils.update_bn(batches, network)
+        features = [seen(network, each) for each in (train, test)]
+        head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+        head.fit(features[0], labels[: trained.TRAIN])
+        accuracies.append(head.score(features[1], labels[trained.TRAIN :]))
+
+    ours = correct(trial, (0, 1))["fitted"].mean(axis=1)
+
+    assert min(accuracies) > 0.8
+    assert ours.tolist() == pytest.approx(accuracies, abs=0.02)  # statistics of other batches
+
+
 def test_the_height_is_that_of_the_other_half_at_the_share_found_on_one() -> None:
     rng = np.random.default_rng(3)
     right = rng.random((5, 300)) < np.array([0.9, 0.6, 0.5, 0.7, 0.8])[:, None]
@@ -150,12 +191,12 @@ def test_passes_are_those_that_the_engine_counts_then(tmp_path: Path) -> None:
 
     interpolated(trial)
     passes = sum(n for place, n in count.most.items() if place.kind == "passes")
-    # features of both splits by the candidate (its own head is read on the test images), of the
-    # training images by the ancestor, and three networks on the test images
+    # the candidate's own head is read on the test images; heads are fitted on the training images
+    # of both ends, and three networks tried on the test images
     assert passes == trial.bench.engine.passes.total() == 897 + 2 * 900 + 3 * 897
     assert count.least == count.most
     training = Place("training", "lineage", "train", "candidate, altered")
-    assert count.most[training] == 3 * 900
+    assert count.most[training] == 5 * 900
 
 
 @needs_shared
