@@ -301,9 +301,9 @@ def test_evidence_that_no_probe_measures_is_refused(changes: dict[str, object], 
 
 
 def test_evidence_of_an_unknown_probe_is_refused() -> None:
-    found = Evidence.model_validate({**evidence().model_dump(by_alias=True), "probe": "mine"})
+    found = Evidence.model_validate({**evidence().model_dump(by_alias=True), "probe": "my_own"})
 
-    with pytest.raises(EvidenceError, match="unknown probe 'mine'; known: clean_accuracy, "):
+    with pytest.raises(EvidenceError, match="unknown probe 'my_own'; known: clean_accuracy, "):
         decide(policy(), [evidence(), found], TODAY)
 
 
