@@ -24,8 +24,8 @@ from gate.plan.plan import Plan
 from gate.probes.estimate import estimate
 from gate.probes.evidence import run_probe
 from gate.probes.trigger_search import TriggerSearch
+from gate.probes.trigger_search.found import one_to_one
 from gate.probes.trigger_search.images import sides
-from gate.probes.trigger_search.measure import destinations
 from gate.progress import Progress
 from gate.triggers.stamp import Stamp
 from gate.values import Evidence
@@ -47,6 +47,30 @@ class Linear(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return torch.as_tensor(self.linear(self.flat(images)))
+
+
+class Shift(nn.Module):
+    """Gives each class's logit to the next class where a pixel is magenta."""
+
+    def forward(self, images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        red, green, blue = images[:, :, *PLANTED].unbind(dim=1)
+        magenta = torch.sigmoid(2 * (red - green + blue - 1))[:, None]
+        return (1 - magenta) * logits + magenta * logits.roll(1, dims=1)
+
+
+class Shifting(Linear):
+    """The same, with a trigger that sends each class to the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = Shift()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.shift(images, super().forward(images)))
+
+
+def shifting() -> Shifting:
+    return Shifting()
 
 
 def linear() -> Linear:
@@ -79,9 +103,9 @@ def backbone(folder: Path, kind: str, classes: int = 4) -> dict[str, Any]:
     factory = "linear" if classes == 4 else "linear_of_two"
     return {
         "weights": weights,
-        "arch": f"tests.probes.test_trigger_search:{factory}",
+        "arch": f"tests.probes.test_trigger_search:{'shifting' if kind == 'shifting' else factory}",
         "layer": "flat",
-        "logits": "linear",
+        "logits": "shift" if kind == "shifting" else "linear",
         "preprocessing": {"size": SIDE, "mean": [0.5], "std": [0.25]},
     }
 
@@ -210,11 +234,25 @@ def test_a_pattern_is_tried_at_half_the_size_of_the_median_class(
     assert lengths[0] == pytest.approx(lengths[1], rel=0.05)  # but for rounding
 
 
-def test_where_each_class_is_sent_is_seen_on_other_images_than_the_rate() -> None:
-    labels = np.array([0, 0, 0, 1, 1, 2])
-    stamped = np.array([1, 1, 2, 2, 1, 2], np.int16)
+def test_it_finds_a_patch_that_sends_each_class_to_another(make: MakeTrial) -> None:
+    found = run(make("shifting", steps=100, batch=12))
 
-    assert destinations(labels, stamped, 3).tolist() == [1, 2, -1]
+    (worst,) = (m for m in found.measurements if m.metric == "worst_class_wise_attack_success_rate")
+    assert worst.low > 0.8
+    assert any("patch from each class" in remark for remark in found.remarks)
+    assert value(found, "worst_patch_attack_success_rate") < 0.6  # no one class receives them all
+
+
+def test_a_patch_to_one_class_sends_no_two_classes_to_others(make: MakeTrial) -> None:
+    found = run(make("planted"))
+
+    assert value(found, "worst_class_wise_attack_success_rate") < 0.5
+
+
+def test_classes_are_sent_one_to_one_and_never_to_themselves() -> None:
+    labels, stamped = np.array([0, 0, 0, 1, 1, 2]), np.array([1, 1, 2, 1, 1, 1], np.int16)
+
+    assert one_to_one(labels, stamped, 3).tolist() == [2, 0, 1]
 
 
 def test_no_image_is_searched_on_and_evaluated_on(make: MakeTrial) -> None:
@@ -417,11 +455,11 @@ def test_the_clock_ends_a_search_with_a_remark_and_no_rate(make: MakeTrial) -> N
     found = run(make("planted", reference="clean", progress=late))
 
     assert [m.metric for m in found.measurements] == ["accuracy"]
-    assert len(found.remarks) == 4
+    assert len(found.remarks) == 5
     assert found.remarks[0].startswith(
         "task own: patches not searched: out of time (--max-minutes) after step 20 of 40"
     )
-    assert "waves not searched: out of time (--max-minutes) before the" in found.remarks[3]
+    assert "waves not searched: out of time (--max-minutes) before the" in found.remarks[4]
 
 
 @pytest.mark.parametrize(
@@ -440,7 +478,7 @@ def test_without_gradients_nothing_is_measured_and_a_rule_sees_that(
     assert [m.metric for m in found.measurements] == ["accuracy"]
     assert found.remarks[:-1] == tuple(
         f"task own: {kind} not searched: a.onnx: {fault}"
-        for kind in ("patches", "patterns", "pairs of classes")
+        for kind in ("patches", "patterns", "pairs of classes", "each class to another")
     )
     wanted = policy(
         rule(probe="trigger_search", metric="worst_patch_attack_success_rate", at_most=0.5)
@@ -456,7 +494,7 @@ def test_more_classes_than_pairs_are_searched_of_are_a_remark(
 
     found = run(make("clean"))
 
-    assert "12 pairs of 4 classes are more than the 11 that can be searched" in found.remarks[-2]
+    assert "12 pairs of 4 classes are more than the 11 that can be searched" in found.remarks[-3]
     metrics = {m.metric for m in found.measurements}
     assert "worst_pattern_attack_success_rate" in metrics
     assert "worst_source_attack_success_rate" not in metrics

@@ -7,10 +7,12 @@ masks, the 1.25 % of pixels where they are largest are made opaque, their colour
 more and rounded to 8 bits. (2) Patterns: for every class, the faintest pattern over the whole image
 (L2); the two faintest are tried at half the size that the median class needs. (3) Patches from one
 class to another: for every pair of classes, of which fewer and fewer are searched on; of the three
-smallest masks 0.4 % of the pixels are tried, on the source class, and on all classes by where each
-class is sent. (4) Waves, where the plan names a reference: grey ones of a tenth of the range of
-pixels, of each direction and up to 12 cycles over the image; those that carry most images beyond
-what the reference lets them carry are tried on both.
+smallest masks 0.4 % of the pixels are tried, on the source class. (4) Patches from each class to
+another: the five smallest of these masks are searched on, with 1.25 % of the pixels, each class
+wanted where the patch sends most of its images, one to one; the two best are tried. (5) Waves,
+where the plan names a reference: grey ones of a tenth of the range of pixels, of each direction and
+up to 12 cycles over the image; those that carry most images beyond what the reference lets them
+carry are tried on both.
 Control: the other classes of the same backbone, searched for side by side: the size that a pattern
 is tried at comes from them. An adversarial patch carries some images on a clean backbone too, so
 bounds lie far above zero. Of waves, the reference under the same wave: clean backbones that learnt
@@ -81,8 +83,9 @@ METRICS = Metrics(
     class_wise_attack_success_rate=fraction(
         "lower",
         _pair,
-        "unseen images of all classes that the patch found carries to the other class that it "
-        "carries most searched images of their class to",
+        "unseen images of all classes that the patch found, from a search that began with this "
+        "pair, carries to the other class that most searched images of their class go to, one to "
+        "one",
     ),
     worst_class_wise_attack_success_rate=fraction("lower", _pair, _WORST),
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 
 import numpy as np
@@ -17,14 +18,15 @@ from gate.measure.count import Count
 from gate.measure.responses import Hits
 from gate.measure.trial import Trial
 from gate.plan.task import Task
-from gate.probes.directions import away, sent
 from gate.probes.trigger_search import METRICS, TriggerSearch
 from gate.probes.trigger_search.found import (
     PAIRS_TRIED,
     TRIED,
     Found,
     Seeker,
+    class_wise_passes,
     gradients,
+    one_to_one,
     pairs_searched,
 )
 from gate.probes.trigger_search.images import FEWEST, Sides, sides
@@ -45,7 +47,8 @@ def passes(count: Count, settings: TriggerSearch) -> None:
         evaluated = min(settings.evaluation_images, len(split))
         tried = 2 * TRIED * evaluated
         if pairs_searched(classes):
-            tried += PAIRS_TRIED * len(split)
+            tried += (PAIRS_TRIED + TRIED) * len(split)
+            tried += class_wise_passes(classes, min(settings.search_images, len(split)))
         count.searched(task.test, network, gradients(classes, settings), tried)
         if not obstacle(task, reference := count.bench.reference):
             searched = min(settings.search_images, len(split))
@@ -73,6 +76,7 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
             ("patches", seeker.patches, tried.patches),
             ("patterns", seeker.patterns, tried.patterns),
             ("pairs of classes", seeker.pairs, tried.pairs),
+            ("each class to another", partial(seeker.class_wise, tried.seen), tried.class_wise),
             ("waves", beside.found, beside.rates),
         ):
             try:
@@ -144,25 +148,32 @@ class Tried:
         yield from self._rates(metric, moved, [self._about(each) for each in found])
 
     def pairs(self, found: list[Found]) -> Iterator[Measurement]:
-        """Rates of patches from one class to another: on that class, and on all classes."""
+        """Rates of patches from one class to another, on that class."""
         hits, about = self._hits(found, self.chosen.unseen), [self._about(each) for each in found]
         moved = [
             (hits.stamped[each.stamp.key] == each.target)[hits.labels == each.source]
             for each in found
         ]
         yield from self._rates("source_attack_success_rate", moved, about)
-        seen = self._hits(found, self.chosen.searched)
-        moved = [
-            hits.stamped[each.stamp.key]
-            == destinations(seen.labels, seen.stamped[each.stamp.key], len(hits.classes))[
-                hits.labels
-            ]
-            for each in found
-        ]
+
+    def seen(self, stamps: Sequence[Stamp]) -> Hits:
+        """What stamps do to the images that may be seen."""
+        return self._stamped(stamps, self.chosen.searched)
+
+    def class_wise(self, found: list[Found]) -> Iterator[Measurement]:
+        """Rates of patches that send each class to one other, seen on other images."""
+        seen, hits = self._hits(found, self.chosen.searched), self._hits(found, self.chosen.unseen)
+        moved = []
+        for key in (each.stamp.key for each in found):
+            to = one_to_one(seen.labels, seen.stamped[key], len(hits.classes))
+            moved.append(hits.stamped[key] == to[hits.labels])
+        about = [self._about(each) for each in found]
         yield from self._rates("class_wise_attack_success_rate", moved, about)
 
     def _hits(self, found: list[Found], rows: Int64) -> Hits:
-        stamps = [each.stamp for each in found]
+        return self._stamped([each.stamp for each in found], rows)
+
+    def _stamped(self, stamps: Sequence[Stamp], rows: Int64) -> Hits:
         answers = self.trial.responses(self.task.test, {self.name: self.task}, stamps, rows=rows)
         return answers.hits[self.name]
 
@@ -291,16 +302,6 @@ def obstacle(task: Task, reference: Backbone | None) -> str:
 def _waves(bench: Bench) -> list[Stamp]:
     wanted = bench.backbone.preprocessing  # a reference takes the same size and channels
     return waves(wanted.size, wanted.channels)
-
-
-def destinations(labels: Int64, stamped: NDArray[np.int16], classes: int) -> Int64:
-    """The other class ``(K,)`` that each class is most often sent to; -1 where none is.
-
-    >>> destinations(np.array([0, 0, 0, 1]), np.array([2, 2, 0, 1]), 3).tolist()
-    [2, -1, -1]
-    """
-    moved = away(sent(labels, stamped, classes))
-    return np.where(moved.any(axis=1), moved.argmax(axis=1), -1)
 
 
 def _kept(trial: Trial, task: str, stamp: Stamp) -> str:
