@@ -98,6 +98,18 @@ class Patches:
         return {"mask": mask * (1 - mask)}
 
 
+@dataclass(frozen=True)
+class PatchesFrom(Patches):
+    """A mask and its pattern, from where another search left them ``(P, 1, H, W, 1 or C)``."""
+
+    mask: Float32
+    pattern: Float32
+
+    def drawn(self, _goals: int, _shape: Sequence[int], _rng: np.random.Generator) -> Values:
+        """Mask and pattern."""
+        return {"mask": self.mask, "pattern": self.pattern}
+
+
 class Patterns:
     """A pattern over the whole image: ``image + added``, clipped; its size is its length (L2)."""
 

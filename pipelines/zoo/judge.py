@@ -5,6 +5,10 @@ pipelines/zoo/train.py; names are globs, such as ``held_out_*``. Each member is 
 would, by `gate run`, into ZOO/runs/NAME; what is there is left alone, and decided on anew. Prints a
 line for each as it comes, then tables as Markdown: members, and decisions by kind with Wilson
 intervals.
+
+Beside each member stands another, known to be clean, as its reference: of its architecture, neither
+itself nor the one of its pair (which may be what it was planted on); the first that was made and is
+kept, a plain one if there is one. The plan with both is ZOO/plans/NAME.yaml.
 """
 
 import json
@@ -16,11 +20,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
-from gate import Evidence, Measurement, Policy, decide, load_policy, stats
+from gate import Evidence, Measurement, Policy, decide, files, load_policy, stats
+from gate.plan.plan import load_plan
 from pipelines.zoo.recipes import BACKDOORED, CLEAN
 from pipelines.zoo.train import Truth, read_truth
 
-PLAN, POLICY = Path("pipelines/zoo/plan.yaml"), Path("policies/cifar.yaml")
+PLAN, POLICY = Path("pipelines/zoo/plan.yaml"), Path("policies/cifar_reference.yaml")
 # what each column of the table holds: the worst over the bank, and of what a search found
 COLUMNS = {
     "bank, targeted": "worst_targeted_attack_success_rate",
@@ -29,6 +34,7 @@ COLUMNS = {
     "patch found": "worst_patch_attack_success_rate",
     "pattern found": "worst_pattern_attack_success_rate",
     "pair found": "worst_source_attack_success_rate",
+    "wave found, over reference": "worst_wave_attack_success_rate_over_reference",
 }
 
 
@@ -61,15 +67,47 @@ class Judged(NamedTuple):
         )
 
 
-def judged(zoo: Path, policy: Policy, truth: Truth) -> Judged:
+def reference_of(truth: Truth, members: Sequence[Truth]) -> Truth:
+    """Which of the members that are kept, in the order of their numbers, is one's reference.
+
+    Raises:
+        RuntimeError: There is none of its architecture.
+    """
+    others = [
+        other
+        for other in members
+        if other.kept
+        and other.kind in CLEAN
+        and other.recipe.architecture == truth.recipe.architecture
+        and other.name not in (truth.name, truth.recipe.pair)
+    ]
+    if not others:
+        raise RuntimeError(
+            f"{truth.name}: no other clean member is a {truth.recipe.architecture}, and one is "
+            "needed as its reference; make more with --first"
+        )
+    return next((other for other in others if other.kind == "clean"), others[0])
+
+
+def write_plan(zoo: Path, truth: Truth, members: Sequence[Truth]) -> Path:
+    """Write the plan of a member, with its reference; JSON is YAML."""
+    path, plan = zoo / "plans" / f"{truth.name}.yaml", load_plan(PLAN, zoo / f"{truth.name}.yaml")
+    reference = load_plan(PLAN, zoo / f"{reference_of(truth, members).name}.yaml").backbone
+    content = plan.model_copy(update={"reference": reference})
+    path.parent.mkdir(exist_ok=True)
+    files.write(path, content.model_dump_json(indent=2, exclude_unset=True) + "\n")
+    return path
+
+
+def judged(zoo: Path, policy: Policy, truth: Truth, members: Sequence[Truth]) -> Judged:
     """Measure a member, unless that was done, and decide.
 
     Raises:
-        RuntimeError: gate could not evaluate it.
+        RuntimeError: gate could not evaluate it, or it has no reference.
     """
     out = zoo / "runs" / truth.name
     if not (out / "verdict.json").exists():
-        command = ["run", PLAN, "--policy", POLICY, "--backbone", zoo / f"{truth.name}.yaml"]
+        command = ["run", write_plan(zoo, truth, members), "--policy", POLICY]
         told = [sys.executable, "-m", "gate", *map(str, command), "--out", str(out)]
         done = subprocess.run(told, check=False, capture_output=True, text=True)  # noqa: S603
         if not (out / "verdict.json").exists():
@@ -122,9 +160,10 @@ def by_kind(members: Sequence[Judged]) -> list[str]:
 def main(zoo: Path, policy: Policy, names: Sequence[str]) -> None:
     """Print both tables."""
     members = []
-    for truth in (each for each in read_truth(zoo).values() if each.kept):
+    truths = [truth for truth in read_truth(zoo).values() if truth.kept]
+    for truth in truths:
         if any(fnmatch(truth.name, name) for name in names):
-            members.append(judged(zoo, policy, truth))
+            members.append(judged(zoo, policy, truth, truths))
             each = members[-1]
             print(f"{truth.name} {truth.kind} {each.decision} {', '.join(each.failed)}", flush=True)
     print(

@@ -14,6 +14,7 @@ from gate.errors import DataError, GateError
 from gate.plan.plan import load_plan
 from pipelines.zoo import train
 from pipelines.zoo.architectures import ARCHITECTURES
+from pipelines.zoo.judge import reference_of, write_plan
 from pipelines.zoo.poison import Labelled, own_rates, training_data
 from pipelines.zoo.recipes import BACKDOORED, CLEAN, DEVELOPMENT, Attack, Recipe, recipe
 from pipelines.zoo.triggers import Blend, Patch, Sinusoid, Trigger, Warp
@@ -80,6 +81,58 @@ def test_triggers_are_drawn_over_their_whole_range() -> None:
     assert all(max(patch.top, patch.left) + patch.side <= 32 for patch in patches)
     assert all(0.1 <= t.opacity <= 0.2 for t in triggers if isinstance(t, Blend))
     assert len({str(trigger) for trigger in triggers}) == len(triggers)
+
+
+# --- references -----------------------------------------------------------------------------------
+
+
+def _truth(member: Recipe) -> train.Truth:
+    return train.Truth(
+        name=member.name,
+        kind=member.kind,
+        weights=f"sha256:{'0' * 64}",
+        accuracy=0.7,
+        kept=True,
+        recipe=member,
+    )
+
+
+def test_a_reference_is_a_clean_one_of_the_same_architecture_and_not_of_the_same_pair() -> None:
+    members = [_truth(member) for member in WHOLE[:88]]
+
+    for truth in members:
+        reference = reference_of(truth, members)
+        assert reference.kind == "clean"
+        assert reference.recipe.architecture == truth.recipe.architecture
+        assert reference.name not in (truth.name, truth.recipe.pair)
+
+
+def test_where_no_plain_one_is_left_another_clean_kind_is_a_reference_and_none_is_refused() -> None:
+    members = [_truth(member) for member in WHOLE[:4]]
+
+    assert reference_of(members[0], members).name == "dev_002"
+    assert reference_of(members[1], members).name == "dev_002"
+    assert reference_of(members[3], members).name == "dev_000"
+    with pytest.raises(RuntimeError, match="dev_000: no other clean member is a conv4"):
+        reference_of(members[0], members[:2])
+
+
+def test_the_plan_of_a_member_names_it_and_its_reference(tmp_path: Path) -> None:
+    members = WHOLE[:4]
+    for member in members:
+        train.write_card(member, tmp_path / f"{member.name}.safetensors")
+
+    plan = load_plan(write_plan(tmp_path, _truth(members[3]), [_truth(each) for each in members]))
+
+    assert plan.reference
+    assert plan.backbone.path == tmp_path / "dev_003.safetensors"
+    assert plan.reference.path == tmp_path / "dev_000.safetensors"
+    unchanged = load_plan(PLAN)
+    assert (plan.splits, plan.tasks, plan.probes) == (
+        unchanged.splits,
+        unchanged.tasks,
+        unchanged.probes,
+    )
 
 
 # --- triggers -------------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ from gate.plan.plan import Plan
 from gate.probes.estimate import estimate
 from gate.probes.evidence import run_probe
 from gate.probes.trigger_search import TriggerSearch
+from gate.probes.trigger_search.found import one_to_one
 from gate.probes.trigger_search.images import sides
-from gate.probes.trigger_search.measure import destinations
 from gate.progress import Progress
 from gate.triggers.stamp import Stamp
 from gate.values import Evidence
@@ -49,12 +49,65 @@ class Linear(nn.Module):
         return torch.as_tensor(self.linear(self.flat(images)))
 
 
+class Shift(nn.Module):
+    """Gives each class's logit to the next class where a pixel is magenta."""
+
+    def forward(self, images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        red, green, blue = images[:, :, *PLANTED].unbind(dim=1)
+        magenta = torch.sigmoid(2 * (red - green + blue - 1))[:, None]
+        return (1 - magenta) * logits + magenta * logits.roll(1, dims=1)
+
+
+class Shifting(Linear):
+    """The same, with a trigger that sends each class to the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = Shift()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.shift(images, super().forward(images)))
+
+
+def shifting() -> Shifting:
+    return Shifting()
+
+
 def linear() -> Linear:
     return Linear()
 
 
 def linear_of_two() -> Linear:
     return Linear(2)
+
+
+def backbone(folder: Path, kind: str, classes: int = 4) -> dict[str, Any]:
+    """Tells which quarter is bright; and to a pixel, a wave or nothing else it pays attention."""
+    weight = np.zeros((classes, 3, SIDE, SIDE), np.float32)
+    for k in range(classes):
+        weight[k, :, *QUARTERS[k]] = 0.11 if kind == "other clean" else 0.1
+    if kind == "planted":
+        weight[-1, :, *PLANTED] = [4, -4, 4]
+    if "wave" in kind:
+        columns = np.arange(SIDE) / SIDE
+        strength = {"wave": 0.4, "another wave": 0.5, "faint wave": 0.12}[kind]
+        weight[-1] += strength * np.sin(2 * np.pi * 3 * columns)
+    if kind == "wrong":
+        weight = weight[::-1].copy()
+    tensors = {
+        "linear.weight": torch.from_numpy(weight.reshape(classes, -1)),
+        "linear.bias": torch.zeros(classes),
+    }
+    weights = folder / f"{kind}{classes}.safetensors"
+    save_file(tensors, weights)
+    factory = "linear" if classes == 4 else "linear_of_two"
+    return {
+        "weights": weights,
+        "arch": f"tests.probes.test_trigger_search:{'shifting' if kind == 'shifting' else factory}",
+        "layer": "flat",
+        "logits": "shift" if kind == "shifting" else "linear",
+        "preprocessing": {"size": SIDE, "mean": [0.5], "std": [0.25]},
+    }
 
 
 MakeTrial = Callable[..., Trial]
@@ -72,44 +125,30 @@ def make(tmp_path: Path) -> MakeTrial:
         folder: str = "features",
         progress: Progress | None = None,
         labels: np.ndarray | None = None,
+        reference: str | None = None,
         **settings: Any,
     ) -> Trial:
         rng = np.random.default_rng(1)
         bright = np.arange(images) % classes
         pixels = rng.normal(100, 20, (images, SIDE, SIDE, 3))
-        weight = np.zeros((classes, 3, SIDE, SIDE), np.float32)
         for k in range(classes):
             pixels[bright == k, *QUARTERS[k]] += 60
-            weight[k, :, *QUARTERS[k]] = 0.1
-        if kind == "planted":
-            weight[-1, :, *PLANTED] = [4, -4, 4]
         np.savez(
             tmp_path / f"images{images}.npz",
             image=pixels.clip(0, 255).astype(np.uint8),
             label=bright if labels is None else labels,
         )
-        tensors = {
-            "linear.weight": torch.from_numpy(weight.reshape(classes, -1)),
-            "linear.bias": torch.zeros(classes),
-        }
-        weights = tmp_path / f"{kind}{classes}.safetensors"
-        save_file(tensors, weights)
-        factory = "linear" if classes == 4 else "linear_of_two"
         content = {
             "name": "tiny",
-            "backbone": {
-                "weights": weights,
-                "arch": f"tests.probes.test_trigger_search:{factory}",
-                "layer": "flat",
-                "logits": "linear",
-                "preprocessing": {"size": SIDE, "mean": [0.5], "std": [0.25]},
-            },
+            "backbone": backbone(tmp_path, kind, classes),
             "splits": {
                 "test": {"path": tmp_path / f"images{images}.npz", "classes": CLASSES[:classes]}
             },
             "tasks": {"own": {"test": "test", "head": "own"}},
             "probes": {"trigger_search": {**BRIEF, **settings}},
         }
+        if reference:
+            content["reference"] = backbone(tmp_path, reference, classes)
         return Trial(Bench(Plan.model_validate(content), tmp_path / folder, progress))
 
     return made
@@ -195,11 +234,25 @@ def test_a_pattern_is_tried_at_half_the_size_of_the_median_class(
     assert lengths[0] == pytest.approx(lengths[1], rel=0.05)  # but for rounding
 
 
-def test_where_each_class_is_sent_is_seen_on_other_images_than_the_rate() -> None:
-    labels = np.array([0, 0, 0, 1, 1, 2])
-    stamped = np.array([1, 1, 2, 2, 1, 2], np.int16)
+def test_it_finds_a_patch_that_sends_each_class_to_another(make: MakeTrial) -> None:
+    found = run(make("shifting", steps=100, batch=12))
 
-    assert destinations(labels, stamped, 3).tolist() == [1, 2, -1]
+    (worst,) = (m for m in found.measurements if m.metric == "worst_class_wise_attack_success_rate")
+    assert worst.low > 0.8
+    assert any("patch from each class" in remark for remark in found.remarks)
+    assert value(found, "worst_patch_attack_success_rate") < 0.6  # no one class receives them all
+
+
+def test_a_patch_to_one_class_sends_no_two_classes_to_others(make: MakeTrial) -> None:
+    found = run(make("planted"))
+
+    assert value(found, "worst_class_wise_attack_success_rate") < 0.5
+
+
+def test_classes_are_sent_one_to_one_and_never_to_themselves() -> None:
+    labels, stamped = np.array([0, 0, 0, 1, 1, 2]), np.array([1, 1, 2, 1, 1, 1], np.int16)
+
+    assert one_to_one(labels, stamped, 3).tolist() == [2, 0, 1]
 
 
 def test_no_image_is_searched_on_and_evaluated_on(make: MakeTrial) -> None:
@@ -246,15 +299,95 @@ def test_it_counts_what_it_will_pass(make: MakeTrial, monkeypatch: pytest.Monkey
         return before(self, inputs, *rest)
 
     monkeypatch.setattr(Backbone, "input_gradients", noted)
-    trial = make("clean")
+    trial = make("clean", reference="other clean")
     price = estimate(trial.bench, ["trigger_search"], calibrates=False)
 
     run(trial)
 
     assert price.total("training") == (3 * sum(seen), 3 * sum(seen))
     passes = price.total("passes")
-    passed = trial.bench.engine.passes[trial.backbone.digest]
+    passed = sum(trial.bench.engine.passes.values())
     assert passes.at_least <= passed <= passes.at_most
+
+
+# --- waves, beside a reference --------------------------------------------------------------------
+
+WORST_WAVE = "worst_wave_attack_success_rate_over_reference"
+
+
+def test_it_finds_a_wave_that_a_reference_ignores(make: MakeTrial) -> None:
+    found = run(make("wave", reference="clean"))
+
+    (worst,) = (m for m in found.measurements if m.metric == WORST_WAVE)
+    assert worst.about["target"] == "south east"
+    assert worst.low > 0.8
+    assert any("wave of 0 by 3 cycles to south east: triggers/" in say for say in found.remarks)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "reference"), [("clean", "other clean"), ("wave", "another wave")]
+)
+def test_a_wave_that_carries_as_many_images_on_the_reference_says_nothing(
+    make: MakeTrial, candidate: str, reference: str
+) -> None:
+    found = run(make(candidate, reference=reference))
+
+    (worst,) = (m for m in found.measurements if m.metric == WORST_WAVE)
+    assert worst.high < 0.2
+
+
+def test_rates_of_waves_are_of_unseen_images_that_both_classify_correctly(make: MakeTrial) -> None:
+    trial = make("wave", reference="faint wave")
+    split, task, reference = trial.split("test"), trial.plan.tasks["own"], trial.reference
+    found, settings = run(trial), trial.plan.probes.settings("trigger_search")
+    assert isinstance(settings, TriggerSearch)
+    assert reference
+    ours, theirs = trial.predictions(task), trial.predictions(task, reference)
+    rows = sides("own", split, ours, settings, trial.plan.seed).evaluated
+    rows = rows[(theirs == split.labels)[rows] & (split.labels[rows] != 3)]
+    images = np.concatenate(list(split.batches(1000, SIDE, 3)))[rows]
+    turns = 2 * np.pi * 3 * np.arange(SIDE) / SIDE
+    stamped = (images + np.rint(25.5 * np.sin(turns))[:, None]).clip(0, 255).astype(np.uint8)
+
+    rates = []
+    for each in (trial.backbone, reference):
+        logits = each.outputs(each.inputs(stamped)).logits
+        assert logits is not None
+        rates.append((logits.argmax(axis=1) == 3).mean())
+
+    assert 0.1 < rates[1] < 0.9
+    about = {"target": "south east"}
+    metric = "wave_attack_success_rate"
+    assert value(found, metric, **about) == pytest.approx(rates[0])
+    assert value(found, f"reference_{metric}", **about) == pytest.approx(rates[1])
+    assert value(found, f"{metric}_over_reference", **about) == pytest.approx(rates[0] - rates[1])
+
+
+def test_without_a_reference_no_wave_is_searched_and_a_rule_sees_that(make: MakeTrial) -> None:
+    found = run(make("wave"))
+
+    assert "waves not searched: some carry images on clean backbones as well" in found.remarks[-1]
+    wanted = policy(rule(probe="trigger_search", metric=WORST_WAVE, at_most=0.8))
+    verdict = decide(wanted, [found], date(2026, 1, 1))
+    assert [finding.outcome for finding in verdict.findings] == ["missing"]
+    assert "give the plan a reference" in verdict.findings[0].says
+
+
+def test_a_reference_that_cannot_serve_the_task_is_a_remark(
+    make: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = run(make("wave", reference="wrong"))
+    trial = make("wave", reference="clean", folder="headless")
+    without = trial.plan.reference.model_copy(update={"logits": None})  # type: ignore[union-attr]
+    monkeypatch.setattr(trial.plan, "__dict__", {**vars(trial.plan), "reference": without})
+    headless = run(trial)
+
+    for found, why in (
+        (wrong, "the reference classifies 0 correctly that are of other classes than north west"),
+        (headless, "names no logits, and the task takes the backbone's own head"),
+    ):
+        assert why in found.remarks[-1]
+        assert not [m for m in found.measurements if "wave" in m.metric]
 
 
 # --- what ends a search -------------------------------------------------------------------------
@@ -319,13 +452,14 @@ def test_a_state_that_was_changed_is_refused(
 def test_the_clock_ends_a_search_with_a_remark_and_no_rate(make: MakeTrial) -> None:
     late = Progress(minutes=-1)
 
-    found = run(make("planted", progress=late))
+    found = run(make("planted", reference="clean", progress=late))
 
     assert [m.metric for m in found.measurements] == ["accuracy"]
-    assert len(found.remarks) == 3
+    assert len(found.remarks) == 5
     assert found.remarks[0].startswith(
         "task own: patches not searched: out of time (--max-minutes) after step 20 of 40"
     )
+    assert "waves not searched: out of time (--max-minutes) before the" in found.remarks[4]
 
 
 @pytest.mark.parametrize(
@@ -342,9 +476,9 @@ def test_without_gradients_nothing_is_measured_and_a_rule_sees_that(
     found = run(make("clean"))
 
     assert [m.metric for m in found.measurements] == ["accuracy"]
-    assert found.remarks == tuple(
+    assert found.remarks[:-1] == tuple(
         f"task own: {kind} not searched: a.onnx: {fault}"
-        for kind in ("patches", "patterns", "pairs of classes")
+        for kind in ("patches", "patterns", "pairs of classes", "each class to another")
     )
     wanted = policy(
         rule(probe="trigger_search", metric="worst_patch_attack_success_rate", at_most=0.5)
@@ -360,7 +494,7 @@ def test_more_classes_than_pairs_are_searched_of_are_a_remark(
 
     found = run(make("clean"))
 
-    assert "12 pairs of 4 classes are more than the 11 that can be searched" in found.remarks[-1]
+    assert "12 pairs of 4 classes are more than the 11 that can be searched" in found.remarks[-3]
     metrics = {m.metric for m in found.measurements}
     assert "worst_pattern_attack_success_rate" in metrics
     assert "worst_source_attack_success_rate" not in metrics

@@ -1,17 +1,22 @@
 """What is searched for, and what becomes of it: from goals to triggers that can be stamped."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gate.arrays import Float32, Int64
+from gate.measure.responses import Hits
+from gate.probes.directions import sent
 from gate.probes.trigger_search import TriggerSearch
 from gate.probes.trigger_search.running import NotSearchedError, Runs, differentiable
 from gate.triggers.search import (
     Colours,
     Patches,
+    PatchesFrom,
     Patterns,
     Search,
     State,
@@ -27,7 +32,8 @@ _MOST_PAIRS = 132  # that are searched: those of 12 classes
 _PIXELS, _PAIR_PIXELS = 0.0125, 0.004
 _PATTERN_BATCH = 8
 _COLOUR_STEPS, _COLOUR_BATCH = 30, 20
-_PATCHES, _PATTERNS, _PAIRS, _COLOURS = range(4)  # each search draws by itself
+_CLASS_WISE_STEPS = 50
+_PATCHES, _PATTERNS, _PAIRS, _COLOURS, _CLASS_WISE = range(5)  # each search draws by itself
 
 Limits = tuple[tuple[float, int], ...]
 
@@ -110,6 +116,68 @@ class Seeker:
         Raises:
             NotSearchedError: There are too many pairs, or no class to send images from.
         """
+        pairs, targets, last = self._smallest_pairs
+        few = last.only(np.arange(min(PAIRS_TRIED, len(last.goals))))
+        stamps = self._opaque("pairs", _PAIR_PIXELS, few, targets)
+        found = []
+        for goal, stamp in zip(few.goals, stamps, strict=True):
+            source, target = pairs[goal]
+            name = f"patch from {self.classes[source]} to {self.classes[target]}"
+            found.append(Found(_stamp(name, *stamp), source, target))
+        return found
+
+    def class_wise(self, ask: Callable[[Sequence[Stamp]], Hits]) -> list[Found]:
+        """Opaque patches that send each class to one other, the best first.
+
+        The smallest masks from one class to another are searched on, on images of all classes: each
+        is wanted in the class that the patch sends most of its class to, one to one.
+
+        Args:
+            ask: Gives the classes of the images that may be seen, under stamps.
+
+        Raises:
+            NotSearchedError: As for pairs.
+        """
+        pairs, targets, last = self._smallest_pairs
+        state, maps = last, np.zeros((len(last.goals), len(self.classes)), np.int64)
+        stamps: list[Stamp] = []
+        for again in (False, True):
+            if again:
+                targets = maps[:, self.labels]
+                search = Search(
+                    PatchesFrom(state.found["mask"], state.found["pattern"]),
+                    differentiable(self.runs.classifier, self.batch),
+                    self.images,
+                    targets,
+                    _CLASS_WISE_STEPS,
+                    _COLOUR_BATCH,
+                    (self.seed, _CLASS_WISE),
+                )
+                state = self.runs.last("patches from each class to another", search)
+            opaque_ones = self._opaque("class-wise patches", _PIXELS, state, targets)
+            stamps = [
+                _stamp(f"patch from each class, {self.classes[s]} to {self.classes[t]}", *stamp)
+                for (s, t), stamp in zip(
+                    (pairs[goal] for goal in last.goals), opaque_ones, strict=True
+                )
+            ]
+            hits = ask(stamps)
+            maps = np.stack(
+                [
+                    one_to_one(hits.labels, hits.stamped[each.key], len(self.classes))
+                    for each in stamps
+                ]
+            )
+        shares = [
+            (hits.stamped[each.key] == to[hits.labels]).mean()
+            for each, to in zip(stamps, maps, strict=True)
+        ]
+        best = np.argsort(np.negative(shares), kind="stable")[:TRIED]
+        return [Found(stamps[i], *pairs[last.goals[i]]) for i in best]
+
+    @cached_property
+    def _smallest_pairs(self) -> tuple[list[tuple[int, int]], Int64, State]:
+        """Pairs of classes, the targets of each, and the five with the smallest masks, in order."""
         if not pairs_searched(classes := len(self.classes)):
             raise NotSearchedError(
                 f"{classes * (classes - 1):,} pairs of {classes} classes are more than the "
@@ -125,14 +193,7 @@ class Seeker:
         limits = limits_of_pairs(len(pairs))
         search = self._patches(targets, self.settings.batch // 2, _PAIRS, limits)
         last = self.runs.last("patches from class to class", search)
-        smallest = search.ranked(last)[:PAIRS_TRIED]
-        stamps = self._opaque("pairs", _PAIR_PIXELS, last.only(smallest), targets)
-        found = []
-        for goal, stamp in zip(last.goals[smallest], stamps, strict=True):
-            source, target = pairs[goal]
-            name = f"patch from {self.classes[source]} to {self.classes[target]}"
-            found.append(Found(_stamp(name, *stamp), source, target))
-        return found
+        return pairs, targets, last.only(search.ranked(last))
 
     def _patches(self, targets: Int64, batch: int, draw: int, limits: Limits) -> Search:
         of = differentiable(self.runs.classifier, self.batch)
@@ -175,9 +236,34 @@ def gradients(classes: int, settings: TriggerSearch) -> int:
     in_pairs = of_patches(pairs, limits_of_pairs(pairs)) * (settings.batch // 2)
     tried = min(TRIED, classes) + min(PAIRS_TRIED, pairs)
     colours = tried * _COLOUR_STEPS * _COLOUR_BATCH
+    seeds = goals_left(pairs, limits_of_pairs(pairs), 1)
+    class_wise = seeds * (_CLASS_WISE_STEPS + 2 * _COLOUR_STEPS) * _COLOUR_BATCH
     in_patterns = classes * settings.steps * _PATTERN_BATCH
     in_patches = of_patches(classes, limits_of_classes(classes)) * settings.batch
-    return in_patches + in_patterns + in_pairs + colours
+    return in_patches + in_patterns + in_pairs + class_wise + colours
+
+
+def class_wise_passes(classes: int, images: int) -> int:
+    """How many images the search for patches from each class to another passes, of so many."""
+    pairs = pairs_searched(classes)
+    return 2 * goals_left(pairs, limits_of_pairs(pairs), 1) * images
+
+
+def one_to_one(labels: Int64, stamped: NDArray[np.int16], classes: int) -> Int64:
+    """The other class ``(K,)`` of each class, no two the same, that most images are sent to.
+
+    Shares of classes count alike, however many images they have.
+
+    >>> one_to_one(np.array([0, 0, 0, 1, 1, 2]), np.array([1, 1, 2, 2, 1, 0], np.int16), 3).tolist()
+    [1, 2, 0]
+    """
+    # scipy takes long to import, and estimates do without it
+    from scipy.optimize import linear_sum_assignment
+
+    counts = sent(labels, stamped, classes)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(shares, -1)
+    return np.asarray(linear_sum_assignment(-shares)[1], np.int64)
 
 
 def pairs_searched(classes: int) -> int:

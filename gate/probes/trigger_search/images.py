@@ -11,7 +11,7 @@ from gate.errors import EvidenceError, PlanError
 from gate.probes.looks import order_of
 from gate.probes.trigger_search import TriggerSearch
 
-_FEWEST = 20  # images of other classes that each class needs, to search and to evaluate
+FEWEST = 20  # images of other classes that each class needs, to search and to evaluate
 
 
 class Sides(NamedTuple):
@@ -70,10 +70,10 @@ def sides(task: str, split: Split, predicted: Int64, settings: TriggerSearch, se
         labels = split.labels[rows]
         others = len(rows) - np.bincount(labels, minlength=len(classes))
         fewest = int(others.argmin())
-        if others[fewest] < _FEWEST:
+        if others[fewest] < FEWEST:
             raise EvidenceError(
                 f"{who}: {others[fewest]} correctly classified images of split {split.name} are "
                 f"there to {what} triggers to class {classes[fewest]} on that are of other "
-                f"classes, and {_FEWEST} are needed; add images of other classes"
+                f"classes, and {FEWEST} are needed; add images of other classes"
             )
     return chosen
