@@ -42,7 +42,7 @@ def test_the_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
 
     exec(code, {})  # noqa: S102  # it is our own README
 
-    assert capsys.readouterr().out == "digits 10\n"
+    assert capsys.readouterr().out == "digits 11\n"
 
 
 @pytest.mark.parametrize("probe", CATALOGUE)
