@@ -57,6 +57,7 @@ _WIDE = tuple(
     for stage in (1, 2, 3)
     for block in (0, 1)
 )
+_TEACHER = DATA / "models" / "nad_wrn16_1_cifar10_finetuned_teacher.safetensors"
 _EFFICIENTNET: Description = {
     "weights": str(DATA / "models" / "tf_efficientnet_lite0_imagenet_fp16.safetensors"),
     "arch": "pipelines.papers.gla.efficientnet:efficientnet_lite0",
@@ -105,6 +106,9 @@ def main() -> None:
         found = _evidence(backbones[row.candidate], backbones[row.ancestor])
         cells = [*row, *(_cell(found, metric) for metric in METRICS)]
         print(f"| {' | '.join(cells)} |", flush=True)
+    print("\n| candidate | ancestor | interpolation_barrier |\n|---|---|---|")
+    couple = ("wrn16_teacher on torch", "wrn16 on torch")
+    print(f"| {' | '.join(couple)} | {_barrier(*(backbones[name] for name in couple))} |")
     print("\n| metric | ResNet-20, ONNX | EfficientNet-Lite0, torch |\n|---|---|---|")
     columns = (("resnet20", "resnet20 pruned"), ("lite0", "lite0 pruned"))
     timed = [_seconds(*(backbones[name] for name in names)) for names in columns]
@@ -121,8 +125,8 @@ def _backbones() -> Iterator[tuple[str, Description]]:
         for name in ("wrn16", "resnet20")
     }
     yield "wrn16 on torch", torch_cards["wrn16"]
+    yield "wrn16_teacher on torch", torch_cards["wrn16"] | {"weights": str(_TEACHER)}
     yield "lite0", _EFFICIENTNET
-    teacher = DATA / "models" / "nad_wrn16_1_cifar10_finetuned_teacher.safetensors"
     wide, residual = (load_file(card["weights"]) for card in torch_cards.values())
     lite = {name: t.float() for name, t in load_file(_EFFICIENTNET["weights"]).items()}
     for name, card, hidden, weights in (
@@ -135,7 +139,7 @@ def _backbones() -> Iterator[tuple[str, Description]]:
             copies["hidden"] = _hidden(weights, hidden)
         for kind, copy in copies.items():
             yield f"{name} {kind}", _kept(f"{name} {kind}", card, partial(dict, copy))
-    copy = _hidden(load_file(teacher), _WIDE)
+    copy = _hidden(load_file(_TEACHER), _WIDE)
     yield (
         "wrn16_teacher hidden",
         _kept("wrn16_teacher hidden", torch_cards["wrn16"], partial(dict, copy)),
@@ -209,6 +213,20 @@ def _plan(candidate: Description, ancestor: Description) -> Plan:
 
 def _evidence(candidate: Description, ancestor: Description) -> Evidence:
     return run_probe("lineage", Trial(Bench(_plan(candidate, ancestor), OUT / "features")))
+
+
+def _barrier(candidate: Description, ancestor: Description) -> str:
+    """Of the own head; BatchNorm takes its statistics of CIFAR-10's own training images."""
+    content = _plan(candidate, ancestor).model_dump()
+    images = str(DATA / "images" / "cifar10_dev.npz")
+    content["splits"] = {
+        "train": {"path": images, "image": "x_train", "label": "y_train"},
+        "cifar10": {"path": images, "image": "x_test", "label": "y_test"},
+    }
+    content["tasks"] = {"own": {"test": "cifar10", "head": "own"}}
+    content["probes"] = {"lineage": {"barrier": {"recalibrated_on": "train"}}}
+    trial = Trial(Bench(Plan.model_validate(content), OUT / "features"))
+    return _cell(run_probe("lineage", trial), "interpolation_barrier")
 
 
 def _cell(found: Evidence, metric: str) -> str:
