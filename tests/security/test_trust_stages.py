@@ -109,8 +109,8 @@ def test_the_inputs_of_a_plan_are_the_files_that_it_names() -> None:
     names = {str(path) for _, path in all_inputs()}
 
     assert names == {
-        "w.safetensors", "pipelines/cifar/architectures.py", "r.pt2", "a.onnx", "e.onnx", "TOKENIZER",
-        "k.npz", "p.png", "train.npz", "test.npz", "b.onnx", "train.csv", "test.csv",
+        "w.safetensors", "pipelines/cifar/architectures.py", "r.pt2", "a.onnx", "e.onnx",
+        "TOKENIZER", "k.npz", "p.png", "train.npz", "test.npz", "b.onnx", "train.csv", "test.csv",
     }  # fmt: skip
 
 
