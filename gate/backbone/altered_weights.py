@@ -52,7 +52,7 @@ def weights_of(plan: WeightsBackbone, artefact: Artefact) -> Weights:
         if bad := int((~torch.isfinite(tensor)).sum()):
             raise BackboneError(
                 f"{plan.weights}: {bad} of {tensor.numel()} numbers of {name} are not finite, so "
-                "there is nothing between these weights and others; repair the file"
+                "nothing can be made of these weights; repair the file"
             )
     return weights
 
@@ -143,8 +143,8 @@ def shifted(weights: Weights, noise: Weights, scale: float) -> Weights:
 
 def as_bytes(weights: Weights) -> bytes:
     """Weights as safetensors."""
-    # cloned, since tensors that share memory are not saved
-    return save({name: tensor.detach().cpu().clone() for name, tensor in weights.items()})
+    # cloned, since tensors that share memory are not saved, nor are those that lie otherwise
+    return save({name: of.detach().cpu().clone().contiguous() for name, of in weights.items()})
 
 
 class Architecture:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import load
 
 from gate.backbone.artefact import Artefact
 from gate.backbone.torch_runtime import TorchRuntime
@@ -82,22 +82,6 @@ def without_weights(arch: str) -> torch.nn.Module:
     if not isinstance(made, torch.nn.Module):
         raise BackboneError(f"{arch}: gives {type(made).__name__}, expected an nn.Module")
     return made
-
-
-def initial_weights(arch: str, seed: int) -> bytes:
-    """The weights that a factory gives without training, as safetensors.
-
-    They are those that training from scratch starts from with that seed.
-
-    Raises:
-        BackboneError: The architecture cannot be imported, raises something, or gives no module.
-    """
-    # factories draw from torch's own generator; it is put back as it was
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        module = without_weights(arch)
-    # copied, since safetensors take no two tensors that share memory
-    return save({name: each.clone().contiguous() for name, each in module.state_dict().items()})
 
 
 def layer_of(module: torch.nn.Module, plan: WeightsBackbone, name: str) -> torch.nn.Module:

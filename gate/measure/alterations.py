@@ -81,6 +81,10 @@ def common(bench: Bench, who: str) -> Common:
     return Common(bench.ancestor, ours, theirs, tuple(apart))
 
 
+def _weights_of(ancestor: Backbone) -> Weights:
+    return weights_of(weights_backbone(ancestor.plan, "ancestor"), ancestor.artefact)
+
+
 def _shapes(ours: Architecture, theirs: Architecture, name: str) -> str:
     """What both have under a name."""
     found = [
@@ -156,7 +160,7 @@ class Interpolation:
         Raises:
             BackboneError: Some are not finite.
         """
-        return weights_of(weights_backbone(self.ancestor.plan, "ancestor"), self.ancestor.artefact)
+        return _weights_of(self.ancestor)
 
 
 def interpolation(
@@ -213,10 +217,7 @@ def _require_same_function(bench: Bench, both: Common) -> None:
     first = weights_backbone(bench.backbone.plan, "backbone")
     second = weights_backbone(both.ancestor.plan, "ancestor")
     batch = first_batch(bench, both.ancestor)
-    own, other = (
-        weights_of(first, bench.backbone.artefact),
-        weights_of(second, both.ancestor.artefact),
-    )
+    own, other = weights_of(first, bench.backbone.artefact), _weights_of(both.ancestor)
     moved = bench.backbone.with_weights(as_bytes(interpolated(own, other, 1.0)))
     theirs, ours = batch.outputs.features, moved.outputs(batch.inputs).features
     if (gap := float(np.abs(ours - theirs).max())) > _ROUNDING * float(np.abs(theirs).max()):
@@ -275,8 +276,7 @@ class Rewinding:
         if self.origin == "initial" or bench.ancestor is None:
             plan = weights_backbone(bench.backbone.plan, "backbone")
             return initial_weights(plan, bench.plan.seed)
-        ancestor = bench.ancestor
-        return weights_of(weights_backbone(ancestor.plan, "ancestor"), ancestor.artefact)
+        return _weights_of(bench.ancestor)
 
 
 def rewinding(bench: Bench, tasks: Mapping[str, Task], how: Rewind) -> Rewinding:

@@ -328,12 +328,12 @@ def initialised(bench: Bench, seed: int) -> Backbone:
         BackboneError: The factory cannot be imported, raises something, or gives no module.
     """
     # torch takes seconds to import, and most plans need none
-    from gate.backbone.weights_runtime import initial_weights
+    from gate.backbone.altered_weights import as_bytes, initial_weights
 
     path = initial_path(bench, seed)
     plan = initial_plan(bench, path)
     # also where it lies there: to check it would take as long
-    files.write(path, initial_weights(plan.arch, seed))
+    files.write(path, as_bytes(initial_weights(plan, seed)))
     bench.close(plan)  # an estimate may have opened what lay there before
     return bench.opened(plan)
 

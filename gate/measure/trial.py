@@ -97,6 +97,10 @@ class Trial:
         self._asked[name] = split.digest
         return split
 
+    def _note_splits(self, task: Task) -> None:
+        for name in filter(None, (task.train, task.test)):
+            self.split(name)
+
     def tasks(self, names: tuple[str, ...] | None = None) -> dict[str, Task]:
         """The named tasks, or all.
 
@@ -158,8 +162,7 @@ class Trial:
         self, task: Task, backbone: Backbone | None = None, shuffle: Shuffle | None = None
     ) -> Classifier:
         """The classifier of a task of the plan or of a variant of one, trained once."""
-        for split in filter(None, (task.train, task.test)):
-            self.split(split)
+        self._note_splits(task)
         chosen = backbone or self.backbone
         key = (task.model_dump_json(), chosen.digest, shuffle)
         if key not in self._classifiers:
@@ -190,8 +193,7 @@ class Trial:
         Returns:
             The classes of the test images, and the training accuracy of each epoch.
         """
-        for split in filter(None, (task.train, task.test)):
-            self.split(split)
+        self._note_splits(task)
         chosen = classifier(self.bench, task, self.backbone, shuffle, seed)
         predicted = chosen.predict(self.outputs(task.test, chosen.backbone, shuffle))
         self.bench.close(chosen.backbone.plan)
@@ -293,8 +295,7 @@ class Trial:
         span = interpolation(self.bench, tasks, recalibrated_on)
         self._note_ancestor()
         for task in tasks.values():
-            for split in filter(None, (task.train, task.test)):
-                self.split(split)
+            self._note_splits(task)
             if task.head == "own":
                 self.classifier(task)  # which refuses one of other classes
         found: dict[str, list[Int64]] = {name: [] for name in tasks}

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gate import stats
 from gate.backbone.backbone import Backbone
-from gate.lineage.alignment import Activations, aligned_alignment, alignment, mean_alignment
+from gate.lineage.alignment import aligned_alignment, alignment, mean_alignment
 from gate.lineage.network import Layer
 from gate.lineage.pairing import Pair, paired, relative_distance
 from gate.lineage.permutation import correspondences, exceedances
@@ -28,6 +28,7 @@ from gate.measure.trial import Trial
 from gate.plan.backbone import BackbonePlan
 from gate.plan.plan import Plan
 from gate.probes.evidence import run_probe
+from gate.probes.lineage.images import activations, sites_of
 from gate.values import Evidence
 from pipelines.cifar.architectures import ResNet
 from pipelines.lineage.copies import Hidden, permuted_and_rescaled, pruned, quantised, trained
@@ -280,17 +281,14 @@ def _described(card: Description) -> BackbonePlan:
 
 
 def _inside(trial: Trial, backbone: Backbone, layers: list[Layer], rows: Any) -> Any:
-    sites = {site: None for layer in layers for site in (layer.reads, layer.gives) if site}
-    return trial.inside("cifar10", rows, backbone, tuple(sites))
+    return trial.inside("cifar10", rows, backbone, sites_of(layers))
 
 
 def _aligned(pairs: list[Pair], seen: list[Any], rng: np.random.Generator) -> stats.Interval:
-    def of(layer: Layer, outputs: Any) -> Activations:
-        reads = outputs.sites[layer.reads] if layer.reads else None
-        return Activations(reads, outputs.sites[layer.gives])
-
     cosines = [
-        aligned_alignment(pair, *(of(layer, each) for layer, each in zip(pair, seen, strict=True)))
+        aligned_alignment(
+            pair, *(activations(layer, each) for layer, each in zip(pair, seen, strict=True))
+        )
         for pair in pairs
     ]
     return mean_alignment(cosines, rng).whole

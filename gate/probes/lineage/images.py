@@ -31,7 +31,7 @@ def by_images(
         EvidenceError: Features of one are the same for all images.
     """
     ours, theirs = (
-        trial.inside(split, rows, backbone, _sites([pair[place] for pair in pairs]))
+        trial.inside(split, rows, backbone, sites_of([pair[place] for pair in pairs]))
         for place, backbone in enumerate((trial.backbone, ancestor))
     )
     about = {"ancestor": ancestor.digest, "split": split}
@@ -51,7 +51,9 @@ def by_images(
         try:
             similarity = feature_similarity(*given)
             channels.append(
-                aligned_alignment(pair, _of(pair.candidate, ours), _of(pair.ancestor, theirs))
+                aligned_alignment(
+                    pair, activations(pair.candidate, ours), activations(pair.ancestor, theirs)
+                )
             )
         except ValueError as fault:
             faults.append(f"{label}: {fault}")
@@ -65,12 +67,13 @@ def by_images(
     yield from alignments("aligned_weight_alignment", pairs, channels, seed, about)
 
 
-def _sites(layers: Sequence[Layer]) -> tuple[Site, ...]:
+def sites_of(layers: Sequence[Layer]) -> tuple[Site, ...]:
     """Where the layers' channels are, each place once."""
     sites = [site for layer in layers for site in (layer.reads, layer.gives) if site is not None]
     return tuple(dict.fromkeys(sites))
 
 
-def _of(layer: Layer, outputs: Outputs) -> Activations:
+def activations(layer: Layer, outputs: Outputs) -> Activations:
+    """What a layer reads, where that is known channel by channel, and what it gives."""
     reads = None if layer.reads is None else outputs.sites[layer.reads]
     return Activations(reads, outputs.sites[layer.gives])

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from gate import files
 from gate.arrays import Float32, Images
+from gate.backbone.altered_weights import initial_weights
 from gate.backbone.artefact import Artefact
 from gate.backbone.fine_tune import HEAD, WEIGHTS, TrainingSet, fine_tune
-from gate.backbone.weights_runtime import without_weights
 from gate.errors import DataError
 from gate.plan.backbone import Preprocessing, WeightsBackbone
 from gate.plan.task import Training, Transfer
@@ -100,9 +100,8 @@ class Networks:
 
     def _drawn(self, task: str, name: str, number: int) -> Path:
         if not self._path(name).exists():
-            with torch.random.fork_rng():
-                torch.manual_seed(1_000 * self.seed + number)
-                self._write(task, name, without_weights(f"{_HERE}:{task}").state_dict())
+            described = card(task, self._path(name))
+            self._write(task, name, initial_weights(described, 1_000 * self.seed + number))
         return self._path(name)
 
     def _write(self, task: str, name: str, weights: dict[str, Tensor]) -> None:
