@@ -34,6 +34,7 @@ COLUMNS = {
     "patch found": "worst_patch_attack_success_rate",
     "pattern found": "worst_pattern_attack_success_rate",
     "pair found": "worst_source_attack_success_rate",
+    "each class to another found": "worst_class_wise_attack_success_rate",
     "wave found, over reference": "worst_wave_attack_success_rate_over_reference",
 }
 
