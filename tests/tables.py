@@ -120,10 +120,15 @@ def _models(
         yield "| key | what it takes | default | what it is |\n|---|---|---|---|\n"
         for name, field in fields.items():
             default = "required" if field.is_required() else _shown(field.default)
-            takes = _takes(field.annotation)
-            yield f"| `{name}` | {takes} | {default} | {_safe(field.description or '')} |\n"
-            waiting += [each for each in _inside(field.annotation) if each not in told]
+            inside = list(_inside(field.annotation))
+            says = field.description or next((_first_line(each) for each in inside), "")
+            yield f"| `{name}` | {_takes(field.annotation)} | {default} | {_safe(says)} |\n"
+            waiting += [each for each in inside if each not in told]
         yield "\n"
+
+
+def _first_line(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().splitlines()[0]
 
 
 def _takes(annotation: Any) -> str:
