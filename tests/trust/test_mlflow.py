@@ -135,7 +135,7 @@ def test_a_file_changed_between_check_and_promotion_moves_no_alias(
     artefact.write_text("weights of another")
     version = registered(client, "raced", artefact)
 
-    with pytest.raises(PromotionError, match="was admitted, .*: its bytes are others"):
+    with pytest.raises(PromotionError, match=r"was admitted, .*: its bytes are others"):
         mlflow.promote(through, "raced", version, "champion")
     assert not client.get_registered_model("raced").aliases
 
