@@ -120,7 +120,7 @@ KNOWS = {
     "pandas": {"data/expectations.py"},
     "pyarrow": {"data/parquet.py", "label_prior/array_files.py"},
     "threadpoolctl": {"label_prior/likelihood.py"},
-    "sklearn": {"measure/head.py"},
+    "sklearn": {"data/near_duplicates.py", "measure/head.py"},
     "tokenizers": {"backbone/tokens.py"},
     "matplotlib": {"reports/pictures.py"},
     "securesystemslib": {"trust/envelope.py"},

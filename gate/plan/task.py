@@ -154,6 +154,13 @@ class Task(Value):
     shifted: tuple[str, ...] = Field(
         (), description="Further test splits of the same classes, from another distribution."
     )
+    near_duplicates: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Largest share of test examples that nearly are a training example: saved "
+        "again, resized, retyped.",
+    )
 
     @model_validator(mode="after")
     def _trains_what_is_named(self) -> Self:
@@ -225,7 +232,7 @@ class Task(Value):
     @property
     def settings(self) -> dict[str, Any]:
         """All that changes a number; not the files, whose digests stand elsewhere."""
-        dumped = self.model_dump(mode="json", exclude={"zero_shot"})
+        dumped = self.model_dump(mode="json", exclude={"zero_shot", "near_duplicates"})
         if self.zero_shot:
             given = self.zero_shot.model_dump(mode="json", exclude={"embeddings", "encoder"})
             encoder = self.zero_shot.encoder
