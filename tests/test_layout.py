@@ -118,7 +118,7 @@ KNOWS = {
     },
     "great_expectations": {"data/expectations.py"},
     "pandas": {"data/expectations.py"},
-    "pyarrow": {"data/parquet.py", "label_prior/array_files.py"},
+    "pyarrow": {"data/arrow.py", "label_prior/array_files.py"},
     "threadpoolctl": {"label_prior/likelihood.py"},
     "sklearn": {"data/near_duplicates.py", "measure/head.py"},
     "tokenizers": {"backbone/tokens.py"},
