@@ -49,11 +49,14 @@ ORDER = (
     {"label_prior"},
     {
         "measure.blocks",
+        "measure.class_order",
+        "measure.preprocessed",
         "measure.head",
         "measure.readers",
         "measure.shuffle",
         "measure.passes",
         "measure.embed",
+        "measure.stability",
     },
     {"measure.ray_engine"},  # another place where passes happen
     {"measure.bench", "measure.responses", "measure.first_batch"},  # a plan opened,
@@ -101,6 +104,7 @@ KNOWS = {
         "backbone/onnx_heads.py",
         "backbone/onnx_gradients.py",
         "backbone/onnx_operators.py",
+        "backbone/onnx_unstable.py",
     },
     "google": {"backbone/onnx_file.py"},
     # three run weights, one reads their layers, one alters and one trains them, three compute

@@ -18,7 +18,8 @@ from gate.backbone.child import Child
 from gate.backbone.heads import JoinedHead, LinearHead
 from gate.backbone.pooling import places
 from gate.backbone.runtime import Runtime, Tokens
-from gate.backbone.tokens import Tokenizer
+from gate.backbone.tokens import TokenCounts, Tokenizer
+from gate.backbone.unstable import Unstable
 from gate.errors import BackboneError, PlanError, failing_as
 from gate.limits import Limits
 from gate.lineage.network import Layer, Site
@@ -130,6 +131,10 @@ class Backbone:
         """Texts as token ids ``(N, T)``, padded to the longest, and which of them count."""
         return self._tokenizer(texts)
 
+    def count_tokens(self, texts: list[str]) -> TokenCounts:
+        """How many tokens of texts are unknown, and how many texts are cut; see ``Tokenizer``."""
+        return self._tokenizer.count(texts)
+
     def with_room_for(self, phrase: str, texts: list[str]) -> list[str]:
         """Texts whose last words are left out where a phrase would not fit; see ``Tokenizer``."""
         return self._tokenizer.with_room_for(phrase, texts)
@@ -210,6 +215,10 @@ class Backbone:
                 "export the model without it"
             )
         return Outputs(features, logits, inner)
+
+    def unstable_operators(self) -> list[Unstable]:
+        """Operators by which outputs may depend on chance, or on the other rows of a batch."""
+        return self._runtime.unstable_operators()
 
     def input_gradients(
         self, inputs: Float32, targets: Int64, head: LinearHead | None

@@ -62,6 +62,12 @@ class Split:
         return len(self.labels)
 
     @property
+    def has_sorted_classes(self) -> bool:
+        """Whether neither the plan nor the file says in which order classes stand."""
+        stated = self.plan.classes or self.plan.keep or self._source.class_names
+        return stated is None
+
+    @property
     def file_rows(self) -> NDArray[np.int64]:
         """``(N,)`` the row of each example in its file, from 0."""
         return self._rows
