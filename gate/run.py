@@ -107,7 +107,10 @@ def validated(bench: Bench) -> Validation:
         GateError: A split is unknown or cannot be read, or a check cannot be made.
     """
     splits = {name: bench.split(name) for name in bench.plan.used_splits}
-    return validate(bench.plan, splits, bench.progress)
+    validation = validate(bench.plan, splits, bench.progress)
+    of_splits = [remark for split in splits.values() for remark in split.remarks]
+    bench.say([*validation.remarks, *of_splits])
+    return validation
 
 
 def require_valid(plan: Path, validation: Validation) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gate.arrays import Array, Float32, Floats, Images, Int64
+from gate.arrays import Array, Float32, Floats, Images, Int64, sum_of_probabilities
 from gate.backbone.artefact import Artefact, HeldWeights
 from gate.backbone.child import Child
 from gate.backbone.heads import JoinedHead, LinearHead
@@ -208,6 +208,12 @@ class Backbone:
                 "expected (N, K); name another output"
             )
         self._require_sound("logits", logits, count)
+        if total := sum_of_probabilities(logits):
+            raise BackboneError(
+                f"{self.plan.path}: logits {self.plan.logits!r} are probabilities: every row has "
+                f"nothing below 0 and sums to {total}; name the output before the softmax, or "
+                "export the model without it"
+            )
         return Outputs(features, logits, inner)
 
     def unstable_operators(self) -> list[Unstable]:

@@ -194,7 +194,8 @@ def estimate(
     if not (best.x[0] * best.precision[0] ** 0.5 > _TINY and np.isfinite(scale)):
         raise EvidenceError(
             f"label prior: no estimate (temperature scale {scale:.3g}, which must be above "
-            "0); the logits do not tell the classes apart; check the classifier"
+            "0); the logits do not tell the classes apart, or are smallest for the likeliest "
+            "class, as distances are; check the classifier, or change their sign"
         )
     separable = likelihood.separates(best.x)
     logs, covariance = uncertainty(likelihood, best)

@@ -1,7 +1,8 @@
 """Bench: a plan opened. It has splits, backbones, features and passes; it trains nothing."""
 
 import gc
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from gate.arrays import Float32, Images
 from gate.backbone.backbone import Backbone, Outputs
-from gate.data.split import Split, open_split
+from gate.data.split import Split, open_split, require_same_writing
 from gate.errors import PlanError
 from gate.limits import Limits
 from gate.measure import embed
@@ -26,6 +27,8 @@ from gate.strict_yaml import nearest
 from gate.triggers.bank import bank
 from gate.triggers.grid import TriggerGrid
 from gate.triggers.stamp import Trigger
+
+log = logging.getLogger("gate")
 
 
 class Bench:
@@ -56,7 +59,8 @@ class Bench:
         self._splits: dict[str, Split] = {}
         self._outputs: dict[tuple[str, BackbonePlan, Shuffle | None], Outputs] = {}
         self._stable: set[tuple[BackbonePlan, str]] = set()  # with their digests
-        self._text_remarks: dict[str, list[str]] = {}
+        self._remarks: dict[str, list[str]] = {}
+        self._said: set[str] = set()
         self._first: dict[tuple[int, int] | None, Images | list[str]] = {}
 
     def opened(self, plan: BackbonePlan) -> Backbone:
@@ -115,15 +119,21 @@ class Bench:
             self._splits[name] = open_split(name, self.plan.splits[name])
         return self._splits[name]
 
-    def text_remarks(self, name: str) -> list[str]:
-        """What a tokenizer loses of a split of texts, in sentences; none of anything else."""
-        split = self.plan.splits.get(name)
-        if split is None or split.text is None:
-            return []
-        if name not in self._text_remarks:
-            read = embed.tokens_of(self.backbone, self.split(name))
-            self._text_remarks[name] = read.remarks(name)
-        return self._text_remarks[name]
+    def remarks(self, split: Split) -> list[str]:
+        """What is odd about a split's examples, and what a tokenizer loses of its texts."""
+        if split.name not in self._remarks:
+            lost = (
+                embed.tokens_of(self.backbone, split).remarks(split.name) if split.plan.text else ()
+            )
+            self._remarks[split.name] = [*split.remarks, *lost]
+        return self._remarks[split.name]
+
+    def say(self, remarks: Iterable[str]) -> None:
+        """Log remarks that were not logged before: several probes may have one on one split."""
+        for remark in remarks:
+            if remark not in self._said:
+                self._said.add(remark)
+                log.warning("%s", remark)
 
     def tasks(self, names: tuple[str, ...] | None = None) -> dict[str, Task]:
         """The named tasks, or all.
@@ -143,6 +153,7 @@ class Bench:
                         f"tasks.{name}: {split} has classes {', '.join(found)}, and {task.test} "
                         f"has {', '.join(wanted)}; a head needs the same on both"
                     )
+                require_same_writing(self.split(split), self.split(task.test))
         return tasks
 
     def bank(self, grids: tuple[TriggerGrid, ...], split: str) -> list[Trigger]:

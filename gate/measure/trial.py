@@ -50,7 +50,6 @@ class Trial:
         self._asked_tasks: set[str] = set()
         self._asked_ancestor: Backbone | None = None
         self._remarks: list[str] = []
-        self.logged: set[str] = set()  # remarks, each once in all
 
     def for_probe(self) -> "Trial":
         """The same trial, of which nothing was asked yet; all that was trained is shared."""
@@ -65,6 +64,11 @@ class Trial:
         return dict(sorted(self._asked.items()))
 
     @property
+    def asked_splits(self) -> list[Split]:
+        """The splits that were asked for, in the order of their names."""
+        return [self.bench.split(name) for name in self.asked_data if name in self.plan.splits]
+
+    @property
     def asked_tasks(self) -> dict[str, Task]:
         """The tasks that were asked for, in the order of the plan."""
         return {n: task for n, task in self.plan.tasks.items() if n in self._asked_tasks}
@@ -77,8 +81,8 @@ class Trial:
     @property
     def remarks(self) -> list[str]:
         """What a reader must know of the classifiers and splits that were asked for, each once."""
-        of_splits = [self.bench.text_remarks(name) for name in self.asked_data]
-        return list(dict.fromkeys([*self._remarks, *(each for some in of_splits for each in some)]))
+        of_splits = [each for split in self.asked_splits for each in self.bench.remarks(split)]
+        return list(dict.fromkeys([*self._remarks, *of_splits]))
 
     @property
     def backbone(self) -> Backbone:

@@ -21,10 +21,10 @@ _DOES = {"images": "changes the pixels of images", "texts": "puts phrases into t
 class Plan(Value):
     """What is measured, on which data, with which settings."""
 
-    name: str = Field(min_length=1)
-    seed: int = Field(0, ge=0)
+    name: str = Field(min_length=1, description="What reports call it.")
+    seed: int = Field(0, ge=0, description="Of all that is drawn.")
     batch_size: int = Field(64, ge=1, description="Images per forward pass; part of the digest.")
-    backbone: AnyBackbone
+    backbone: AnyBackbone = Field(description="The candidate: what is judged.")
     reference: AnyBackbone | None = Field(
         None, description="A backbone known to be clean, measured on the same images."
     )
@@ -84,6 +84,12 @@ class Plan(Value):
                 raise ValueError(f"tasks.{name}: unknown split {split!r}; {near}")
         if task.train == task.test:
             raise ValueError(f"tasks.{name}: trains and tests on the same split {task.train!r}")
+        if task.train and self.splits[task.train] == self.splits[task.test]:
+            raise ValueError(
+                f"tasks.{name}: {task.train} and {task.test} are the same rows of "
+                f"{self.splits[task.test].path}; if a column says which are which, pick them by "
+                "where under each split, such as where: {split: 0}, or else by shard"
+            )
         if len(set(task.splits)) < len(task.splits):
             raise ValueError(f"tasks.{name}: names a split twice; each has one use")
         zero_shot = task.zero_shot

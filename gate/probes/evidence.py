@@ -1,6 +1,5 @@
 """Evidence: what a probe measured, with all that it asked for and nothing else."""
 
-import logging
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import version
@@ -11,8 +10,6 @@ import numpy as np
 from gate import __version__
 from gate.measure.trial import Trial
 from gate.values import Evidence, Measurement
-
-log = logging.getLogger("gate")
 
 # a probe yields measurements and, as text, what a reader of them must know
 Measure = Callable[[Trial, Any], Iterator[Measurement | str]]
@@ -36,10 +33,7 @@ def run_probe(probe: str, trial: Trial) -> Evidence:
     settings = plan.probes.settings(probe)
     said = list(measure(view, settings))
     remarks = (*(each for each in said if isinstance(each, str)), *view.remarks)
-    for remark in remarks:
-        if remark not in trial.logged:  # several probes may have one on the same split
-            trial.logged.add(remark)
-            log.warning("%s: %s", probe, remark)
+    trial.bench.say(remarks)
     ancestor = view.asked_ancestor
     return Evidence(
         probe=probe,
