@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 
 from gate.backbone.artefact import Artefact
+from gate.backbone.declared_input import Declared, settings_of_images
 from gate.backbone.exported_file import vetted_copy
 from gate.backbone.torch_runtime import TorchRuntime
 from gate.errors import BackboneError, failing_as
@@ -21,8 +22,30 @@ def open_runtime(plan: ExportedBackbone, artefact: Artefact) -> TorchRuntime:
     """
     copy = vetted_copy(plan.exported, artefact.read())
     with failing_as(BackboneError, f"{plan.exported}: torch.export cannot load it"), _logged():
-        module = torch.export.load(copy).module()
-    return TorchRuntime(plan, module, {})
+        program = torch.export.load(copy)
+        module = program.module()
+    declared = _declared(plan, program)
+    runtime = TorchRuntime(plan, module, {}, declared)
+    if plan.preprocessing:
+        runtime.found = settings_of_images(plan, plan.preprocessing, declared)
+        runtime.plan = plan.settled(runtime.found.settings)
+    return runtime
+
+
+def _declared(plan: ExportedBackbone, program: torch.export.ExportedProgram) -> Declared:
+    """The only input of a program.
+
+    Raises:
+        BackboneError: It has several, or none.
+    """
+    names = program.graph_signature.user_inputs
+    nodes = [node for node in program.graph.nodes if node.op == "placeholder"]
+    values = [node.meta.get("val") for node in nodes if node.name in names]
+    if len(values) != 1 or not isinstance(values[0], torch.Tensor):
+        raise BackboneError(f"{plan.exported}: {len(values)} inputs, expected one: images")
+    kind = str(values[0].dtype).removeprefix("torch.")
+    shape = tuple(each if isinstance(each, int) else str(each) for each in values[0].shape)
+    return Declared(str(names[0]), kind, shape)
 
 
 @contextmanager

@@ -6,12 +6,18 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.data.resizing import resized
+from gate.plan.backbone import SQUASHED, Resizing
+
 # others have readers of little use and little care; that of EPS starts a program
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 
 
 def decode(
-    content: object, side: int | None = None, channels: int | None = None
+    content: object,
+    side: int | None = None,
+    channels: int | None = None,
+    resizing: Resizing = SQUASHED,
 ) -> NDArray[np.uint8] | None:
     """Pixels ``(H, W, C)`` of an image, or None where it is none.
 
@@ -19,15 +25,17 @@ def decode(
         content: Encoded bytes, or pixels ``(H, W)`` or ``(H, W, C)``.
         side: Height and width that it is resized to, in pixels; its own, unless stated.
         channels: 3 for RGB, 1 for grey; of bytes RGB and of pixels their own, unless stated.
+        resizing: How it comes to that side.
     """
     if isinstance(content, bytes):
-        return _decoded(content, side, channels)
+        return _decoded(content, side, channels, resizing)
     if not isinstance(content, np.ndarray):
         return None
     pixels = content if content.ndim == 3 else content[:, :, None]
-    if (side is None or pixels.shape[:2] == (side, side)) and channels in (None, pixels.shape[2]):
+    is_of_side = side is None or (pixels.shape[:2] == (side, side) and resizing.crop is None)
+    if is_of_side and channels in (None, pixels.shape[2]):
         return pixels
-    return _decoded(_encoded(pixels), side, channels)
+    return _decoded(_encoded(pixels), side, channels, resizing)
 
 
 def format_of(content: object) -> str:
@@ -53,7 +61,9 @@ def format_of(content: object) -> str:
     return ""
 
 
-def _decoded(content: bytes, side: int | None, channels: int | None) -> NDArray[np.uint8] | None:
+def _decoded(
+    content: bytes, side: int | None, channels: int | None, resizing: Resizing
+) -> NDArray[np.uint8] | None:
     from PIL import Image
 
     try:
@@ -61,8 +71,8 @@ def _decoded(content: bytes, side: int | None, channels: int | None) -> NDArray[
             picture = opened.convert("L" if channels == 1 else "RGB")
     except Exception:  # Pillow's readers raise whatever damaged bytes make them raise
         return None
-    if side and picture.size != (side, side):
-        picture = picture.resize((side, side), Image.Resampling.BILINEAR)
+    if side:
+        picture = resized(picture, side, resizing)
     pixels = np.asarray(picture)
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
