@@ -116,7 +116,9 @@ class Graph:
         called = value.lower() in _CALLED_FEATURES
         last = value
         ending = self.ending(value)
-        while ending.what == "probabilities" and ending.feeds in self._givers:
+        for _ in self._givers:  # as in _computing
+            if ending.what != "probabilities" or ending.feeds not in self._givers:
+                break
             value, why = ending.feeds, f"what feeds the {ending.operator} of output {last!r}"
             called = False
             ending = self.ending(value)
@@ -154,9 +156,11 @@ class Graph:
     def _computing(self, value: str) -> onnx.NodeProto | None:
         """The node that computes the numbers of a value; None where it is an input as it is."""
         node = self._givers.get(value)
-        while node is not None and node.op_type in _SAME:
+        for _ in self._givers:  # a damaged graph may lead back to where it began
+            if node is None or node.op_type not in _SAME:
+                return node
             node = self._givers.get(node.input[0])
-        return node
+        return None
 
     def _is_computed(self, value: str) -> bool:
         return self._computing(value) is not None

@@ -75,8 +75,24 @@ def with_weights(plan: WeightsBackbone, artefact: Artefact) -> torch.nn.Module:
         raise BackboneError(
             f"{plan.weights}: does not fit {plan.arch}: {len(missing)} tensors are missing "
             f"{missing[:3]}, {len(unexpected)} are unknown {unexpected[:3]}"
+            + _of_a_wrapper(missing, unexpected)
         )
     return module
+
+
+def _of_a_wrapper(missing: list[str], unexpected: list[str]) -> str:
+    """What to do where all names begin alike, as those of what wraps a module.
+
+    >>> _of_a_wrapper(["fc.weight"], ["module.fc.weight"])
+    "; names begin with 'module.', as where something wraps the module: save what it wraps"
+    """
+    prefixes = {name.partition(".")[0] + "." for name in unexpected}
+    if len(prefixes) != 1:
+        return ""
+    (prefix,) = prefixes
+    if not {name.removeprefix(prefix) for name in unexpected} & set(missing):
+        return ""
+    return f"; names begin with {prefix!r}, as where something wraps the module: save what it wraps"
 
 
 def without_weights(arch: str, arguments: Mapping[str, Any] = _NONE) -> torch.nn.Module:

@@ -264,3 +264,26 @@ def test_texts_are_padded_to_the_length_that_a_graph_declares(tmp_path: Path) ->
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     with pytest.raises(BackboneError, match=r"texts of 6 tokens, .* write max_tokens: 6"):
         of(8)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_an_exported_program_that_gives_probabilities_is_refused(tmp_path: Path, log: bool) -> None:
+    last = torch.nn.LogSoftmax(1) if log else torch.nn.Softmax(1)
+    module = torch.nn.Sequential(tiny.loaded(), torch.nn.Linear(5, 3), last, torch.nn.Flatten())
+    example = torch.zeros(2, 3, SIDE, SIDE)
+    torch.export.save(torch.export.export(module.eval(), (example,)), tmp_path / "m.pt2")
+    plan = {"exported": tmp_path / "m.pt2", "preprocessing": tiny.PREPROCESSING}
+
+    with pytest.raises(BackboneError, match="comes of a softmax: probabilities, and no features"):
+        Backbone(BackbonePlan.model_validate(plan))
+
+
+def test_of_an_exported_program_that_ends_in_a_linear_layer_it_is_said(tmp_path: Path) -> None:
+    module = torch.nn.Sequential(tiny.loaded(), torch.nn.Linear(5, 3)).eval()
+    example = torch.zeros(2, 3, SIDE, SIDE)
+    torch.export.save(torch.export.export(module, (example,)), tmp_path / "m.pt2")
+    plan = {"exported": tmp_path / "m.pt2", "preprocessing": tiny.PREPROCESSING}
+
+    backbone = Backbone(BackbonePlan.model_validate(plan))
+
+    assert any("which comes of a linear layer; if those are" in each for each in backbone.remarks)

@@ -174,3 +174,9 @@ def test_an_output_that_does_not_go_with_the_pooling_is_refused(
 
     with pytest.raises(BackboneError, match=f"do not go with pooling: {pooling}"):
         backbone.features(np.zeros((2, 8, 8, 3), np.uint8))
+
+
+def test_a_graph_that_leads_back_to_where_it_began_is_described_all_the_same() -> None:
+    model = classifier(("Identity", ["two"], "one"), ("Softmax", ["one"], "two"), outputs=("one",))
+
+    assert describe(model).features.value in ("one", "two")
