@@ -229,6 +229,44 @@ def test_beside_an_operator_that_puts_rows_together_rounding_alone_passes(tmp_pa
         require_stable(mixed(tmp_path, 1e-2, most), images())
 
 
+def test_a_feature_that_hardly_moves_is_not_looked_at_by_itself(tmp_path: Path) -> None:
+    """Beside six others it is 1000, and a millionth of it is the neighbour's."""
+    nodes = [
+        node("Gather", ["plain", "reverse"], ["others"], axis=0),
+        node("Gather", ["others", "one"], ["first"], axis=1),
+        node("Mul", ["first", "little"], ["tiny"]),
+        node("Add", ["tiny", "much"], ["column"]),
+        node("Concat", ["plain", "column"], ["out"], axis=1),
+    ]
+    made = model(
+        nodes,
+        reverse=np.arange(16)[::-1].copy(),
+        one=np.array([0]),
+        little=np.float32(1e-4),
+        much=np.float32(1000),
+    )
+
+    require_stable(backbone(tmp_path, made), images())
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("dropout that is off", []),
+        ("dropout without ratio", []),
+        ("dropout of an older operator set", []),
+        ("batch norm in evaluation", []),
+        ("noise that reaches no output", ["RandomNormalLike 'noise'"]),
+    ],
+)
+def test_operators_are_named_only_where_they_do_something(
+    tmp_path: Path, kind: str, names: list[str]
+) -> None:
+    found = backbone(tmp_path, STABLE[kind]).unstable_operators()
+
+    assert [each.name for each in found] == names
+
+
 def test_the_own_heads_logits_are_tried_too(tmp_path: Path) -> None:
     nodes = [node("Relu", ["plain"], ["out"]), node("Softmax", ["plain"], ["logits"], axis=0)]
     tried = backbone(tmp_path, model(nodes), logits="logits")
