@@ -106,19 +106,13 @@ def without_weights(arch: str, arguments: Mapping[str, Any] = _NONE) -> torch.nn
         sys.path.insert(0, str(Path.cwd()))  # the team's own repository, where gate is run
     try:
         factory = getattr(importlib.import_module(home), name)
-    except ModuleNotFoundError as fault:
-        missing = str(fault.name).split(".")[0]
-        do = (
-            f"pip install {missing}"
-            if missing in _LIBRARIES
-            else "run gate from the repository that has it"
-        )
-        raise BackboneError(f"arch {arch!r}: {missing} is not installed here; {do}") from fault
     # whatever runs when a module is imported; sys.exit(0) would be read as ACCEPT
     except (Exception, SystemExit) as fault:
-        raise BackboneError(
-            f"arch {arch!r} cannot be imported: {fault}; run gate from the repository that has it"
-        ) from fault
+        missing = getattr(fault, "name", None)
+        do = "run gate from the repository that has it"
+        if missing in _LIBRARIES:
+            do = f"it is no part of gate: pip install {missing}"
+        raise BackboneError(f"arch {arch!r} cannot be imported: {fault}; {do}") from fault
     try:
         made: Any = factory(**arguments)
     except (Exception, SystemExit) as fault:  # whatever a factory raises

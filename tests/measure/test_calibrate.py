@@ -196,7 +196,11 @@ def test_the_same_head_says_the_same_bytes_of_itself_wherever_it_was_made(tmp_pa
     said = json.loads(one)
     assert said["seed"] == 0
     assert said["tokenizers"] == {"backbone": sha256_of(folders[0] / "tokenizer.json", DataError)}
-    assert said["settings"]["backbone"]["text"] == {"max_tokens": 10, "pooling": "mean"}
+    assert said["settings"]["backbone"]["text"] == {
+        "max_tokens": 10,
+        "pooling": "mean",
+        "length": None,
+    }
 
 
 @pytest.mark.parametrize(
