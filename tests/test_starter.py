@@ -50,9 +50,12 @@ def test_init_puts_working_stages_a_plan_and_a_policy_into_a_dvc_repository(fres
         "gating/dvc.yaml",
         "gating/plan.yaml",
         "gating/policy.yaml",
+        "gating/policy.tests/clean.yaml",
+        "gating/policy.tests/planted.yaml",
         "gating/.gitignore",
     ]
     assert "gating v1, 3 rules" in fresh.must("gate", "policy", "lint", "gating/policy.yaml")
+    assert "2 of 2 cases hold" in fresh.must("gate", "policy", "test", "gating/policy.yaml")
     assert load_plan(fresh.folder / "gating" / "plan.yaml").name == "gating"
     stages = fresh.must("dvc", "stage", "list", "--all")
     for stage in ("validate", "embed", "probe@label_prior", "decide", "report", "admit"):
@@ -87,6 +90,9 @@ def test_the_decided_half_of_what_init_writes_runs_by_dvc(fresh: Gated, tmp_path
     done = fresh.run("dvc", "repro", "-s", "gating/dvc.yaml:admit")
 
     assert (fresh.folder / "gating" / "out" / "report.md").read_text().startswith("#")
+    assert "<html" in (fresh.folder / "gating" / "out" / "report.html").read_text()
+    assert "| decision " in (shown := fresh.must("dvc", "metrics", "show", "--md"))
+    assert "| reject " in shown
     assert done.returncode == 255
     assert "gate: reject: " in done.stderr
     assert not (fresh.folder / "gating" / "admission.json").exists()
