@@ -107,7 +107,11 @@ def validated(bench: Bench) -> Validation:
         GateError: A split is unknown or cannot be read, or a check cannot be made.
     """
     splits = {name: bench.split(name) for name in bench.plan.used_splits}
-    return validate(bench.plan, splits, bench.progress)
+    validation = validate(bench.plan, splits, bench.progress)
+    for split in splits.values():
+        for remark in split.remarks:
+            log.warning("%s", remark)
+    return validation
 
 
 def require_valid(plan: Path, validation: Validation) -> None:

@@ -59,6 +59,9 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key_node, yaml.ScalarNode):
                 raise _fault(key_node, "a list or mapping is no key")
+            if type(key) is int:  # labels of classes; what was refused above is written otherwise
+                key_node.tag = "tag:yaml.org,2002:str"
+                key = key_node.value
             if not isinstance(key, str):
                 reads = f"YAML reads the key {key_node.value} as {_KIND[key_node.tag]}"
                 raise _fault(key_node, f"{reads}; write '{key_node.value}' in quotes")

@@ -121,7 +121,7 @@ KNOWS = {
     },
     "great_expectations": {"data/expectations.py"},
     "pandas": {"data/expectations.py"},
-    "pyarrow": {"data/parquet.py", "inspection/tables.py", "label_prior/array_files.py"},
+    "pyarrow": {"data/arrow.py", "inspection/tables.py", "label_prior/array_files.py"},
     "threadpoolctl": {"label_prior/likelihood.py"},
     "sklearn": {"measure/head.py"},
     "tokenizers": {"backbone/tokens.py"},

@@ -10,7 +10,7 @@ from numpy.lib.npyio import NpzFile
 
 from gate import files
 from gate.arrays import words
-from gate.data.source import CHUNK, Row, Table, opened, require_columns
+from gate.data.source import CHUNK, Row, Table, columns_wanted, opened, require_columns
 from gate.errors import DataError
 from gate.plan.split import SplitPlan
 
@@ -24,7 +24,7 @@ def open_npz(plan: SplitPlan) -> Table:
         DataError: Damaged, changed meanwhile, without an array that the plan names, or with one of
             another shape or type.
     """
-    path, wanted = plan.path, [plan.image, plan.label, *plan.attributes]
+    path, wanted = plan.path, [plan.image, *columns_wanted(plan)]
     hashes = files.hashed(path, DataError)
     with opened(path, hashes["."], _FAULT) as file:
         with NpzFile(file, allow_pickle=False) as arrays:

@@ -1,26 +1,43 @@
-"""Tables on disk: a folder with metadata.csv, Parquet, .csv of texts, .npz; read as a stream.
+"""The layouts of data on disk, and which one a path has.
 
-Nothing is unpickled, copied or cached, and nothing is read but what is hashed.
+Each is read as a stream: nothing is unpickled, copied, extracted or cached, and nothing is read but
+what is hashed.
 """
 
-import codecs
-import csv
-import re
-from collections.abc import Generator, Iterator
-from typing import Any, BinaryIO
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 from gate import files
+from gate.data.arrow import STATE, open_parquet, open_saved
+from gate.data.class_folders import open_class_folders
+from gate.data.lists import METADATA, open_list, open_metadata, open_texts
 from gate.data.npz import open_npz
-from gate.data.parquet import open_parquet
-from gate.data.source import Row, Table, image_inside, known_inside, opened, require_columns
-from gate.errors import DataError
-from gate.plan.split import SplitPlan
+from gate.data.source import IMAGE_ENDINGS, Table, told
+from gate.data.webdataset import open_webdataset
+from gate.errors import DataError, failing_as
+from gate.plan.split import LISTS, SplitPlan
 
-_FAULT = "cannot be read as csv"
-_LIST = "metadata.csv"
-_LISTS = re.compile(r"(^|/)metadata\.(csv|jsonl|parquet)$")  # as others name them
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
-_LONGEST = 1 << 30  # characters of a text; Python's own bound is 131,072
+LAYOUTS: dict[str, Callable[[SplitPlan], Table]] = {
+    "npz": open_npz,
+    "parquet": open_parquet,
+    "save_to_disk": open_saved,
+    "webdataset": open_webdataset,
+    "metadata.csv": open_metadata,
+    "class folders": open_class_folders,
+    "list": open_list,
+    "texts": open_texts,
+}
+_OF_TEXTS = ("parquet", "save_to_disk", "texts")
+_DICT = "dataset_dict.json"
+
+
+class Layout(NamedTuple):
+    """One of the ``LAYOUTS``, and what on disk says so."""
+
+    name: str
+    why: str
 
 
 def open_table(plan: SplitPlan) -> Table:
@@ -30,105 +47,94 @@ def open_table(plan: SplitPlan) -> Table:
         DataError: Missing, of no kind that is read, without a column that the plan names, or
             damaged.
     """
-    path = plan.path
+    name = layout_of(plan.path, plan.table).name
+    if plan.text and name == "list":
+        name = "texts"
+        if plan.table:
+            raise DataError(f"{plan.path}: of texts, name the .csv itself under path, not as table")
+    if plan.text and name not in _OF_TEXTS:
+        raise DataError(f"{plan.path}: texts are read from Parquet or .csv; convert the data")
+    if plan.table and name not in ("list", "parquet", "webdataset"):
+        raise DataError(f"{plan.path}: is read as {name}, which has no table beside it; drop table")
+    return LAYOUTS[name](plan)
+
+
+def layout_of(path: Path, table: tuple[str, ...] = ()) -> Layout:
+    """The layout of a file or folder, by the names of what is in it; no content is read.
+
+    Args:
+        path: File or folder.
+        table: What a plan's ``table`` says, which tells of a folder that holds several.
+
+    Raises:
+        DataError: Missing, or of no layout that is read; says what is there and what to do.
+    """
     try:
         path.stat()
     except (OSError, ValueError) as fault:  # no name of a file has a NUL or 5,000 characters
         raise DataError(f"{path}: no such file or folder; check the plan's path") from fault
-    if path.is_dir():
-        if any(file.suffix == ".parquet" and file.is_file() for file in path.iterdir()):
-            return open_parquet(plan)
-        if not plan.text:
-            return _open_folder(plan)
-    elif path.suffix == ".parquet":
-        return open_parquet(plan)
-    elif path.suffix == ".csv" and plan.text:
-        return _open_csv(plan)
-    if plan.text:
-        raise DataError(f"{path}: texts are read from Parquet or .csv; convert the data")
-    if path.suffix == ".npz":
-        return open_npz(plan)
+    with failing_as(DataError, f"{path}: cannot be read", "check the path"):
+        return _of_folder(path, table) if path.is_dir() else _of_file(path)
+
+
+def _of_file(path: Path) -> Layout:
+    endings = {".npz": "npz", ".parquet": "parquet", ".tar": "webdataset"}
+    endings |= dict.fromkeys(LISTS, "list")
+    if path.suffix in endings:
+        return Layout(endings[path.suffix], f"{path.name} is a {path.suffix}")
     raise DataError(
-        f"{path}: expected a folder with metadata.csv, Parquet, or .npz; convert the data"
+        f"{path}: expected class folders, a folder with {METADATA} or another list of images, "
+        f".parquet, .tar, .npz or {', '.join(LISTS)}; convert the data"
     )
 
 
-def _open_csv(plan: SplitPlan) -> Table:
-    path, text = plan.path, plan.examples
-    hashes = files.hashed(path, DataError)
-    with opened(path, hashes["."], _FAULT) as file:
-        columns = _columns(plan, file, [plan.label, *plan.attributes], text)
-
-    def rows() -> Generator[Row, None, None]:
-        with opened(path, hashes["."], _FAULT) as file:
-            for index, (content,) in enumerate(_cells(plan, file, [text])):
-                yield Row(f"row {index}", content)
-
-    return Table(columns, None, rows, files.digest_of_files(hashes))
-
-
-def _open_folder(plan: SplitPlan) -> Table:
-    path = plan.path
-    if not (path / _LIST).is_file():
-        raise DataError(f"{path}: a folder of images needs a {_LIST} with file_name")
-    hashes = files.hashed(path, DataError)
-    if more := [
-        n for n in hashes if n != _LIST and re.search(r"(^|/)metadata\.(csv|jsonl|parquet)$", n)
-    ]:
-        raise DataError(f"{path}: has {more[0]} beside {_LIST}, and one list counts; merge them")
-    names = ("file_name" if plan.image == "image" else f"{plan.image}_file_name", plan.image)
-    with opened(path / _LIST, hashes[_LIST], _FAULT) as file:
-        header = next(_lines(file), [])
-        image = next((name for name in names if name in header), names[0])
-        columns = _columns(plan, file, [image, plan.label, *plan.attributes])
-    images = columns[image]
-    if missing := [name for name in images if not known_inside(hashes, name)]:
+def _of_folder(path: Path, table: tuple[str, ...]) -> Layout:
+    if table:
+        if "*" in table[0] or "?" in table[0]:
+            is_tar = table[0].endswith(".tar") or _named(path, "*.tar")
+            return Layout("webdataset" if is_tar else "parquet", f"table names {table[0]}")
+        if table[0].endswith(".tar"):
+            return Layout("webdataset", f"table names {table[0]}")
+        return Layout("list", f"table names {table[0]}")
+    names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
+    if _DICT in names:
+        raise DataError(_several_splits(path))
+    if STATE in names and _named(path, "*.arrow"):
+        return Layout("save_to_disk", f"it has {STATE} and .arrow files")
+    if found := _named(path, "*.parquet"):
+        return Layout("parquet", f"it has {found[0]}")
+    if METADATA in names:
+        return Layout("metadata.csv", f"it has {METADATA}")
+    if found := _named(path, "*.tar"):
+        return Layout("webdataset", f"it has {found[0]}")
+    deep = {ending: _named(path, f"*/*{ending}") for ending in (".parquet", ".tar")}
+    for ending, found in deep.items():
+        if found:
+            raise DataError(
+                f"{path}: {told(found, ending)}, none of which lies in the folder itself; say "
+                "which under table, as a pattern"
+            )
+    lists = [name for ending in LISTS for name in _named(path, f"*{ending}")]
+    if lists and (_images_in(path) or not any(entry.is_dir() for entry in path.iterdir())):
         raise DataError(
-            f"{path}: {len(missing)} of {len(images)} images are missing from this folder, the "
-            f"first is {missing[0]!r}; copy them into it, and name them relative to it"
+            f"{path}: has images or lists and no class folders; if a list names its images and "
+            f"labels, say so: table: {lists[0]}"
         )
-
-    def rows() -> Generator[Row, None, None]:
-        for name in images:
-            yield Row(str(path / name), image_inside(path, hashes, name))
-
-    return Table(columns, None, rows, files.digest_of_files(hashes))
+    return Layout("class folders", "it has folders and no table")
 
 
-def _columns(
-    plan: SplitPlan, file: BinaryIO, wanted: list[str], *besides: str
-) -> dict[str, list[Any]]:
-    """Columns of a .csv, words as they are written: a class may be called NA, a group 007."""
-    columns: dict[str, list[Any]] = {name: [] for name in wanted}
-    for cells in _cells(plan, file, list(columns), *besides):
-        for values, cell in zip(columns.values(), cells, strict=True):
-            values.append(cell)
-    labels = columns[plan.label]
-    # a .csv does not say which labels are numbers
-    if all(_NUMBER.fullmatch(label) for label in labels):
-        columns[plan.label] = [float(x) if "." in x else int(x) for x in labels]
-    return columns
+def _named(path: Path, pattern: str) -> list[str]:
+    return sorted(p.relative_to(path).as_posix() for p in path.glob(pattern) if p.is_file())
 
 
-def _cells(
-    plan: SplitPlan, file: BinaryIO, wanted: list[str], *besides: str
-) -> Iterator[list[str]]:
-    """The wanted cells of each row of a .csv that has these columns, and some besides."""
-    lines = _lines(file)
-    header = next(lines, [])
-    require_columns(plan.path, [*besides, *wanted], header)
-    places = [header.index(column) for column in wanted]
-    for index, row in enumerate(lines):
-        if len(row) > len(header):
-            raise ValueError(f"row {index} has {len(row)} cells, and the header {len(header)}")
-        row += [""] * (len(header) - len(row))
-        yield [row[place] for place in places]
+def _images_in(path: Path) -> bool:
+    return any(p.suffix.lower() in IMAGE_ENDINGS for p in path.iterdir())
 
 
-def _lines(file: BinaryIO) -> Iterator[list[str]]:
-    """Header and rows of a .csv, less empty lines and the mark that Windows sets before UTF-8."""
-    csv.field_size_limit(_LONGEST)
-    file.seek(0)
-    if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
-        file.seek(0)
-    return filter(None, csv.reader((line.decode() for line in file), strict=True))
+def _several_splits(path: Path) -> str:
+    splits = json.loads(files.read(path / _DICT, DataError)).get("splits", [])
+    shown = ", ".join(map(str, splits))
+    return (
+        f"{path}: is a DatasetDict of the splits {shown}; name one of them in the plan, such as "
+        f"path: {path / str(splits[0] if splits else 'train')}"
+    )

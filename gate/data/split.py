@@ -4,7 +4,8 @@ A stream is decoded, used, dropped, so memory does not grow with the number of e
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,10 +15,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.data.images import decode, format_of
+from gate.data.class_names import ClassNames, class_names
+from gate.data.images import decode, format_of, oddities
 from gate.data.prefetch import prefetched
 from gate.data.readers import open_table
-from gate.data.source import Row, Table
+from gate.data.source import Row, Table, rows_where
 from gate.errors import DataError, PlanError
 from gate.files import digest_of_json
 from gate.plan.split import SplitPlan
@@ -64,7 +66,7 @@ class Split:
             _rows=self._rows[rows],
         )
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Generator[Row, None, None]:
         """The kept examples as they stand in the file, not decoded."""
         wanted = iter(self._rows)
         following = next(wanted, None)
@@ -72,7 +74,7 @@ class Split:
         with closing(self._source.rows()) as rows:
             for index, row in enumerate(rows):
                 if index == following:
-                    yield row
+                    yield row() if callable(row) else row
                     following = next(wanted, None)
                     if following is None:
                         return
@@ -125,11 +127,59 @@ class Split:
             contents = ("x".join(map(str, i.shape)).encode() + i.tobytes() for i in images)
         return [hashlib.sha256(content).hexdigest() for content in contents]
 
+    @cached_property
+    def remarks(self) -> tuple[str, ...]:
+        """What somebody who reads a number should know of the examples, a sentence each.
+
+        It follows from the split's files alone.
+        """
+        said = [*self._source.remarks, *self._odd_images()]
+        return tuple(f"{self.name}: {each}" for each in said)
+
+    def _odd_images(self) -> Iterator[str]:
+        counts: Counter[str] = Counter()
+        if self.plan.text:
+            return
+        with closing(self.rows()) as rows:
+            for row in rows:
+                if not isinstance(row.content, bytes):
+                    return  # pixels, which have nothing to be decoded
+                counts.update(oddities(row.content))
+        loader, clips = self._source.loader, self.plan.sixteen_bit == "clip"
+        turned = "turned by it" if self._turns else "left as they are stored"
+        other = "stored" if self._turns else "exif"
+        if self._turns == (self._source.orientation == "exif"):
+            turned += f", as {loader} does; say orientation: {other} in the plan for the other"
+        else:
+            turned += f", as the plan says; {loader} would not do so"
+        says = {
+            "orientation": f"have an EXIF orientation tag, and were {turned}",
+            "16 bits": "are grey of more than 8 bits, "
+            + (
+                "and all above 255 became white, as in Pillow, torchvision and datasets; say "
+                "sixteen_bit: scale in the plan, or save them with 8 bits"
+                if clips
+                else "and were divided by 257 where they have 16, as the plan says"
+            ),
+            "transparency": "have transparency, which was dropped, as Pillow does: the colours "
+            "behind it show",
+            "palette": "have a palette, and were converted to its colours",
+            "CMYK": "are CMYK, and were converted to RGB without a colour profile, as Pillow does",
+        }
+        for kind, words in says.items():
+            if counts[kind]:
+                yield f"{counts[kind]} of {len(self)} images {words}"
+
+    @property
+    def _turns(self) -> bool:
+        return (self.plan.orientation or self._source.orientation) == "exif"
+
     def _images(self, *shape: int) -> Iterator[NDArray[np.uint8]]:
         """Decoded images, of a side and so many channels if these are stated."""
+        turns, scales = self._turns, self.plan.sixteen_bit == "scale"
 
         def read(row: Row) -> NDArray[np.uint8] | None:
-            return decode(row.content, *shape)
+            return decode(row.content, *shape, turns=turns, scales=scales)
 
         return self._sound(read, "images do not decode", "replace or remove them")
 
@@ -166,39 +216,81 @@ def open_split(name: str, plan: SplitPlan) -> Split:
             examples, or no example at all.
     """
     table = open_table(plan)
-    classes = _classes(plan, table)
-    labels = _labels(plan, _filled(plan, plan.label, table), classes)
-    attributes = {column: _attribute(plan, column, table) for column in plan.attributes}
+    rows = rows_where(plan, table.columns)
+    values = _filled(plan, plan.label, table, rows)
+    named = class_names(plan, table.class_names, values)
+    classes = named.classes
+    labels = np.full(len(table.columns[plan.label]), -1)
+    labels[rows] = _labels(plan, values, rows, named)
+    attributes = {column: _attribute(plan, column, table, rows) for column in plan.attributes}
     if plan.keep is not None:
         labels = _relabelled(name, labels, classes, plan.keep)
         classes = plan.keep
-    rows = np.arange(len(labels))
     if plan.shard:
         rows = rows[plan.shard.index :: plan.shard.count]
     rows = rows[labels[rows] >= 0]
     if plan.long_tailed:
         rows = rows[_long_tail(labels[rows], len(classes), plan.long_tailed)]
     _require_examples(name, plan, labels[rows], classes)
-    _require_printable(plan, {plan.label: classes, **attributes})
-    # where the file lies and what is claimed of it change no number
-    settings = plan.model_dump(mode="json", exclude={"path", "balanced", "minimum_group"})
-    digest = digest_of_json({"file": table.digest, "plan": settings})
+    shown = {column: values[rows] for column, values in attributes.items()}
+    _require_printable(plan, {plan.label: classes, **shown})
+    # where files lie and what is claimed of them change no number
+    unused = {"path", "classes", "balanced", "minimum_group"}
+    settings = plan.model_dump(mode="json", exclude=unused)
+    digest = digest_of_json({"file": table.digest, "plan": settings, "classes": named.settings})
     whole = Split(name, plan, classes, labels, attributes, digest, table, np.arange(len(labels)))
     return whole.only(rows)
 
 
-def _attribute(plan: SplitPlan, column: str, table: Table) -> NDArray[np.str_]:
-    return np.array([str(value) for value in _filled(plan, column, table)])
+def require_same_writing(train: Split, test: Split) -> None:
+    """Refuse attributes that have the same values in both splits, written differently.
+
+    They would be different groups: 0 and 1 beside 0.0 and 1.0, or yes beside Yes.
+
+    Raises:
+        DataError: Shows how both are written.
+    """
+    for column in train.attributes.keys() & test.attributes.keys():
+        ours, theirs = (set(split.attributes[column].tolist()) for split in (train, test))
+        alone = {_meant(value) for value in ours - theirs}
+        if any(_meant(value) in alone for value in theirs - ours):
+            shown = [", ".join(map(repr, sorted(values)[:5])) for values in (ours, theirs)]
+            raise DataError(
+                f"{column}: is written {shown[0]} in split {train.name}, and {shown[1]} in split "
+                f"{test.name}, which would be different groups; write both alike"
+            )
 
 
-def _filled(plan: SplitPlan, column: str, table: Table) -> list[Any]:
-    """The values of a column that has one in every row; NaN, which equals nothing, is none."""
+def _meant(value: str) -> float | str:
+    plain = value.strip().lower()
+    try:
+        return float({"true": "1", "false": "0"}.get(plain, plain))
+    except ValueError:
+        return plain
+
+
+def _attribute(
+    plan: SplitPlan, column: str, table: Table, rows: NDArray[np.int64]
+) -> NDArray[np.str_]:
+    """``(N,)`` words; those of rows that are not wanted are empty."""
+    values = dict(zip(rows.tolist(), _filled(plan, column, table, rows), strict=True))
+    return np.array([str(values.get(row, "")) for row in range(len(table.columns[column]))])
+
+
+def _filled(plan: SplitPlan, column: str, table: Table, rows: NDArray[np.int64]) -> list[Any]:
+    """The wanted values of a column that has one in each; NaN, which equals nothing, is none."""
     values = table.columns[column]
-    if empty := [row for row, x in enumerate(values) if x is None or x == "" or x != x]:
+    empty = [
+        row
+        for row in rows.tolist()
+        if (x := values[row]) is None or str(x).isspace() or x in ("",) or x != x
+    ]
+    if empty:
         raise DataError(
-            f"{plan.path}: {column} is empty in {len(empty)} rows, the first is row {empty[0]}"
+            f"{plan.path}: {column} is empty in {len(empty)} rows, the first is row {empty[0]}; "
+            "fill them in or remove the rows"
         )
-    return values
+    return [values[row] for row in rows.tolist()]
 
 
 def _relabelled(
@@ -253,36 +345,15 @@ def _long_tail(labels: NDArray[np.int64], classes: int, ratio: float) -> NDArray
     return np.sort(np.concatenate(rows))
 
 
-def _classes(plan: SplitPlan, source: Table) -> tuple[str, ...]:
-    if plan.classes is not None:
-        return plan.classes
-    if source.class_names is not None:
-        return source.class_names
-    values = _filled(plan, plan.label, source)
-    if all(isinstance(value, str) for value in values):
-        return tuple(sorted(set(values)))
-    raise DataError(
-        f"{plan.path}: labels are numbers and the file does not name its classes, so a label out "
-        "of range could not be told; state classes in the plan, in order"
-    )
-
-
-def _labels(plan: SplitPlan, values: list[Any], classes: tuple[str, ...]) -> NDArray[np.int64]:
-    places = {name: place for place, name in enumerate(classes)}
+def _labels(
+    plan: SplitPlan, values: list[Any], rows: NDArray[np.int64], named: ClassNames
+) -> NDArray[np.int64]:
     labels = np.empty(len(values), np.int64)
-    for row, value in enumerate(values):
-        if isinstance(value, str):
-            if value not in places:
-                raise DataError(
-                    f"{plan.path}: row {row} has label {value!r}; {nearest(value, classes)}"
-                )
-            labels[row] = places[value]
-        elif isinstance(value, (int, float)) and 0 <= value < len(classes) and value == int(value):
-            labels[row] = value
-        else:
-            raise DataError(
-                f"{plan.path}: row {row} has label {value!r}, out of range 0 .. {len(classes) - 1}"
-            )
+    for place, (row, value) in enumerate(zip(rows.tolist(), values, strict=True)):
+        found = named.place(value)
+        if found is None:
+            raise DataError(f"{plan.path}: row {row} has label {value!r}{named.refusal(value)}")
+        labels[place] = found
     return labels
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gate.arrays import Float32
 from gate.backbone.backbone import Backbone, Outputs
-from gate.data.split import Split, open_split
+from gate.data.split import Split, open_split, require_same_writing
 from gate.errors import PlanError
 from gate.limits import Limits
 from gate.measure import embed
@@ -127,6 +127,7 @@ class Bench:
                         f"tasks.{name}: {split} has classes {', '.join(found)}, and {task.test} "
                         f"has {', '.join(wanted)}; a head needs the same on both"
                     )
+                require_same_writing(self.split(split), self.split(task.test))
         return tasks
 
     def bank(self, grids: tuple[TriggerGrid, ...], split: str) -> list[Trigger]:

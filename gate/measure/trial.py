@@ -61,6 +61,11 @@ class Trial:
         return dict(sorted(self._asked.items()))
 
     @property
+    def asked_splits(self) -> list[Split]:
+        """The splits that were asked for, in the order of their names."""
+        return [self.bench.split(name) for name in self.asked_data if name in self.plan.splits]
+
+    @property
     def asked_tasks(self) -> dict[str, Task]:
         """The tasks that were asked for, in the order of the plan."""
         return {n: task for n, task in self.plan.tasks.items() if n in self._asked_tasks}

@@ -60,5 +60,8 @@ def run_probe(probe: str, trial: Trial) -> Evidence:
             ),
         },
         measurements=tuple(each for each in said if isinstance(each, Measurement)),
-        remarks=tuple(each for each in said if isinstance(each, str)),
+        remarks=(
+            *(each for each in said if isinstance(each, str)),
+            *(each for split in view.asked_splits for each in split.remarks),
+        ),
     )

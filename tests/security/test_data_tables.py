@@ -252,7 +252,7 @@ def test_a_table_swapped_while_it_is_hashed_is_refused(
     path = writer(tmp_path, table(images))["path"]
     swapped = writer(tmp_path / "other", table(images[::-1]))["path"]
     opening = source.opened
-    for module in ("npz", "parquet"):
+    for module in ("npz", "arrow"):
         monkeypatch.setattr(
             f"gate.data.{module}.opened",
             lambda *told: [swapped.exists() and swapped.replace(path), opening(*told)][1],
