@@ -17,8 +17,7 @@ from gate.printable import escaped
 if TYPE_CHECKING:
     from gate.inspection.facts import DataFacts, ModelFacts
     from gate.starter.proposed import Proposal
-
-_PATIENCE = 900.0  # seconds at the most, beyond which nothing is searched for unasked
+    from gate.starter.shipped import Shipped
 
 
 def inspect(
@@ -132,36 +131,29 @@ def _proposed(model: Path, data: Path, test: Path | None) -> "Proposal":
     return propose(facts, model, found, _ask)
 
 
-def _tried(folder: Path, proposal: "Proposal", bounds: str) -> tuple[dict[str, str], str]:
+def _tried(folder: Path, proposal: "Proposal", bounds: "Shipped") -> tuple[dict[str, str], str]:
     """Texts of a plan that was tried and of its policy, and what the plan costs.
 
     Triggers are searched for by gradient only where there is one and it does not take long.
     """
     from gate.limits import Limits
     from gate.starter.shipped import Measured, policy_files
-    from gate.starter.tried import gradient_obstacle, tried
+    from gate.starter.tried import tried
 
-    name, left_out = folder.name, ""
+    name, searches = folder.name, not proposal.texts
     with tempfile.TemporaryDirectory(prefix="gate-") as place:
         plan = Path(place, "plan.yaml")
-        searches = not proposal.texts
         files.write(plan, proposal.plan(name, searches=searches))
-        cost = tried(plan, Limits())
-        if searches:
-            why = gradient_obstacle(plan, Limits())
-            if not why and cost.seconds > _PATIENCE:
-                why = f"it would take long here; with it, {cost.line}"
-            if why:
-                searches, left_out = False, f"trigger_search: {{}}  # left out: {why}"
-                files.write(plan, proposal.plan(name, searches=False, left_out=left_out))
-                cost = tried(plan, Limits())
-        text = plan.read_text(encoding="utf-8")
+        trial = tried(plan, Limits())
+    searches = searches and not trial.no_search
+    text = proposal.plan(name, searches=searches, no_search=trial.no_search)
     probes = proposal.probes(searches=searches)
-    shipped = "text" if proposal.texts else bounds
-    if bounds == "production" and proposal.attributes and not proposal.texts:
-        shipped = "production_groups"
+    if proposal.texts:
+        bounds = "text"
+    elif bounds == "production" and proposal.attributes:
+        bounds = "production_groups"
     measured = Measured(frozenset(probes), len(proposal.classes))
-    return {"plan.yaml": text, **policy_files(shipped, name, measured)}, cost.line
+    return {"plan.yaml": text, **policy_files(bounds, name, measured)}, trial.line
 
 
 def _ask(question: str, guess: str) -> str:

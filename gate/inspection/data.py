@@ -5,16 +5,16 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gate.data.images import FORMATS
+from gate.data.source import IMAGE_ENDINGS
 from gate.errors import DataError
 from gate.inspection.facts import Column, DataFacts, Pictures
 from gate.inspection.tables import (
-    IMAGE_ENDINGS,
-    LISTS,
     MOST_ROWS,
     SAMPLE,
     Columns,
@@ -25,6 +25,7 @@ from gate.inspection.tables import (
     read_saved,
     read_tar,
 )
+from gate.plan.split import LISTS
 from gate.printable import escaped
 
 TRAIN = ("train", "training", "trn", "train_set")
@@ -41,6 +42,7 @@ _TEXTS = ("text", "sentence", "content", "review", "document", "tweet", "comment
           "question", "title", "description", "message")  # fmt: skip
 _SPLITS = ("split", "set", "subset", "partition", "split_name", "fold", "is_train", "train_test")
 _MOST_VALUES = 20  # of an attribute
+_LISTS_READ = 5  # tables beside images that are looked into
 _MOST_CLASSES = 2000
 _FEWEST_OF_EACH = 10  # rows of each value of an attribute, in the mean
 _LISTED = 2_000_000  # files of a folder that are gone through
@@ -82,13 +84,13 @@ def inspect_data(path: Path) -> Found:
 def _of_file(path: Path) -> Found:
     ending = path.suffix.lower()
     if ending == ".parquet":
-        return _of_table(path, read_parquet(path), "Parquet", "a .parquet file")
+        return _of_table(path, read_parquet(path), "parquet", "a .parquet file")
     if ending == ".npz":
         return _of_npz(path)
     if ending in LISTS:
         return _of_list(path)
     if ending == ".tar":
-        return _of_table(path, read_tar(path), "WebDataset", "a .tar of examples by key")
+        return _of_table(path, read_tar(path), "webdataset", "a .tar of examples by key")
     return _refused(
         path,
         f"{ending or 'a file without ending'}: gate reads folders of images, .csv, .tsv and .txt "
@@ -113,22 +115,22 @@ def _of_folder(path: Path) -> Found:
     roles = roles_of(folders)
     if "train" in roles and len(roles) > 1:
         return _of_parts(path, roles)
-    for ending, layout in ((".parquet", "Parquet"), (".tar", "WebDataset")):
+    for ending, layout in ((".parquet", "parquet"), (".tar", "webdataset")):
         if any(name.endswith(ending) for name in names) or (
             "data" in folders and any(each.suffix == ending for each in (path / "data").iterdir())
         ):
             return _of_shards(path, ending, layout)
     lists = [name for name in names if Path(name).suffix in LISTS and not _is_note(name)]
-    if lists and (found := _of_list(path / lists[0], path)).facts.examples:
-        if len(lists) > 1:
-            note = f"beside {lists[0]} there are {', '.join(lists[1:6])}; name one in the plan"
-            return found._replace(facts=_with(found.facts, notes=(*found.facts.notes, note)))
-        return found
-    return _of_class_folders(path, folders)
+    listed = [_of_list(path / name, path) for name in lists[:_LISTS_READ]]
+    of_images = [found for found in listed if found.facts.kind == "image"]
+    if named := [found for found in of_images if found.facts.label]:
+        return named[0]
+    by_folder = _of_class_folders(path, folders)
+    return of_images[0] if of_images and by_folder.facts.refused else by_folder
 
 
 def _is_note(name: str) -> bool:
-    return bool(re.match(r"(readme|licen[cs]e|classes|labels|requirements|notes?)\b", name.lower()))
+    return bool(re.match(r"(readme|licen[cs]e|requirements)\b", name.lower()))
 
 
 def roles_of(names: Iterable[str]) -> dict[str, str]:
@@ -156,11 +158,8 @@ def _of_parts(path: Path, roles: Mapping[str, str]) -> Found:
         f"{train.facts.why}",
         splits={escaped(name): found.facts.rows for name, found in parts.items()},
     )
-    others = {n: f.facts.classes.keys() for n, f in parts.items() if f.facts.classes}
-    if len({frozenset(classes) for classes in others.values()}) > 1:
-        differing = sorted(
-            set().union(*others.values()) - set.intersection(*map(set, others.values()))
-        )
+    has = Counter(name for found in parts.values() for name in found.facts.classes)
+    if differing := sorted(name for name, count in has.items() if count < len(parts)):
         note = f"not in every subfolder: classes {', '.join(differing[:5])}"
         facts = _with(facts, notes=(*facts.notes, note))
     return Found(facts, train.settings, train.values, parts)
@@ -205,9 +204,11 @@ def _of_class_folders(path: Path, folders: Sequence[str]) -> Found:
         classes={escaped(name): count for name, count in counts.items()},
         pictures=_looked_at(each.read_bytes for each in _spread(pictures, SAMPLE)),
     )
-    notes = [f"no image in {', '.join(sorted(set(folders) - counts.keys())[:5])}"]
-    if len(counts) < len(folders):
-        facts = _with(facts, notes=tuple(map(escaped, notes)))
+    if empty := sorted(set(folders) - counts.keys()):
+        why = (
+            f"class folder {empty[0]!r} has no image, nor have {len(empty) - 1} others; add some, "
+        )
+        facts = _with(facts, refused=(escaped(f"{why}or remove it"),))
     values = {"label": [name for name, count in counts.items() for _ in range(count)]}
     return Found(facts, {}, values, {})
 
@@ -260,7 +261,7 @@ def _pattern(names: Sequence[str]) -> str:
 def _of_list(path: Path, folder: Path | None = None) -> Found:
     """A table in plain text, of texts or of paths of images."""
     columns = read_list(path)
-    found = _of_table(folder or path, columns, "table", f"{path.name}, in plain text")
+    found = _of_table(folder or path, columns, "list", f"{path.name}, in plain text")
     facts, settings = found.facts, {**found.settings}
     if path.name == _METADATA:
         why = f"{_METADATA} (Hugging Face's imagefolder)"
@@ -329,6 +330,7 @@ def _of_table(path: Path, columns: Columns, layout: str, why: str) -> Found:
         notes.append(f"only the first {MOST_ROWS} rows were read")
     attributes = _attributes(columns, {image, text, label, split}, distinct)
     kind = "image" if image else "text" if text else None
+    layout = "texts" if layout == "list" and kind == "text" else layout
     refused = () if kind else ("no column of images or of texts was found; see columns",)
     if counts and len(counts) > _MOST_CLASSES:
         notes.append(f"{label} has {len(counts)} values, so it may be no label")
@@ -350,6 +352,9 @@ def _of_table(path: Path, columns: Columns, layout: str, why: str) -> Found:
         notes=tuple(map(escaped, notes)),
     )
     settings: dict[str, Any] = {}
+    if layout == "webdataset":  # what is looked for there
+        image, label = "image", "label" if label == "cls" else label
+        values = {**values, "label": values.get("cls") or values.get("label", [])}
     if image and image != "image":
         settings["image"] = image
     if text:
@@ -433,15 +438,15 @@ def _of_pixels(columns: Columns) -> Pictures | None:
     if not columns.pixels:
         return None
     if isinstance(columns.pixels[0], int):
-        count, height, width, *rest = (int(x) for x in columns.pixels)  # type: ignore[arg-type]
+        count, height, width, *rest = (int(x) for x in columns.pixels)
         mode = "RGB" if rest == [3] else "L"
         size, modes = {f"{width} x {height}": count}, {mode: count}
         return Pictures(looked_at=count, sizes=size, modes=modes, formats={}, turned=0,
                         unreadable=0)  # fmt: skip
-    return _looked_at((lambda content=content: content) for content in columns.pixels)  # type: ignore[misc]
+    return _looked_at(partial(bytes, content) for content in columns.pixels)
 
 
-def _looked_at(reads: Iterable[Any]) -> Pictures:
+def _looked_at(reads: Iterable[Callable[[], bytes]]) -> Pictures:
     """Headers of images; their pixels stay encoded."""
     from PIL import Image
 

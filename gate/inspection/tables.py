@@ -1,21 +1,23 @@
 """Columns of a table of whatever kind, as they are written; at most so many rows of them."""
 
-import csv
 import json
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gate.data.cells import FAULT, read_cells
+from gate.data.source import IMAGE_ENDINGS
 from gate.errors import DataError, failing_as
 
 MOST_ROWS = 1_000_000
 SAMPLE = 64  # images whose headers are looked at
-LISTS = (".csv", ".tsv", ".txt")
+_OF_LABELS = ("cls", "txt", "label")  # files of a sample that say one thing
+_SCALARS = (str, int, float)
 _TAR = 20_000  # members of a .tar that are gone through
 _NPZ = "not an .npz of plain arrays"
 _LONGEST = 16 << 20  # bytes of an image, or characters of a text, that are held
@@ -46,28 +48,14 @@ def read_list(path: Path) -> Columns:
         DataError: It is no UTF-8, or no table.
     """
     with (
-        failing_as(DataError, f"{path}: cannot be read as a table", "save it as UTF-8 .csv"),
-        path.open(encoding="utf-8-sig", newline="") as file,
+        failing_as(DataError, f"{path}: {FAULT}", "save it as .csv in UTF-8"),
+        path.open("rb") as file,
     ):
-        first = next(iter(file), "")
-        if path.suffix == ".txt" and first.strip().isdecimal():  # CelebA's count of rows
-            first = next(iter(file), "")
-        marks = [mark for mark in ",\t;" if mark in first]
-        rows: Iterator[list[str]]
-        if not marks and path.suffix == ".txt":
-            rows = (line.split() for line in chain([first], file))
-        else:
-            csv.field_size_limit(_LONGEST)
-            rows = csv.reader(chain([first], file), delimiter=(*marks, ",")[0])
-        kept = list(islice(filter(None, rows), MOST_ROWS + 1))
-    if not kept:
-        raise DataError(f"{path}: is empty; give a table with a header")
-    header, *kept = kept
-    if kept and len(kept[0]) == len(header) + 1:  # CelebA's header lacks the images' column
-        header = ["image", *header]
-    wide = [row + [""] * (len(header) - len(row)) for row in kept]
-    values = {name: [row[i] for row in wide] for i, name in enumerate(header)}
-    return Columns(values, dict.fromkeys(header, "text"), len(wide))
+        header, *rows = islice(read_cells(path, file, ("image", "label")), MOST_ROWS + 2)
+        if not header:
+            raise DataError(f"{path}: is empty; give a table with a header")
+        values = {name: [row[i] for row in rows] for i, name in enumerate(header)}
+        return Columns(values, dict.fromkeys(header, "text"), len(rows))
 
 
 def read_parquet(path: Path) -> Columns:
@@ -232,6 +220,7 @@ def read_tar(path: Path) -> Columns:
         DataError: It is damaged, or none.
     """
     examples: dict[str, dict[str, str]] = {}
+    endings: set[str] = set()
     pixels: list[bytes] = []
     whole = True
     with (
@@ -247,6 +236,7 @@ def read_tar(path: Path) -> Columns:
             if not member.isfile() or not ending or member.size > _LONGEST:
                 continue
             example = examples.setdefault(f"{folder}/{key}", {})
+            endings.add(ending)
             is_image = f".{ending.rpartition('.')[2].lower()}" in IMAGE_ENDINGS
             example[ending] = "" if is_image else ending
             if is_image and len(pixels) >= SAMPLE:
@@ -255,18 +245,17 @@ def read_tar(path: Path) -> Columns:
             content = file.read() if file and member.size < 1 << 20 else b""
             if is_image:
                 pixels.append(content)
-            elif ending in ("cls", "txt", "label"):
+            elif ending == "json":
+                described = json.loads(content or b"{}")
+                example |= {key: str(x) for key, x in described.items() if isinstance(x, _SCALARS)}
+            elif ending in _OF_LABELS:
                 example[ending] = content.decode(errors="replace").strip()
     names = list(dict.fromkeys(name for each in examples.values() for name in each))
     images = [n for n in names if f".{n.rpartition('.')[2].lower()}" in IMAGE_ENDINGS]
     values = {
         name: [each.get(name, "") for each in examples.values()]
         for name in names
-        if name in ("cls", "txt", "label")
+        if name in _OF_LABELS or name not in endings
     }
     types = {name: "image" if name in images else "text" for name in names}
     return Columns(values, types, len(examples) if whole else None, tuple(pixels))
-
-
-# as torchvision's ImageFolder has them
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")

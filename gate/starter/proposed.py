@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from gate import strict_yaml
@@ -18,9 +19,19 @@ from gate.inspection.text import shape_of
 
 Asking = Callable[[str, str], str]  # a question and the guess; gives the answer
 
-_IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+_NORMALISED: dict[str, tuple[str, dict[str, list[float]]]] = {
+    "imagenet": (
+        "ImageNet's mean and std, as timm's models have",
+        {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+    ),
+    "half": ("pixels go in as -1 .. 1", {"mean": [0.5], "std": [0.5]}),
+    "none": ("mean and std; without them pixels go in as 0 .. 1", {}),
+}
 _FEWEST = 5  # images of a class and value of an attribute, in each split
 _WIDTH = 100
+_PARTS = (2, 3, 5, 7)  # rows may alternate between classes, so that a half lacks one
+_ALL: Mapping[str, str] = MappingProxyType({})
+_WHOLE: Mapping[str, int] = MappingProxyType({})
 _SIDE = 224  # pixels, where nobody says
 _PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
 _WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n", "none"}
@@ -65,13 +76,13 @@ class Proposal(NamedTuple):
         spurious = ("spurious_attribute",) if self.attributes else ()
         return ("clean_accuracy", *of_kind, *searching, *spurious, "label_prior")
 
-    def plan(self, name: str, *, searches: bool, left_out: str = "") -> str:
+    def plan(self, name: str, *, searches: bool, no_search: str = "") -> str:
         """The plan's text.
 
         Args:
             name: What it is called.
             searches: Whether triggers are searched for by gradient.
-            left_out: Why not, where they could be.
+            no_search: Why not, where they could be.
         """
         lines = [
             "# What is measured, on which data; written by `gate init`. Paths start at the folder",
@@ -109,8 +120,8 @@ class Proposal(NamedTuple):
                 ]
             else:
                 lines += [f"  {probe}: {{}}"]
-        if left_out:
-            lines += [f"  # {part}" for part in left_out.splitlines()]
+        if no_search:
+            lines += [f"  # trigger_search: {{}}  # left out: {no_search.splitlines()[0]}"]
         return "\n".join(lines) + "\n"
 
 
@@ -171,8 +182,8 @@ def _tables(data: Mapping[str, tuple[Path, Found]], ask: Asking) -> dict[str, Ta
     if "test" in data:
         other, held = data["test"]
         return {
-            "train": _table(path, _whole(found), label, "", {}),
-            "test": _table(other, _whole(held), label, "", {}),
+            "train": _table(path, _whole(found), label),
+            "test": _table(other, _whole(held), label),
         }
     if found.parts:
         roles = roles_of(found.parts)
@@ -184,7 +195,7 @@ def _tables(data: Mapping[str, tuple[Path, Found]], ask: Asking) -> dict[str, Ta
             inside = "table" in part.settings or path.is_file()  # shards, or arrays of one file
             place = path if inside else path / name
             own = str(part.settings.get("label", label))
-            tables[role] = _table(place, part, own, f"guessed: by the name {name}", {})
+            tables[role] = _table(place, part, own, f"guessed: by the name {name}")
         return tables
     if found.facts.split_column:
         values = list(found.facts.splits)
@@ -195,14 +206,16 @@ def _tables(data: Mapping[str, tuple[Path, Found]], ask: Asking) -> dict[str, Ta
                              {column: value})
                 for role, value in roles.items()
             }  # fmt: skip
-    why = (
-        "guessed: no split is told, so every second row is for training and the others for testing"
-    )
-    halves = {"train": 0, "test": 1}
-    return {
-        role: _table(path, found, label, why if role == "train" else "", {}, index)
-        for role, index in halves.items()
-    }
+    for count in _PARTS:
+        tables = {
+            role: _table(path, found, label, "", {}, {"index": index, "count": count})
+            for role, index in (("train", 0), ("test", 1))
+        }
+        if all(set(table.labels) == set(found.values[label]) for table in tables.values()):
+            break
+    every = f"of {count} rows the first is for training, the second for testing"
+    train = tables["train"]._replace(why=f"guessed, since no split is told: {every}")
+    return {**tables, "train": train}
 
 
 def _whole(found: Found) -> Found:
@@ -220,9 +233,8 @@ def _roles_of_values(values: Sequence[str]) -> dict[str, str]:
     roles = roles_of(values)
     if "train" in roles and "test" in roles:
         return {role: roles[role] for role in ("train", "test")}
-    numbers = sorted(values)
-    if numbers in (["0", "1"], ["0", "1", "2"]):  # Waterbirds, CelebA: train, validation, test
-        return {"train": "0", "test": numbers[-1]}
+    if "0" in values and set(values) <= {"0", "1", "2"}:  # Waterbirds', CelebA's: the last is test
+        return {"train": "0", "test": max(values)}
     return {}
 
 
@@ -247,15 +259,15 @@ def _table(
     path: Path,
     found: Found,
     label: str,
-    why: str,
-    where: Mapping[str, str],
-    half: int | None = None,
+    why: str = "",
+    where: Mapping[str, str] = _ALL,
+    shard: Mapping[str, int] = _WHOLE,
 ) -> Table:
     rows: Sequence[int] = range(len(found.values.get(label, ())))
     for column, value in where.items():
         rows = [i for i in rows if found.values[column][i] == value]
-    if half is not None:
-        rows = rows[half::2]
+    if shard:
+        rows = rows[shard["index"] :: shard["count"]]
     labels = [found.values[label][i] for i in rows]
     settings = {**found.settings}
     if label != "label":
@@ -263,8 +275,8 @@ def _table(
     settings |= _classes(found, label)
     if where:
         settings["where"] = {column: [value] for column, value in where.items()}
-    if half is not None:
-        settings["shard"] = {"index": half, "count": 2}
+    if shard:
+        settings["shard"] = dict(shard)
     if fewest := Counter(labels):
         least = min(fewest.values())
         if least < 2:
@@ -343,11 +355,13 @@ def _backbone(
         yield f"arch: {_yaml(arch)}"
     if model.features and model.format == "onnx":
         output = ask("value of the graph that holds the features", model.features.name)
-        why = model.features.why if output == model.features.name else "as you said"
-        shape = f" {shape_of(model.features.shape)}" if model.features.shape else ""
-        yield f"output: {_yaml(output)}  # guessed: {why},{shape} of {len(model.outputs)} outputs"
+        if output == model.features.name:
+            shape = f" {shape_of(model.features.shape)}" if model.features.shape else ""
+            yield f"# guessed: {model.features.why}{shape}"
+        yield f"output: {_yaml(output)}"
     if own and model.logits:
-        yield f"logits: {_yaml(model.logits.name)}  # guessed: {model.logits.why}"
+        yield f"# guessed: {model.logits.why}"
+        yield f"logits: {_yaml(model.logits.name)}"
     if model.takes == "texts":
         yield from _text(model, path)
     else:
@@ -393,17 +407,11 @@ def _preprocessing(model: ModelFacts, data: Found, ask: Asking) -> Iterator[str]
         yield f"  # no mean and std: it takes {given.type}, so pixels go in as 0 .. 255"
     elif channels == 3:
         answer = ask("mean and std of its training: imagenet, half or none", "imagenet")
-        known = {"imagenet": _IMAGENET, "half": {"mean": [0.5], "std": [0.5]}, "none": {}}
-        if answer not in known:
-            raise PlanError(f"mean and std {answer!r}: say imagenet, half or none")
-        why = {"imagenet": "ImageNet's mean and std, as timm's models have; check",
-               "half": "-1 .. 1; check", "none": ""}  # fmt: skip
-        if answer == "none":
-            yield "  # no mean and std: pixels go in as 0 .. 1"
-        else:
-            yield f"  # not in the file: {why[answer]}"
-        for key, numbers in known[answer].items():
-            yield f"  {key}: {numbers}"
+        if answer not in _NORMALISED:
+            raise PlanError(f"mean and std {answer!r}: say {', '.join(_NORMALISED)}")
+        why, numbers = _NORMALISED[answer]
+        yield f"  # not in the file: {why}; check"
+        yield from (f"  {key}: {value}" for key, value in numbers.items())
     else:
         yield "  # not in the file: mean and std; without them pixels go in as 0 .. 1; check"
 
