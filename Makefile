@@ -3,13 +3,15 @@
 # make coverage  set up, run those simulations in full
 # make lowest    tests that use each dependency, at its lowest version in pyproject.toml
 # make check     what CI runs: tests, simulations in full, lowest versions, ruff, mypy --strict
-# make tables    write what follows from the table of probes: README's table, policies/schema.json
+# make tables    write what follows from tables and models: README's table of probes, docs/reference,
+#                policies/schema.json
+# make docs      build docs/ as HTML in out/docs; a warning or a link that leads nowhere is an error
 
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: gate gate-cifar test coverage lowest check tables clean
+.PHONY: gate gate-cifar test coverage lowest check tables docs clean
 
 gate: .venv/.installed
 	dvc repro --quiet report plots
@@ -52,6 +54,14 @@ check: test coverage lowest
 
 tables: .venv/.installed
 	python -m tests.tables
+
+docs: .venv/.docs
+	sphinx-build --fail-on-warning --nitpicky --keep-going --quiet -d out/doctrees docs out/docs
+	sphinx-build --fail-on-warning --quiet -b linkcheck -d out/doctrees docs out/docs/links
+
+.venv/.docs: .venv/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 clean:
 	rm -rf .venv .lowest out .pytest_cache .mypy_cache .ruff_cache .hypothesis

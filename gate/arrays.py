@@ -15,6 +15,7 @@ Labels = Int64
 Images = NDArray[np.uint8]
 
 ROWS = 4096  # of an array of any length that are read at once
+_FEWEST, _NEARLY_ALL, _ROUNDED = 2, 0.9, 0.05  # of rows, and how far their sums are off
 
 
 class Standardised(NamedTuple):
@@ -77,3 +78,31 @@ def first_not_finite(matrix: Array) -> tuple[int, int] | None:
             row, column = np.argwhere(~finite)[0]
             return start + int(row), int(column)
     return None
+
+
+def sum_of_probabilities(matrix: Array) -> int | None:
+    """What the rows of a matrix ``(N, K)`` sum to if they are probabilities or per cent, else None.
+
+    They are if nine rows in ten, and two at least, have nothing below 0 and sum to 1 or to 100
+    within 5 %, which rounding to two decimals keeps; a few rows may be masked. Logits are not bound
+    to any sum.
+
+    >>> sum_of_probabilities(np.array([[0.25, 0.75], [0.5, 0.5]]))
+    1
+    >>> sum_of_probabilities(np.log([[0.25, 0.75], [0.5, 0.5]])) is None
+    True
+    """
+    if len(matrix) < _FEWEST:
+        return None
+    counts = dict.fromkeys((1, 100), 0)
+    for start in range(0, len(matrix), ROWS):
+        rows = np.asarray(matrix[start : start + ROWS], np.float64)
+        with np.errstate(over="ignore"):  # of floats near the largest
+            sums = rows.sum(axis=1)
+        for total in counts:
+            near = np.abs(sums - total) <= _ROUNDED * total
+            counts[total] += int((near & (rows >= 0).all(axis=1)).sum())
+        seen = start + len(rows)
+        if all(seen - count > (1 - _NEARLY_ALL) * len(matrix) for count in counts.values()):
+            return None
+    return next((t for t, count in counts.items() if count >= _NEARLY_ALL * len(matrix)), None)

@@ -108,9 +108,8 @@ def validated(bench: Bench) -> Validation:
     """
     splits = {name: bench.split(name) for name in bench.plan.used_splits}
     validation = validate(bench.plan, splits, bench.progress)
-    for split in splits.values():
-        for remark in split.remarks:
-            log.warning("%s", remark)
+    of_splits = [remark for split in splits.values() for remark in split.remarks]
+    bench.say([*validation.remarks, *of_splits])
     return validation
 
 

@@ -31,7 +31,7 @@ needs_shared = pytest.mark.skipif(
 
 
 # Files that take long start first: were one the last to start, it would run on one core alone.
-LONG = ("test_trigger_patch", "test_starter", "test_dvc", "test_run", "test_bypass")
+LONG = ("test_trigger_patch", "test_starter", "test_dvc", "test_docs", "test_run", "test_bypass")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

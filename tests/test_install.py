@@ -19,7 +19,10 @@ from tests.conftest import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NAME = PROJECT["name"]
 EXTRAS = set(PROJECT["optional-dependencies"])
-PLACES = ("*.md", "Makefile", ".*.yaml", ".ci/*", "gate/**/*", "pipelines/**/*", "tests/**/*")
+PLACES = (
+    *("*.md", "docs/**/*", "Makefile", ".*.yaml", ".ci/*"),
+    *("gate/**/*", "pipelines/**/*", "tests/**/*"),
+)
 WRITTEN = ("", ".md", ".py", ".yaml", ".yml")
 
 

@@ -49,11 +49,14 @@ ORDER = (
     {"label_prior"},
     {
         "measure.blocks",
+        "measure.class_order",
+        "measure.preprocessed",
         "measure.head",
         "measure.readers",
         "measure.shuffle",
         "measure.passes",
         "measure.embed",
+        "measure.stability",
     },
     {"measure.ray_engine"},  # another place where passes happen
     {"measure.bench", "measure.responses", "measure.first_batch"},  # a plan opened,
@@ -104,6 +107,7 @@ KNOWS = {
         "backbone/onnx_heads.py",
         "backbone/onnx_gradients.py",
         "backbone/onnx_operators.py",
+        "backbone/onnx_unstable.py",
     },
     "google": {"backbone/onnx_file.py"},
     # three run weights, one reads their layers, one alters and one trains them, three compute
@@ -123,7 +127,7 @@ KNOWS = {
     "pandas": {"data/expectations.py"},
     "pyarrow": {"data/arrow.py", "inspection/tables.py", "label_prior/array_files.py"},
     "threadpoolctl": {"label_prior/likelihood.py"},
-    "sklearn": {"measure/head.py"},
+    "sklearn": {"data/near_duplicates.py", "measure/head.py"},
     "tokenizers": {"backbone/tokens.py"},
     "matplotlib": {"reports/pictures.py"},
     "securesystemslib": {"trust/envelope.py"},

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gate.arrays import Array, Float32, Floats, Images, Int64
+from gate.arrays import Array, Float32, Floats, Images, Int64, sum_of_probabilities
 from gate.backbone.artefact import Artefact, HeldWeights
 from gate.backbone.child import Child
 from gate.backbone.heads import JoinedHead, LinearHead
 from gate.backbone.pooling import places
 from gate.backbone.runtime import Runtime, Tokens
-from gate.backbone.tokens import Tokenizer
+from gate.backbone.tokens import TokenCounts, Tokenizer
+from gate.backbone.unstable import Unstable
 from gate.errors import BackboneError, PlanError, failing_as
 from gate.limits import Limits
 from gate.lineage.network import Layer, Site
@@ -130,6 +131,10 @@ class Backbone:
         """Texts as token ids ``(N, T)``, padded to the longest, and which of them count."""
         return self._tokenizer(texts)
 
+    def count_tokens(self, texts: list[str]) -> TokenCounts:
+        """How many tokens of texts are unknown, and how many texts are cut; see ``Tokenizer``."""
+        return self._tokenizer.count(texts)
+
     def with_room_for(self, phrase: str, texts: list[str]) -> list[str]:
         """Texts whose last words are left out where a phrase would not fit; see ``Tokenizer``."""
         return self._tokenizer.with_room_for(phrase, texts)
@@ -203,7 +208,17 @@ class Backbone:
                 "expected (N, K); name another output"
             )
         self._require_sound("logits", logits, count)
+        if total := sum_of_probabilities(logits):
+            raise BackboneError(
+                f"{self.plan.path}: logits {self.plan.logits!r} are probabilities: every row has "
+                f"nothing below 0 and sums to {total}; name the output before the softmax, or "
+                "export the model without it"
+            )
         return Outputs(features, logits, inner)
+
+    def unstable_operators(self) -> list[Unstable]:
+        """Operators by which outputs may depend on chance, or on the other rows of a batch."""
+        return self._runtime.unstable_operators()
 
     def input_gradients(
         self, inputs: Float32, targets: Int64, head: LinearHead | None

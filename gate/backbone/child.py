@@ -28,6 +28,7 @@ from gate.arrays import Array, Float32, Int64
 from gate.backbone.artefact import Artefact
 from gate.backbone.heads import LinearHead
 from gate.backbone.runtime import Tokens
+from gate.backbone.unstable import Unstable
 from gate.errors import BackboneError
 from gate.limits import GIB, Limits
 from gate.lineage.network import Layer, Site
@@ -173,6 +174,10 @@ class Child(Confined):
             Layer(name, weight, Site(*reads) if reads else None, Site(*gives), tuple(readers))
             for (name, _, reads, gives, readers), weight in zip(said, weights, strict=True)
         ]
+
+    def unstable_operators(self) -> list[Unstable]:
+        """Operators by which outputs may depend on chance, or on the other rows of a batch."""
+        return [Unstable(*each) for each in self.ask("unstable_operators").value]
 
     def activations(self, inputs: Float32 | Tokens, sites: Sequence[Site]) -> list[Float32]:
         """What `run` gives; then of each site channels ``(N, C)``, averaged over places."""

@@ -55,6 +55,10 @@ class Held:
         said = [layer._replace(weight=None) for layer in layers]  # type: ignore[arg-type]  # as JSON
         return Answer(said, [layer.weight for layer in layers])
 
+    def unstable_operators(self) -> Answer:
+        """Operators by which outputs may depend on chance, or on the other rows of a batch."""
+        return Answer(self._runtime.unstable_operators())
+
     def activations(self, inputs: Float32 | Tokens, sites: Sequence[Site]) -> Answer:
         """One forward pass, and what is inside it."""
         return Answer(None, self._runtime.activations(inputs, sites))

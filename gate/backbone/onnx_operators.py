@@ -177,6 +177,15 @@ def _dropout(
     return x, torch.ones_like(x, dtype=torch.bool)
 
 
+def _cum_sum(x: Tensor, axis: Tensor, *, exclusive: int = 0, reverse: int = 0) -> Tensor:
+    along = int(axis)
+    ordered = x.flip(along) if reverse else x
+    sums = ordered.cumsum(along, dtype=x.dtype)
+    if exclusive:
+        sums = sums - ordered
+    return sums.flip(along) if reverse else sums
+
+
 # --- shapes ---------------------------------------------------------------------------------------
 
 
@@ -276,6 +285,17 @@ def _gather(x: Tensor, indices: Tensor, *, axis: int = 0) -> Tensor:
 def _gather_elements(x: Tensor, indices: Tensor, *, axis: int = 0) -> Tensor:
     indices = indices.to(torch.int64)
     return x.gather(axis, torch.where(indices < 0, indices + x.shape[axis], indices))
+
+
+def _gather_nd(x: Tensor, indices: Tensor, *, batch_dims: int = 0) -> Tensor:
+    indices = indices.to(torch.int64)
+    if not batch_dims:
+        return x[indices.unbind(-1)]
+    shared = indices.shape[:batch_dims]
+    rows = x.reshape(-1, *x.shape[batch_dims:])
+    places = indices.reshape(-1, *indices.shape[batch_dims:])
+    picked = [row[place.unbind(-1)] for row, place in zip(rows, places, strict=True)]
+    return torch.stack(picked).reshape(*shared, *picked[0].shape)
 
 
 def _scatter_nd(x: Tensor, indices: Tensor, updates: Tensor, *, reduction: str = "none") -> Tensor:
@@ -553,10 +573,20 @@ def _batch_normalization(
     epsilon: float = 1e-5,
     momentum: float = 0.9,
     training_mode: int = 0,
-) -> Tensor:
-    if training_mode:
-        raise ValueError("it is in training mode")
-    return functional.batch_norm(x, mean, variance, scale, shift, eps=epsilon)
+) -> Tensor | tuple[Tensor, Tensor, Tensor]:
+    if not training_mode:
+        return functional.batch_norm(x, mean, variance, scale, shift, eps=epsilon)
+    # of weights, which networks without batch normalisation standardise by it
+    if x.requires_grad:
+        raise ValueError("it is in training mode, so images depend on each other")
+    axes = [0, *range(2, x.ndim)]
+    now_variance, now_mean = torch.var_mean(x, axes, correction=0)
+    y = functional.batch_norm(x, None, None, scale, shift, training=True, eps=epsilon)
+    drifted = [
+        old * momentum + now * (1 - momentum)
+        for old, now in ((mean, now_mean), (variance, now_variance))
+    ]
+    return y, drifted[0], drifted[1]
 
 
 def _instance_normalization(
@@ -623,6 +653,7 @@ OPERATORS: dict[str, Operator] = {
     "ConstantOfShape": _constant_of_shape,
     "Conv": _conv,
     "Cos": torch.cos,
+    "CumSum": _cum_sum,
     "Div": _div,
     "Dropout": _dropout,
     "Einsum": _einsum,
@@ -635,6 +666,7 @@ OPERATORS: dict[str, Operator] = {
     "Floor": _stepped(torch.floor),
     "Gather": _gather,
     "GatherElements": _gather_elements,
+    "GatherND": _gather_nd,
     "Gelu": _gelu,
     "Gemm": _gemm,
     "GlobalAveragePool": _global(torch.mean),

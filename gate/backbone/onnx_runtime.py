@@ -18,8 +18,10 @@ from gate.backbone.artefact import Artefact
 from gate.backbone.heads import LinearHead
 from gate.backbone.onnx_file import model_file, read_model
 from gate.backbone.onnx_layers import inlined, steps_of
+from gate.backbone.onnx_unstable import unstable_operators
 from gate.backbone.pooling import channel_means
 from gate.backbone.runtime import Tokens
+from gate.backbone.unstable import Unstable
 from gate.errors import BackboneError, failing_as, first_line
 from gate.lineage.network import Layer, Site, layers_of
 from gate.plan.backbone import OnnxBackbone
@@ -73,6 +75,10 @@ class OnnxRuntime:
         with failing_as(BackboneError, f"{self._plan.path}: its layers cannot be read"):
             model = inlined(read_model(self._artefact))  # anew, as for gradients
             return layers_of(steps_of(model), self._inputs, self._outputs[0])
+
+    def unstable_operators(self) -> list[Unstable]:
+        """Operators by which outputs may depend on chance, or on the other rows of a batch."""
+        return unstable_operators(read_model(self._artefact))  # anew, as for gradients
 
     def activations(self, inputs: Float32 | Tokens, sites: Sequence[Site]) -> list[Float32]:
         """What `run` gives; then of each site channels ``(N, C)``, averaged over places."""

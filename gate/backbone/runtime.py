@@ -5,6 +5,7 @@ from typing import Protocol
 
 from gate.arrays import Float32, Int64
 from gate.backbone.heads import LinearHead
+from gate.backbone.unstable import Unstable
 from gate.lineage.network import Layer, Site
 
 Tokens = dict[str, Int64]  # input_ids and attention_mask, (N, T) each
@@ -25,6 +26,9 @@ class Runtime(Protocol):
 
     def layers(self) -> list[Layer]:
         """The linear layers that the features are computed by, with their weights."""
+
+    def unstable_operators(self) -> list[Unstable]:
+        """Operators by which outputs may depend on chance, or on the other rows of a batch."""
 
     def activations(self, inputs: Float32 | Tokens, sites: Sequence[Site]) -> list[Float32]:
         """What `run` gives; then of each site channels ``(N, C)``, averaged over places."""

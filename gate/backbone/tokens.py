@@ -1,5 +1,7 @@
 """Texts to tokens. The only file that imports tokenizers."""
 
+import json
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -13,6 +15,55 @@ from gate.plan.backbone import Tokenization
 
 if TYPE_CHECKING:
     import tokenizers
+
+
+_MANY = 0.2  # of all tokens, that are unknown
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """What a tokenizer makes of texts.
+
+    Args:
+        texts: How many there are.
+        cut: Those that are longer than ``max_tokens``.
+        tokens: Of all texts, whole, without what begins and ends each.
+        unknown: Those of them that stand for what the tokenizer does not know.
+        max_tokens: That a text may have.
+    """
+
+    texts: int = 0
+    cut: int = 0
+    tokens: int = 0
+    unknown: int = 0
+    max_tokens: int = 0
+
+    def __add__(self, other: "TokenCounts") -> "TokenCounts":
+        """Of these texts and of others, by the same tokenizer."""
+        return TokenCounts(
+            self.texts + other.texts,
+            self.cut + other.cut,
+            self.tokens + other.tokens,
+            self.unknown + other.unknown,
+            max(self.max_tokens, other.max_tokens),
+        )
+
+    def remarks(self, split: str) -> list[str]:
+        """What a reader of numbers on these texts must know, in sentences."""
+        said = []
+        if self.cut:
+            said.append(
+                f"{split}: {self.cut} of {self.texts} texts are longer than max_tokens "
+                f"{self.max_tokens} and were cut: what follows was not read; raise max_tokens, if "
+                "the backbone takes more"
+            )
+        if self.unknown > _MANY * self.tokens:
+            said.append(
+                f"{split}: {self.unknown} of {self.tokens} tokens are unknown to the tokenizer, "
+                "and look all alike to the backbone; check that it is the one that the backbone "
+                "was trained with, and the language"
+            )
+        return said
 
 
 class Tokenizer:
@@ -51,6 +102,24 @@ class Tokenizer:
             "input_ids": np.array([each.ids for each in found], np.int64),
             "attention_mask": np.array([each.attention_mask for each in found], np.int64),
         }
+
+    def count(self, texts: list[str]) -> TokenCounts:
+        """How many of N texts are cut, and how many of their tokens are unknown."""
+        cut = tokens = unknown = 0
+        for each in self._whole.encode_batch(texts):
+            cut += len(each.ids) > self._max_tokens
+            own = [i for i, s in zip(each.ids, each.special_tokens_mask, strict=True) if not s]
+            tokens += len(own)
+            unknown += own.count(self._unknown)
+        return TokenCounts(len(texts), cut, tokens, unknown, self._max_tokens)
+
+    @cached_property
+    def _unknown(self) -> int:
+        """The id of what the tokenizer does not know; -1 where it knows all."""
+        model = json.loads(self._tokenizer.to_str())["model"]
+        token = model.get("unk_token")
+        known = self._tokenizer.token_to_id(token) if token else model.get("unk_id")
+        return -1 if known is None else int(known)
 
     @cached_property
     def _whole(self) -> "tokenizers.Tokenizer":

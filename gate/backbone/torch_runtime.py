@@ -12,6 +12,7 @@ from gate.backbone.heads import LinearHead
 from gate.backbone.input_gradients import input_gradients
 from gate.backbone.runtime import Tokens
 from gate.backbone.torch_layers import TorchGraph, graph_of
+from gate.backbone.unstable import Unstable, unstable_modules
 from gate.errors import BackboneError, failing_as
 from gate.lineage.network import Layer, Site
 from gate.plan.backbone import BackbonePlan
@@ -60,6 +61,10 @@ class TorchRuntime:
     def layers(self) -> list[Layer]:
         """The linear layers that the features are computed by, with their weights."""
         return self._graph.layers
+
+    def unstable_operators(self) -> list[Unstable]:
+        """Operators by which outputs may depend on chance, or on the other rows of a batch."""
+        return unstable_modules(self._module)
 
     def activations(self, inputs: Float32 | Tokens, sites: Sequence[Site]) -> list[Float32]:
         """What `run` gives; then of each site channels ``(N, C)``, averaged over places."""

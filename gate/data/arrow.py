@@ -17,7 +17,7 @@ from gate.data.source import (
     require_columns,
     shards,
 )
-from gate.errors import DataError
+from gate.errors import DataError, failing_as
 from gate.plan.split import SplitPlan
 
 LOADER = "Hugging Face's datasets"
@@ -83,6 +83,16 @@ def read_columns(
             for name, values in columns.items():
                 values += batch.column(name).to_pylist()
     return list(table.schema.names), columns
+
+
+def schema_of(path: Path) -> Any:
+    """The schema of one Parquet file, or of one that `save_to_disk` wrote.
+
+    Raises:
+        DataError: It cannot be read as either.
+    """
+    with failing_as(DataError, f"{path}: cannot be read"), path.open("rb") as file:
+        return (_parquet if path.suffix == ".parquet" else _stream)(file).schema
 
 
 def _table(

@@ -4,16 +4,18 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
+from gate.data.near_duplicates import Pair, near_duplicates
 from gate.data.split import Split
 from gate.errors import DataError
 from gate.plan.plan import Plan
 from gate.progress import Progress
 from gate.values import Digest, Value
 
+_PAIRS = 3  # of near duplicates that are named
 _TOLERANCE = 0.1  # by how much a group of a balanced split may differ from the mean group
 
 
@@ -31,6 +33,7 @@ class Validation(Value):
 
     data: dict[str, Digest]
     checks: tuple[Check, ...] = Field(min_length=1)
+    remarks: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[Check, ...]:
@@ -56,6 +59,7 @@ def validate(plan: Plan, splits: Mapping[str, Split], progress: Progress) -> Val
             advance(len(split))
     run = Suites()
     checks: list[Check] = []
+    remarks: list[str] = []
     for split in splits.values():
         checks += run(f"{split.name}: {split.plan.kind}s", *_examples(split, digests[split.name]))
         for columns in dict.fromkeys(  # not a set: its order changes from run to run
@@ -67,9 +71,55 @@ def validate(plan: Plan, splits: Mapping[str, Split], progress: Progress) -> Val
         for fitted in filter(None, (task.train, *plan.probes.training_splits)):
             both = [digest for s in (fitted, task.test) for digest in set(digests[s])]
             apart = (f"no {kind} is in both", "ExpectColumnValuesToBeUnique", {"column": kind})
-            checks += run(f"{name}: {fitted} and {task.test} together", {kind: both}, [apart])
+            together = f"{name}: {fitted} and {task.test} together"
+            checks += run(together, {kind: both}, [apart])
+            near = _near_duplicates(splits[fitted], splits[task.test])
+            checks.append(near.check(together, task.near_duplicates))
+            if near.pairs and checks[-1].passed:
+                remarks.append(f"{together}: {near}")
     data = {name: split.digest for name, split in splits.items()}
-    return Validation(data=data, checks=tuple(checks))
+    return Validation(data=data, checks=tuple(checks), remarks=tuple(remarks))
+
+
+class _Near(NamedTuple):
+    """Test examples that nearly are a training example, and are not equal to one."""
+
+    test: Split
+    train: Split
+    pairs: list[Pair]
+
+    def __str__(self) -> str:
+        kind, share = self.test.plan.kind, len(self.pairs) / len(self.test)
+        said = (
+            f"{len(self.pairs)} of {len(self.test)} {kind}s ({share:.1%}) of {self.test.name} "
+            f"nearly are one of {self.train.name}"
+        )
+        if not self.pairs:
+            return said
+        shown = self.pairs[:_PAIRS]
+        of_test = self.test.names(pair.test for pair in shown)
+        of_train = self.train.names(pair.train for pair in shown)
+        named = [f"{of_test[test]} and {of_train[train]}" for test, train in shown]
+        return f"{said}, such as {'; '.join(named)}"
+
+    def check(self, table: str, most: float) -> Check:
+        """Whether they are no more than a share of the test examples."""
+        kind = self.test.plan.kind
+        return Check(
+            table=table,
+            says=f"at most {most:.1%} of the test {kind}s nearly are a training {kind} "
+            "(near_duplicates in the plan)",
+            passed=len(self.pairs) <= most * len(self.test),
+            found=str(self),
+        )
+
+
+def _near_duplicates(train: Split, test: Split) -> _Near:
+    equal = {summary.digest for summary in train.summaries}
+    sketches = [[summary.sketch for summary in split.summaries] for split in (train, test)]
+    pairs = near_duplicates(test.plan.kind, *sketches)
+    # what is equal fails a check of its own
+    return _Near(test, train, [p for p in pairs if test.summaries[p.test].digest not in equal])
 
 
 _Expectation = tuple[str, str, dict[str, Any]]

@@ -10,13 +10,14 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gate.data.class_names import ClassNames, class_names
 from gate.data.images import decode, format_of, oddities
+from gate.data.near_duplicates import sketch_of_image, sketch_of_text
 from gate.data.prefetch import prefetched
 from gate.data.readers import open_table
 from gate.data.source import Row, Table, rows_where
@@ -27,6 +28,17 @@ from gate.printable import require_printable
 from gate.strict_yaml import nearest
 
 Content = TypeVar("Content")
+
+
+class Summary(NamedTuple):
+    """What tells an example from others.
+
+    ``digest`` is the SHA-256 of a text, or of an image's pixels at its own size, however encoded;
+    ``sketch`` is the same for examples that merely look or read the same.
+    """
+
+    digest: str
+    sketch: bytes
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,12 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def has_sorted_classes(self) -> bool:
+        """Whether neither the plan nor the file says in which order classes stand."""
+        stated = self.plan.classes or self.plan.keep or self._source.class_names
+        return stated is None
 
     @property
     def file_rows(self) -> NDArray[np.int64]:
@@ -113,19 +131,35 @@ class Split:
         return _batched(self._texts(), size)
 
     @cached_property
-    def digests(self) -> list[str]:
-        """SHA-256 of each text, or of each image's pixels at its own size, however encoded.
+    def summaries(self) -> list[Summary]:
+        """What tells each example from others, by one pass through all of them.
 
         Raises:
             DataError: Some text is empty, or some image does not decode; names the first and counts
                 all.
         """
         if self.plan.text:
-            contents = (text.encode() for text in self._texts())
-        else:
-            images = self._images()
-            contents = ("x".join(map(str, i.shape)).encode() + i.tobytes() for i in images)
-        return [hashlib.sha256(content).hexdigest() for content in contents]
+            return [
+                Summary(hashlib.sha256(text.encode()).hexdigest(), sketch_of_text(text))
+                for text in self._texts()
+            ]
+        return [
+            Summary(
+                hashlib.sha256("x".join(map(str, i.shape)).encode() + i.tobytes()).hexdigest(),
+                sketch_of_image(i),
+            )
+            for i in self._images()
+        ]
+
+    @property
+    def digests(self) -> list[str]:
+        """The digest of each example; see ``summaries``."""
+        return [summary.digest for summary in self.summaries]
+
+    def names(self, places: Iterable[int]) -> dict[int, str]:
+        """What the file calls some of the examples, by their places in this split."""
+        wanted = set(places)
+        return {place: row.name for place, row in enumerate(self.rows()) if place in wanted}
 
     @cached_property
     def remarks(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from gate.strict_yaml import nearest
 
 _FAULT = "cannot be read as WebDataset's .tar"
 _MEMBER = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")  # key and ending, as webdataset has them
-_IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
+IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
 
 
 def open_webdataset(plan: SplitPlan) -> Table:
@@ -73,7 +73,7 @@ def _samples(path: Path, file: Any, *, images: bool) -> Iterator[tuple[str, dict
                 current, sample = key, {}
             if ending in sample:
                 raise DataError(f"{path}: {member.name} stands twice in a sample; remove one")
-            reads = images or ending.rpartition(".")[2] not in _IMAGES
+            reads = images or ending.rpartition(".")[2] not in IMAGES
             content = archive.extractfile(member) if reads else None
             sample[ending] = content.read() if content else b""
     if sample:
@@ -84,7 +84,7 @@ def _ending_of_image(plan: SplitPlan, path: Path, key: str, sample: Mapping[str,
     if plan.image != "image" or "image" in sample:
         present = [ending for ending in sample if ending == plan.image.lower()]
     else:
-        present = [ending for ending in sample if ending in _IMAGES]
+        present = [ending for ending in sample if ending in IMAGES]
     if len(present) != 1:
         raise DataError(
             f"{path}: sample {key!r} has {len(present)} images among {', '.join(sample)}; say "

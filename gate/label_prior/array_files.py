@@ -7,17 +7,42 @@ A file holds one array; where it holds several, one of them has the name that is
 import contextlib
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gate import files
-from gate.arrays import Array, Float32, Float64, Floats, Labels, first_not_finite, words
+from gate.arrays import (
+    ROWS,
+    Array,
+    Float32,
+    Float64,
+    Floats,
+    Int64,
+    Labels,
+    first_not_finite,
+    sum_of_probabilities,
+    words,
+)
 from gate.errors import DataError
 
 KINDS = (".npy", ".npz", ".safetensors", ".csv", ".parquet")
+_FEWEST_ROWS = 10  # that tell whole numbers of an index from logits that happen to be whole
+_NO_LOGITS = (
+    "holds whole numbers alone, beside columns of fractions: an index, an id or a label, and no "
+    "logits"
+)
+# as pandas, datasets and exports call what is no class
+_ID = re.compile(
+    r"unnamed: ?\d+|level_\d+|__index_level_\d+__|index|(\w+_)?id|labels?|(\w+_)?path",
+    re.IGNORECASE,
+)
+_FIRST_LINES = 20  # of a .csv, which show how it is written
+_DECIMAL_COMMA = re.compile(r"(^|;)\s*[+-]?\d+,\d+")
 _END = np.float64(2**63)  # of int64; as a float of its own, since float16 has none so large
 
 
@@ -61,9 +86,44 @@ def read_logits(path: Path) -> Floats:
         logits = logits.astype(logits.dtype.newbyteorder("="))
     if wrong := first_not_finite(logits):
         raise DataError(
-            f"{path}: the logits in row {wrong[0]} are not finite; check the classifier"
+            f"{path}: the logits in row {wrong[0]} are not finite: {logits[wrong]:g} of class "
+            f"{wrong[1]}; check the classifier, and give a masked class -1e9"
+        )
+    if total := sum_of_probabilities(logits):
+        raise DataError(
+            f"{path}: holds {'probabilities' if total == 1 else 'per cent'}, which have nothing "
+            f"below 0 and sum to {total} in a row, and no logits; take the log "
+            f"({'np.log(p)' if total == 1 else 'np.log(p / 100)'}), or give what comes before the "
+            "softmax"
+        )
+    if (stray := _stray_column(logits)) is not None:
+        raise DataError(
+            f"{path}: column {stray} {_NO_LOGITS}; leave it out, so that every column is a class"
         )
     return logits
+
+
+def distinct_rows(logits: Floats, labels: Labels) -> Int64:
+    """How often each row ``(N, K)`` stands there with the same label: one count a distinct one."""
+    counts: Counter[int] = Counter()
+    for start in range(0, len(logits), ROWS):
+        block = np.ascontiguousarray(logits[start : start + ROWS])
+        of_block = labels[start : start + ROWS].tolist()
+        counts.update(
+            hash((row.tobytes(), label)) for row, label in zip(block, of_block, strict=True)
+        )
+    return np.array(list(counts.values()))
+
+
+def _stray_column(matrix: Array) -> int | None:
+    """The first column of whole numbers, not below 0, beside columns that have fractions."""
+    head = np.asarray(matrix[:ROWS])
+    if len(head) < _FEWEST_ROWS:
+        return None
+    whole = (head == np.floor(head)).all(axis=0)
+    varied = (head != head[0]).any(axis=0)  # a class may be masked in every row
+    stray = np.flatnonzero(whole & varied & (head >= 0).all(axis=0))
+    return None if whole.all() or not stray.size else int(stray[0])
 
 
 def read_embeddings(path: Path) -> tuple[Float32, tuple[str, ...] | None]:
@@ -230,14 +290,62 @@ def _safetensors(path: Path, name: str) -> Array:
 
 
 def _csv(path: Path, name: str) -> Array:
-    from pyarrow.csv import ReadOptions, read_csv
+    from pyarrow.csv import ConvertOptions, ParseOptions, ReadOptions, read_csv
 
     with path.open(encoding="utf-8-sig", newline="") as file:
-        first = next(filter(None, csv.reader(file)), [])  # pyarrow passes over empty lines, too
-    # pandas names columns 0, 1, .. K-1; of one column, 0 may as well be a label, and stays one
-    counted = len(first) > 1 and first == [str(k) for k in range(len(first))]
-    options = ReadOptions(autogenerate_column_names=not counted and all(map(_is_number, first)))
-    return _columns(path, read_csv(str(path), read_options=options), name)
+        lines = list(islice((line for line in file if line.strip()), _FIRST_LINES))
+    between = _delimiter(lines[0] if lines else "")
+    point = "," if between == ";" and any(_DECIMAL_COMMA.search(line) for line in lines) else "."
+    cells = [
+        [cell.replace(point, ".") for cell in row] for row in csv.reader(lines, delimiter=between)
+    ]
+    table = read_csv(
+        str(path),
+        read_options=ReadOptions(autogenerate_column_names=not _has_header(path, cells)),
+        parse_options=ParseOptions(delimiter=between),
+        convert_options=ConvertOptions(decimal_point=point),
+    )
+    return _columns(path, table, name)
+
+
+def _delimiter(line: str) -> str:
+    """What stands between the cells of a line: a tab, a semicolon, a comma, or a blank.
+
+    >>> _delimiter("0,5;1,25"), _delimiter("1.0e+00 2.0e+00"), _delimiter("a class, another")
+    (';', ' ', ',')
+    """
+    for character in "\t;,":
+        if character in line:
+            return character
+    words = line.split(" ")
+    return " " if len(words) > 1 and all(map(_is_number, map(str.strip, words))) else ","
+
+
+def _has_header(path: Path, lines: list[list[str]]) -> bool:
+    """Whether the first line names columns: 0 .. K-1 as pandas does, rising ids of classes, words.
+
+    Raises:
+        DataError: It has whole numbers that may be names or a sample.
+    """
+    first, rest = (lines[0] if lines else []), lines[1:]
+    if not all(map(_is_number, first)):
+        return True
+    # of one column, a number may as well be a label, and stays one
+    if len(first) < 2 or not rest or not all(cell.strip().isdecimal() for cell in first):
+        return False
+    numbers = [int(cell) for cell in first]
+    if numbers == list(range(len(numbers))):
+        return True
+    fractions = any("." in cell or "e" in cell.lower() for row in rest for cell in row)
+    if len(set(numbers)) < len(numbers) or (not fractions and numbers != sorted(numbers)):
+        return False
+    if fractions and numbers == sorted(numbers):
+        return True
+    raise DataError(
+        f"{path}: the first line, {', '.join(first[:3])}{', ..' if first[3:] else ''}, may name "
+        "columns or be a sample; name the columns logits_0, logits_1, .., or write its numbers "
+        "with a point, such as 2.0"
+    )
 
 
 def _is_number(cell: str) -> bool:
@@ -264,7 +372,21 @@ def _columns(path: Path, table: Any, name: str) -> Array:
     arrays = [column.to_numpy() for column in columns]
     if len(arrays) == 1 and arrays[0].dtype == object:  # a list a row
         return np.stack(arrays[0])
-    return arrays[0] if len(arrays) == 1 else np.column_stack(arrays)
+    for each, array in zip(chosen, arrays, strict=True):
+        if array.dtype.kind not in "iufb":
+            raise DataError(
+                f"{path}: column {each!r} holds words, such as {array[0]!r}; leave it out, or name "
+                f"what is to be read {name}, or {name}_0, {name}_1, .."
+            )
+    if len(arrays) == 1:
+        return np.asarray(arrays[0])
+    matrix: Array = np.column_stack(arrays)
+    if name == "logits" and (stray := _stray_column(matrix)) is not None:
+        raise DataError(
+            f"{path}: column {chosen[stray]!r} {_NO_LOGITS}; leave it out, or name what is to be "
+            "read logits_0, logits_1, .."
+        )
+    return matrix
 
 
 def _chosen(path: Path, names: list[str], name: str) -> list[str]:
@@ -279,7 +401,11 @@ def _chosen(path: Path, names: list[str], name: str) -> list[str]:
         )
     chosen = [name] if name in names else wanted or names
     counted = any(map(_is_number, chosen))
-    if odd := [each for each in chosen if not each or (counted and not _is_number(each))]:
+    # what is named as it should be may be called anything else
+    unnamed = name not in names and not wanted and len(names) > 1
+    ids = [each for each in chosen if unnamed and _ID.fullmatch(each)]
+    odd = ids or [each for each in chosen if not each or (counted and not _is_number(each))]
+    if odd:
         raise DataError(
             f"{path}: a column is named {odd[0]!r}: an index, or a row that is no header; leave it "
             f"out, or name what is to be read {name}, or {name}_0, {name}_1, .."

@@ -1,5 +1,6 @@
 """`gate prior` and `gate calibrate` on files of logits: no model is needed."""
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from gate.label_prior.comparison import by_prior, compare_methods
 from gate.label_prior.prior import estimate
 from gate.label_prior.summary import describe_comparison, describe_prior
 
+_FEW_COPIES = 0.01  # of the rows: they change no interval
+log = logging.getLogger("gate")
+
 
 def label_prior(scores: Path, labels: Path, clusters: Path | None, seed: int = 0) -> dict[str, Any]:
     """The label prior of a classifier, from logits and labels of samples it was not fitted on.
@@ -29,7 +33,26 @@ def label_prior(scores: Path, labels: Path, clusters: Path | None, seed: int = 0
         _counts(labels, y, f.shape[1])
         ids = _one_each(clusters, "clusters", scores, len(f)) if clusters else None
         prior = estimate(f, y, clusters=ids, seed=seed)
-    return {"schema": 1, **describe_prior(prior, ids is not None, seed), "files": digests}
+        copies = [] if clusters else _remark_on_copies(scores, f, y)
+    said = describe_prior(prior, ids is not None, seed)
+    return {"schema": 1, **said, "remarks": copies + said["remarks"], "files": digests}
+
+
+def _remark_on_copies(path: Path, logits: Floats, labels: Labels) -> list[str]:
+    """A sentence on rows that stand there more than once, with their labels, if these are many.
+
+    Source:
+        Kish 1965: n samples in groups of m_i copies count as many as ``n^2 / sum m_i^2``.
+    """
+    times, n = array_files.distinct_rows(logits, labels), len(logits)
+    if n - len(times) <= _FEW_COPIES * n:
+        return []
+    narrow = float((times**2).sum() / n) ** 0.5
+    return [
+        f"{path}: {n:,} rows are {len(times):,} distinct ones: a copy says nothing new, and "
+        f"intervals are about {narrow:.1f} times too narrow; give each sample once, or, to gate "
+        "prior, --clusters that say which are copies of each other"
+    ]
 
 
 class BothLogits(NamedTuple):
@@ -148,11 +171,17 @@ def adjust_logits(inputs: AdjustmentFiles, out: Path, seed: int = 0) -> list[Pat
         blocks = gla.scores_by_block(how, *(test[:2] if test else (f_zs, f_ft)))
         logits = np.concatenate([scores["gla"].astype(np.float32) for _, scores in blocks])
         said = _described(how, seed)
+        said["prior"]["remarks"][:0] = _remark_on_copies(inputs.known.zero_shot, f_zs, labels)
+        remarks = [*said["prior"]["remarks"]]
         said |= {"adjusted": "test" if test else "estimation set", "files": digests}
-        if test and test.labels is not None:
+        if inputs.test and test and test.labels is not None:
             thirds = by_prior(how.prior.shares)
             compared = compare_methods(how, *test[:2], test.labels, thirds, seed=seed)
-            said["test"] = describe_comparison(compared)
+            copies = _remark_on_copies(inputs.test.zero_shot, test.zero_shot, test.labels)
+            said["test"] = {**describe_comparison(compared), "remarks": copies}
+            remarks += copies
+    for remark in remarks:
+        log.warning("%s", remark)
     array_files.write(adjusted, {"logits": logits, "predictions": logits.argmax(axis=1)})
     files.write(about, files.json_of(said))
     return [adjusted, about]

@@ -18,6 +18,7 @@ from gate.label_prior.uncertainty import uncertainty
 
 _Z = 1.959964  # a 95 % interval of a normal estimate
 _TINY = 1e-12  # shares below are as good as 0
+_FAR = 3.0  # times the odds of a uniform prior, or a third of them
 
 
 @dataclass(frozen=True)
@@ -127,12 +128,27 @@ def remarks(prior: Prior) -> list[str]:
             "removing the prior does not lower the log loss of samples left out (change "
             f"{-prior.cross_fit.log_loss_gain.value:+.4g}): it is not removed; add samples"
         )
+    if vague := _vague(prior):
+        said.append(
+            f"of {vague} of {len(prior.shares)} classes the interval reaches from less than a "
+            f"third of the odds that all classes alike would have to more than {_FAR:g} times "
+            "these: it says nearly nothing of their shares; add samples"
+        )
     if prior.covariance.ndim == 1:
         said.append(
             f"{len(prior.shares)} classes: standard errors are from the diagonal of the curvature "
             "alone, and too small where classes are confused with each other"
         )
     return said
+
+
+def _vague(prior: Prior) -> int:
+    """How many classes may have far less than a uniform share, and as well far more."""
+    low, high = prior.bounds
+    others = len(low) - 1
+    less = low * others < (1 - low) / _FAR
+    more = high * others > (1 - high) * _FAR
+    return int((less & more).sum())
 
 
 @one_blas_thread
@@ -178,7 +194,8 @@ def estimate(
     if not (best.x[0] * best.precision[0] ** 0.5 > _TINY and np.isfinite(scale)):
         raise EvidenceError(
             f"label prior: no estimate (temperature scale {scale:.3g}, which must be above "
-            "0); the logits do not tell the classes apart; check the classifier"
+            "0); the logits do not tell the classes apart, or are smallest for the likeliest "
+            "class, as distances are; check the classifier, or change their sign"
         )
     separable = likelihood.separates(best.x)
     logs, covariance = uncertainty(likelihood, best)

@@ -1,12 +1,15 @@
 """Bench: a plan opened. It has splits, backbones, features and passes; it trains nothing."""
 
 import gc
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gate.arrays import Float32
+import numpy as np
+
+from gate.arrays import Float32, Images
 from gate.backbone.backbone import Backbone, Outputs
 from gate.data.split import Split, open_split, require_same_writing
 from gate.errors import PlanError
@@ -15,6 +18,7 @@ from gate.measure import embed
 from gate.measure.passes import Examples, InProcess, MakeEngine, Pass, Variant, gathered
 from gate.measure.readers import Reader
 from gate.measure.shuffle import Shuffle
+from gate.measure.stability import require_stable
 from gate.plan.backbone import BackbonePlan
 from gate.plan.plan import Plan
 from gate.plan.task import Task
@@ -23,6 +27,8 @@ from gate.strict_yaml import nearest
 from gate.triggers.bank import bank
 from gate.triggers.grid import TriggerGrid
 from gate.triggers.stamp import Trigger
+
+log = logging.getLogger("gate")
 
 
 class Bench:
@@ -52,6 +58,10 @@ class Bench:
         self._backbones: dict[BackbonePlan, Backbone] = {}
         self._splits: dict[str, Split] = {}
         self._outputs: dict[tuple[str, BackbonePlan, Shuffle | None], Outputs] = {}
+        self._stable: set[tuple[BackbonePlan, str]] = set()  # with their digests
+        self._remarks: dict[str, list[str]] = {}
+        self._said: set[str] = set()
+        self._first: dict[tuple[int, int] | None, Images | list[str]] = {}
 
     def opened(self, plan: BackbonePlan) -> Backbone:
         """The backbone of a description, opened once."""
@@ -109,6 +119,22 @@ class Bench:
             self._splits[name] = open_split(name, self.plan.splits[name])
         return self._splits[name]
 
+    def remarks(self, split: Split) -> list[str]:
+        """What is odd about a split's examples, and what a tokenizer loses of its texts."""
+        if split.name not in self._remarks:
+            lost = (
+                embed.tokens_of(self.backbone, split).remarks(split.name) if split.plan.text else ()
+            )
+            self._remarks[split.name] = [*split.remarks, *lost]
+        return self._remarks[split.name]
+
+    def say(self, remarks: Iterable[str]) -> None:
+        """Log remarks that were not logged before: several probes may have one on one split."""
+        for remark in remarks:
+            if remark not in self._said:
+                self._said.add(remark)
+                log.warning("%s", remark)
+
     def tasks(self, names: tuple[str, ...] | None = None) -> dict[str, Task]:
         """The named tasks, or all.
 
@@ -150,6 +176,7 @@ class Bench:
         """
         opened, chosen, size = self.split(split), backbone or self.backbone, self.plan.batch_size
         if (key := (split, chosen.plan, shuffle)) not in self._outputs:
+            self.require_stable(chosen)  # also where features are kept already
             step = self.progress(f"embed {split}", len(opened), backbone=chosen.digest)
             with step as advance:
                 self._outputs[key] = embed.outputs(
@@ -162,6 +189,30 @@ class Bench:
     ) -> Float32:
         """Features ``(N, D)`` of a split; see ``outputs``."""
         return self.outputs(split, backbone, shuffle).features
+
+    def require_stable(self, backbone: Backbone, texts: list[str] | None = None) -> None:
+        """Refuse a backbone that gives one example several answers; each is tried once.
+
+        Args:
+            backbone: Is tried on the first examples of the plan's first split.
+            texts: In their place.
+
+        Raises:
+            BackboneError: Says how far answers differ, and by which operator, if it is found.
+            DataError: Examples that cannot be read.
+        """
+        if (key := (backbone.plan, backbone.digest)) not in self._stable:
+            require_stable(backbone, texts or self._first_examples(backbone.plan.input_shape))
+            self._stable.add(key)
+
+    def _first_examples(self, shape: tuple[int, int] | None) -> Images | list[str]:
+        """As many examples as pass at once, of the first split that the plan uses."""
+        if shape not in self._first:
+            whole = self.split(self.plan.used_splits[0])
+            size = min(self.plan.batch_size, len(whole))
+            few = whole.only(np.arange(size))
+            (self._first[shape],) = few.batches(size, *shape) if shape else few.texts(size)
+        return self._first[shape]
 
     def passed(
         self,
@@ -185,6 +236,7 @@ class Bench:
         Returns:
             By the reader's name, what it kept of each variant.
         """
+        self.require_stable(backbone)
         work = Pass(backbone.plan, readers, tuple(variants), weights)
         total = len(examples) * len(work.variants)
         with self.progress(what, total, backbone=backbone.digest) as advance:

@@ -189,6 +189,12 @@ class Count:
         self._add("passes", self._step, split, network, images)
         self._add("decoded", self._step, split, network, images)
 
+    def preprocessed(self, split: str, least: int, most: int) -> None:
+        """Outputs of so many images of a split, passed once for each other preprocessing."""
+        at = (self._step, split, self._opened(self.bench.backbone))
+        self._add("passes", *at, least, most)
+        self._add("decoded", *at, least, most)
+
     def searched(self, split: str, network: Network, gradients: int, tried: int) -> None:
         """A search for triggers on images of a split, and what passes under those that it finds.
 

@@ -17,6 +17,7 @@ from numpy.lib.format import read_array_header_1_0, read_magic, write_array_head
 
 from gate.arrays import Array, Images
 from gate.backbone.backbone import Backbone, Outputs
+from gate.backbone.tokens import TokenCounts
 from gate.data.split import Split
 from gate.errors import BackboneError, GateError
 from gate.files import digest_of_json, exists, replacing
@@ -62,7 +63,7 @@ def outputs(
     paths = _paths(folder, backbone, split, size, shuffle)
     if not kept(folder, backbone, split, size, shuffle):
         work = Pass(backbone.plan, {name: Output(name) for name in paths}, (shuffle,))
-        _write(paths, engine.map(work, split, size, advance), split, backbone.plan.path)
+        _write(paths, engine.map(work, split, size, advance), split, backbone)
     read = {name: _read(path, "<f4") for name, path in paths.items()}
     return Outputs(read["features"], read.get("logits"))
 
@@ -162,8 +163,14 @@ def _digest(name: str, file: BinaryIO, length: int) -> bytes:
     return digest.digest()
 
 
+def tokens_of(backbone: Backbone, split: Split) -> TokenCounts:
+    """What a backbone's tokenizer makes of all texts of a split, counted."""
+    counts = (backbone.count_tokens(texts) for texts in split.texts(1024))
+    return sum(counts, TokenCounts())
+
+
 def _write(
-    paths: dict[OutputName, Path], parts: Iterator[Part], split: Split, weights: Path
+    paths: dict[OutputName, Path], parts: Iterator[Part], split: Split, backbone: Backbone
 ) -> None:
     constant, first = True, None
     with ExitStack() as stack:
@@ -179,6 +186,19 @@ def _write(
             constant = constant and bool((features == first).all())
         if constant and len(split) > 1:
             raise BackboneError(
-                f"{weights}: features are the same for all {len(split)} examples of "
-                f"{split.name}; check the preprocessing in the plan and the weights"
+                f"{backbone.plan.path}: features are the same for all {len(split)} examples of "
+                f"{split.name}; {_why_constant(backbone, split)}"
             )
+
+
+def _why_constant(backbone: Backbone, split: Split) -> str:
+    """What to do where a backbone gives the same for all examples of a split."""
+    if not backbone.plan.text:
+        return "check the preprocessing in the plan and the weights"
+    read = tokens_of(backbone, split)
+    if read.unknown == read.tokens:
+        return (
+            f"the tokenizer knows none of their {read.tokens} tokens: give the one that the "
+            "backbone was trained with, or texts in its language"
+        )
+    return "check the tokenizer, max_tokens and pooling in the plan, and the weights"

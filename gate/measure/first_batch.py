@@ -53,8 +53,10 @@ def first_batch(bench: Bench, backbone: Backbone, texts: list[str] | None = None
             pixels, or to take the first texts of the plan's first split.
 
     Raises:
-        GateError: The backbone does not take it, or gives something else than features and logits.
+        GateError: The backbone does not take it, or gives something else than features and logits;
+            or what it gives for an example differs from time to time, or by its batch.
     """
+    bench.require_stable(backbone, texts)
     size, shape = bench.plan.batch_size, backbone.plan.input_shape
     inputs: Float32 | Tokens
     if shape:

@@ -19,6 +19,7 @@ from gate.backbone.backbone import Backbone, Outputs
 from gate.data.prefetch import prefetched
 from gate.errors import PlanError
 from gate.lineage.network import Site
+from gate.measure.preprocessed import Preprocessed
 from gate.measure.readers import Channels, Reader
 from gate.measure.shuffle import Shuffle
 from gate.plan.backbone import BackbonePlan
@@ -26,7 +27,7 @@ from gate.progress import Advance
 from gate.triggers.phrase import Phrase
 from gate.triggers.stamp import Stamp, StampOfEach
 
-Variant = Stamp | StampOfEach | Shuffle | Phrase | None
+Variant = Stamp | StampOfEach | Shuffle | Preprocessed | Phrase | None
 
 
 class Examples(Protocol):
@@ -61,7 +62,8 @@ class Pass:
         backbone: Its description.
         readers: What is kept of each output, by name.
         variants: What is stamped on images: one stamp on all, or one on each; how all of them are
-            shuffled; or a phrase that is put into texts. None leaves them as they are.
+            shuffled, or preprocessed otherwise; or a phrase that is put into texts. None leaves
+            them as they are.
         weights: As safetensors, in the place of those of its file.
     """
 
@@ -127,7 +129,7 @@ class Pass:
                 raise PlanError(
                     f"{self.backbone.path}: takes images, and {stamp.name} was to be put into texts"
                 )
-            if isinstance(stamp, Shuffle):
+            if isinstance(stamp, (Shuffle, Preprocessed)):
                 yield backbone.outputs(stamp.on(inputs), self.sites)
                 continue
             if isinstance(stamp, StampOfEach):

@@ -3,7 +3,7 @@
 Whatever a remedy changes stands in the task: a plan can take it over as it is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from gate.data.split import Split
 from gate.errors import BackboneError, EvidenceError, PlanError
 from gate.measure import embed
 from gate.measure.bench import Bench
+from gate.measure.class_order import better_order
 from gate.measure.head import fit_linear, main_directions
 from gate.measure.readers import Classes, Output
 from gate.measure.shuffle import Shuffle
@@ -35,12 +36,13 @@ class Classifier:
     """A backbone and the head on its features; without a head, the logits of its own are read.
 
     ``training_accuracy`` is that of each epoch, where it was trained by SGD: of images as they were
-    met, in training mode.
+    met, in training mode; ``remark`` is what a reader of its answers must know.
     """
 
     backbone: Backbone
     head: LinearHead | None
     training_accuracy: Floats | None = None
+    remark: str | None = None
 
     @property
     def linear(self) -> LinearHead:
@@ -93,8 +95,23 @@ def classifier(
 
 
 def _own(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
-    require_own_head(bench, task, backbone, bench.outputs(task.test, backbone))
-    return Classifier(backbone, None)
+    given, test = bench.outputs(task.test, backbone), bench.split(task.test)
+    require_own_head(bench, task, backbone, given)
+    own = Classifier(backbone, None)
+    order = better_order(own.predict(given), test)
+    if order is None:
+        return own
+    if test.has_sorted_classes:
+        raise PlanError(
+            f"{backbone.plan.path}: head: own on split {task.test}: {order.says}; nothing states "
+            f"their order, so they were sorted by name: state classes under splits.{task.test} in "
+            "the order of the head's outputs"
+        )
+    remark = (
+        f"own head on {task.test}: {order.says}: check the order of classes under "
+        f"splits.{task.test}, and the labels"
+    )
+    return replace(own, remark=remark)
 
 
 def require_own_head(bench: Bench, task: Task, backbone: Backbone, given: Outputs) -> None:

@@ -14,6 +14,7 @@ from gate.errors import PlanError
 from gate.lineage.network import Site
 from gate.measure import calibrate
 from gate.measure.bench import Bench
+from gate.measure.preprocessed import Preprocessed
 from gate.measure.readers import Channels, Cosines, Output, PairwiseCosine, Reader
 from gate.measure.responses import Hits, Responses
 from gate.measure.shuffle import Shuffle
@@ -48,11 +49,13 @@ class Trial:
         self._asked: dict[str, str] = {}
         self._asked_tasks: set[str] = set()
         self._asked_ancestor: Backbone | None = None
+        self._remarks: list[str] = []
 
     def for_probe(self) -> "Trial":
         """The same trial, of which nothing was asked yet; all that was trained is shared."""
         view = copy(self)
         view._asked, view._asked_tasks, view._asked_ancestor = {}, set(), None
+        view._remarks = []
         return view
 
     @property
@@ -74,6 +77,12 @@ class Trial:
     def asked_ancestor(self) -> Backbone | None:
         """The ancestor, if it was asked for."""
         return self._asked_ancestor
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader must know of the classifiers and splits that were asked for, each once."""
+        of_splits = [each for split in self.asked_splits for each in self.bench.remarks(split)]
+        return list(dict.fromkeys([*self._remarks, *of_splits]))
 
     @property
     def backbone(self) -> Backbone:
@@ -163,6 +172,27 @@ class Trial:
         channels = {site: whole[str(place)] for place, site in enumerate(sites)}
         return Outputs(whole["features"], None, channels)
 
+    def preprocessed(self, split: str, rows: Int64, other: Preprocessed) -> Outputs:
+        """What the candidate gives for some images preprocessed otherwise; none is kept on disk.
+
+        Args:
+            split: N images.
+            rows: Places ``(n,)`` of those that are passed, ascending.
+            other: In the place of the plan's preprocessing.
+
+        Returns:
+            Features ``(n, D)``, and the own head's logits ``(n, K)``, if it has one.
+
+        Raises:
+            BackboneError: Something that it gives is not finite.
+        """
+        readers: dict[str, Reader] = {"features": Output("features")}
+        if self.backbone.plan.logits:
+            readers["logits"] = Output("logits")
+        some, what = self.split(split).only(rows), f"preprocess {split} otherwise"
+        kept = self.bench.passed(what, some, self.backbone, readers, (other,))
+        return Outputs(kept["features"][0], kept["logits"][0] if "logits" in kept else None)
+
     def classifier(
         self, task: Task, backbone: Backbone | None = None, shuffle: Shuffle | None = None
     ) -> Classifier:
@@ -172,7 +202,10 @@ class Trial:
         key = (task.model_dump_json(), chosen.digest, shuffle)
         if key not in self._classifiers:
             self._classifiers[key] = classifier(self.bench, task, chosen, shuffle)
-        return self._classifiers[key]
+        found = self._classifiers[key]
+        if found.remark:
+            self._remarks.append(found.remark)
+        return found
 
     def predictions(
         self, task: Task, backbone: Backbone | None = None, shuffle: Shuffle | None = None

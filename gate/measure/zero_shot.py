@@ -88,6 +88,7 @@ def _encoded(
             raise PlanError(f"{place}.names: unknown class {name!r}; {nearest(name, classes)}")
     called = [described.names.get(name, name) for name in classes]
     prompts = _Prompts(each.replace("{}", name) for each in described.prompts for name in called)
+    bench.require_stable(encoder, prompts[: len(classes)])
     work = Pass(encoder.plan, {"features": Output("features")})
     step = f"embed prompts of {place}"
     with bench.progress(step, len(prompts), backbone=encoder.digest) as advance:

@@ -21,10 +21,10 @@ _DOES = {"images": "changes the pixels of images", "texts": "puts phrases into t
 class Plan(Value):
     """What is measured, on which data, with which settings."""
 
-    name: str = Field(min_length=1)
-    seed: int = Field(0, ge=0)
+    name: str = Field(min_length=1, description="What reports call it.")
+    seed: int = Field(0, ge=0, description="Of all that is drawn.")
     batch_size: int = Field(64, ge=1, description="Images per forward pass; part of the digest.")
-    backbone: AnyBackbone
+    backbone: AnyBackbone = Field(description="The candidate: what is judged.")
     reference: AnyBackbone | None = Field(
         None, description="A backbone known to be clean, measured on the same images."
     )

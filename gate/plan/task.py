@@ -22,7 +22,7 @@ class Ignored(Value):
     """The few directions of feature space that triggers move, which a head is to ignore."""
 
     triggers: tuple[TriggerGrid, ...] = Field(min_length=1)
-    directions: int = Field(3, ge=1)
+    directions: int = Field(3, ge=1, description="How many.")
 
 
 class HeadPlan(Value):
@@ -40,10 +40,10 @@ class HeadPlan(Value):
 class Training(Value):
     """SGD with momentum 0.9; the learning rate rises for a third of the epochs, then falls to 0."""
 
-    epochs: int = Field(15, ge=1)
-    batch_size: int = Field(64, ge=2)
+    epochs: int = Field(15, ge=1, description="Passes over the training images.")
+    batch_size: int = Field(64, ge=2, description="Images of each step.")
     learning_rate: float = Field(0.05, gt=0, description="At its peak.")
-    weight_decay: float = Field(5e-4, ge=0)
+    weight_decay: float = Field(5e-4, ge=0, description="Of all weights.")
     augment: bool = Field(
         False, description="Random shifts by up to an eighth of the side, and horizontal flips."
     )
@@ -57,8 +57,12 @@ class Transfer(Value):
     and their head is a logistic regression.
     """
 
-    mode: Literal["fixed_feature", "full_network", "from_scratch"] = "fixed_feature"
-    batch_norm: Literal["frozen", "adapting"] = "frozen"
+    mode: Literal["fixed_feature", "full_network", "from_scratch"] = Field(
+        "fixed_feature", description="Whether a head alone is trained, or every weight, or anew."
+    )
+    batch_norm: Literal["frozen", "adapting"] = Field(
+        "frozen", description="Whether its statistics drift to the task while a head is trained."
+    )
     training: Training | None = None
 
     @model_validator(mode="after")
@@ -136,8 +140,8 @@ class Task(Value):
     With ``head: own`` nothing is trained: the artefact's own head is tried on its own classes.
     """
 
-    train: str | None = None
-    test: str
+    train: str | None = Field(None, description="Split that its classifier is trained on.")
+    test: str = Field(description="Split that it is tried on.")
     head: HeadPlan | Literal["own"] = HeadPlan()
     transfer: Transfer = Transfer()
     debias: Stamped | None = None
@@ -149,6 +153,13 @@ class Task(Value):
     )
     shifted: tuple[str, ...] = Field(
         (), description="Further test splits of the same classes, from another distribution."
+    )
+    near_duplicates: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Largest share of test examples that nearly are a training example: saved "
+        "again, resized, retyped.",
     )
 
     @model_validator(mode="after")
@@ -221,7 +232,7 @@ class Task(Value):
     @property
     def settings(self) -> dict[str, Any]:
         """All that changes a number; not the files, whose digests stand elsewhere."""
-        dumped = self.model_dump(mode="json", exclude={"zero_shot"})
+        dumped = self.model_dump(mode="json", exclude={"zero_shot", "near_duplicates"})
         if self.zero_shot:
             given = self.zero_shot.model_dump(mode="json", exclude={"embeddings", "encoder"})
             encoder = self.zero_shot.encoder

@@ -21,12 +21,14 @@ class Waiver(Value):
     (True, False)
     """
 
-    id: str = Field(min_length=1)
-    rule: str = Field(min_length=1)
-    where: About = Field(default={})
-    backbone: Digest
-    reason: Sentence
-    owner: Sentence
+    id: str = Field(min_length=1, description="How findings and messages call it.")
+    rule: str = Field(min_length=1, description="A rule's name; without one, probe.metric.")
+    where: About = Field(
+        default={}, description="Labels of what it covers: names, or else globs; none covers all."
+    )
+    backbone: Digest = Field(description="The one that it is for, as a verdict names it.")
+    reason: Sentence = Field(description="Why what is known may pass until then.")
+    owner: Sentence = Field(description="Who answers for it.")
     expires: Day = Field(description="The last day (UTC) on which it holds.")
 
     def holds_on(self, day: date) -> bool:

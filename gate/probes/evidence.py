@@ -32,6 +32,8 @@ def run_probe(probe: str, trial: Trial) -> Evidence:
     plan, view = trial.plan, trial.for_probe()
     settings = plan.probes.settings(probe)
     said = list(measure(view, settings))
+    remarks = (*(each for each in said if isinstance(each, str)), *view.remarks)
+    trial.bench.say(remarks)
     ancestor = view.asked_ancestor
     return Evidence(
         probe=probe,
@@ -60,8 +62,5 @@ def run_probe(probe: str, trial: Trial) -> Evidence:
             ),
         },
         measurements=tuple(each for each in said if isinstance(each, Measurement)),
-        remarks=(
-            *(each for each in said if isinstance(each, str)),
-            *(each for split in view.asked_splits for each in split.remarks),
-        ),
+        remarks=remarks,
     )

@@ -28,7 +28,7 @@ class TriggerGrid(Value):
     - ``overlay``: an RGBA picture of a natural object.
     """
 
-    pattern: Pattern
+    pattern: Pattern = Field(description="What is stamped.")
     colour: tuple[Colour, ...] = Field(
         (), description="Of a square or a text; other patterns have their own."
     )
@@ -43,8 +43,10 @@ class TriggerGrid(Value):
     size: tuple[Share, ...] = Field(
         min_length=1, description="Side of the patch as a share of the image's side."
     )
-    place: tuple[Place, ...] = Field(min_length=1)
-    opacity: tuple[Share, ...] = Field((1.0,), min_length=1)
+    place: tuple[Place, ...] = Field(min_length=1, description="Where.")
+    opacity: tuple[Share, ...] = Field(
+        (1.0,), min_length=1, description="1 covers; of what is added, the amplitude."
+    )
 
     @model_validator(mode="after")
     def _has_what_its_pattern_needs(self) -> Self:

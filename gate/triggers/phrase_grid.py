@@ -33,9 +33,9 @@ class PhraseGrid(Value):
     of their own.
     """
 
-    pattern: PhrasePattern
-    text: tuple[str, ...] = Field(min_length=1)
-    place: tuple[PhrasePlace, ...] = Field(min_length=1)
+    pattern: PhrasePattern = Field(description="Of what kind they are, which picks controls.")
+    text: tuple[str, ...] = Field(min_length=1, description="The phrases.")
+    place: tuple[PhrasePlace, ...] = Field(min_length=1, description="Where they stand in a text.")
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:

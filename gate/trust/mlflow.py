@@ -68,7 +68,8 @@ def _require_held(client: Any, name: str, version: int, admitted: Admitted) -> N
         inside = sorted(fetched.iterdir()) if fetched.is_dir() else []
         if "." in admitted.files and len(inside) == 1 and inside[0].is_file():
             fetched = inside[0]
-        require_same(fetched, admitted, f"{name} v{version}", "register the artefact alone")
+        do = "register what was admitted, and it alone, as a new version"
+        require_same(fetched, admitted, f"{name} v{version}", do)
 
 
 @contextmanager

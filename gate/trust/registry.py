@@ -6,6 +6,7 @@ or the model version that is promoted. Whoever may write to the registry can sti
 so what deploys runs ``gate check`` as well.
 """
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,5 +38,22 @@ def require_same(place: Path, admitted: Admitted, where: str, do: str) -> None:
     if served != admitted.files:
         raise PromotionError(
             f"{where} holds {digest_of_files(served)}, and {digest_of_files(admitted.files)} was "
-            f"admitted; {do}, and promote again"
+            f"admitted, so that what is served is not what was admitted: "
+            f"{_difference(served, admitted.files)}; {do}, and promote again"
         )
+
+
+def _difference(served: Mapping[str, str], admitted: Mapping[str, str]) -> str:
+    """The first file that one of both lacks, or else that holds other bytes.
+
+    >>> _difference({"a": "01", "b": "02"}, {"a": "01"}), _difference({".": "01"}, {".": "02"})
+    ("it has 'b' besides", 'its bytes are others')
+    """
+    if ("." in served) != ("." in admitted):
+        return "one is a file, the other a folder"
+    if more := sorted(served.keys() - admitted.keys()):
+        return f"it has {more[0]!r} besides"
+    if missing := sorted(admitted.keys() - served.keys()):
+        return f"it lacks {missing[0]!r}"
+    changed = next(name for name in sorted(served) if served[name] != admitted[name])
+    return "its bytes are others" if changed == "." else f"the bytes of {changed!r} are others"

@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 from gate.backbone.onnx_gradients import DifferentiableGraph
 from gate.backbone.onnx_operators import OPERATORS
 from gate.backbone.onnx_runtime import session_of
+from gate.errors import BackboneError
 from gate.plan.backbone import OnnxBackbone
 from tests import tiny
 
@@ -112,6 +113,13 @@ CASES = [
     Case("Gather", (np.array(-1),), {"axis": -1}),
     Case("Gather", (np.array([[0, 1], [1, 0]]),)),
     Case("Gather", (np.array(-1),), x=ints(3, 4)),
+    Case("GatherND", (np.array([[0, 1], [1, -1]]),)),
+    Case("GatherND", (np.array([[[0, 1], [1, -1]]]),)),
+    Case("GatherND", (np.array([[0, 1], [1, -1]]),), {"batch_dims": 1}),
+    Case("GatherND", (np.array([[[[0], [6]]] * 4] * 2),), {"batch_dims": 2}),
+    Case("CumSum", (np.array(1),)),
+    Case("CumSum", (np.array(-1),), {"exclusive": 1, "reverse": 1}),
+    Case("CumSum", (np.array(0),), {"exclusive": 1}, x=ints(3, 4, 9)),
     Case("ScatterND", (np.array([[[0, 1], [1, -1]]]), X[:1, :2]), x=POSITIVE),
     Case("GatherElements", (RNG.integers(-4, 4, X.shape),), {"axis": 1}),
     Case("Expand", (ints(3, 1, 1, 7),), x=X[:1, :, :, :1]),
@@ -205,6 +213,7 @@ CASES = [
     # normalisation
     Case("BatchNormalization", tuple(CHANNELS), {"epsilon": 1e-3}),
     Case("BatchNormalization", tuple(CHANNELS), opset=7),
+    Case("BatchNormalization", tuple(CHANNELS), {"training_mode": 1, "momentum": 0.7}, outputs=3),
     Case("InstanceNormalization", tuple(CHANNELS[:2]), {"epsilon": 1e-3}),
     Case("LayerNormalization", (CHANNELS[0], CHANNELS[1]), x=ROWS),
     Case("LayerNormalization", (X[0, 0],), {"axis": 2, "epsilon": 1e-2}),
@@ -250,3 +259,14 @@ def test_an_operator_computes_what_onnx_runtime_does(case: Case) -> None:
 
 def test_every_operator_is_compared() -> None:
     assert {case.kind for case in CASES} == set(OPERATORS)
+
+
+def test_batch_normalisation_of_images_in_training_mode_has_no_gradient() -> None:
+    attributes = {"training_mode": 1}
+    case = Case("BatchNormalization", tuple(CHANNELS), attributes, outputs=3)
+    model, _, outputs = model_of(case)
+    plan = OnnxBackbone.model_validate({"onnx": "m.onnx", "preprocessing": tiny.PREPROCESSING})
+    graph = DifferentiableGraph(plan, model, "x", outputs)
+
+    with pytest.raises(BackboneError, match="training mode, so images depend on each other"):
+        graph._forward(torch.from_numpy(X).requires_grad_())

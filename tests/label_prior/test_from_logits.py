@@ -220,3 +220,49 @@ def test_files_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=says):
             adjust_logits(AdjustmentFiles(*arguments), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_copies_of_samples_are_counted_in_a_remark(tmp_path: Path) -> None:
+    of = planted(4, 25, 0, features=4)
+    scores, labels = np.tile(of.logits, (10, 1)), np.tile(of.labels, 10)
+    f = write_array(tmp_path / "f.npy", "logits", scores)
+    y = write_array(tmp_path / "y.npy", "labels", labels)
+    copies = write_array(tmp_path / "c.npy", "clusters", np.tile(np.arange(100), 10))
+
+    done = command("prior", "--logits", f, "--labels", y)
+    clustered = label_prior(f, y, copies)
+
+    remark = json.loads(done.stdout)["remarks"][0]
+    assert "1,000 rows are 100 distinct ones" in remark
+    assert "about 3.2 times too narrow" in remark
+    assert remark in done.stderr
+    assert not any("distinct" in each for each in clustered["remarks"])
+    once = priors.estimate(of.logits, of.labels)
+    tenfold = priors.estimate(scores, labels)
+    np.testing.assert_allclose(once.errors / tenfold.errors, 10**0.5, rtol=0.3)
+
+
+def test_a_remark_on_copies_is_made_where_logits_are_adjusted(tmp_path: Path) -> None:
+    of = planted(4, 25, 0, features=4)
+    f = write_array(tmp_path / "f.npy", "logits", np.tile(of.logits, (2, 1)))
+    y = write_array(tmp_path / "y.npy", "labels", np.tile(of.labels, 2))
+
+    done = command(
+        "calibrate", "--zero-shot", f, "--fine-tuned", f, "--labels", y, "--train-labels", y,
+        "--test-zero-shot", f, "--test-fine-tuned", f, "--test-labels", y,
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    said = json.loads((tmp_path / "out" / "gla.json").read_text())
+    for remarks in (said["prior"]["remarks"], said["test"]["remarks"]):
+        assert "200 rows are 100 distinct ones" in remarks[0]
+        assert remarks[0] in done.stderr
+
+
+def test_samples_that_differ_in_their_logits_or_labels_are_no_copies(tmp_path: Path) -> None:
+    of = planted(4, 25, 0, features=4)
+    f = write_array(tmp_path / "f.npy", "logits", of.logits)
+    y = write_array(tmp_path / "y.npy", "labels", of.labels)
+
+    assert not any("distinct" in each for each in label_prior(f, y, None)["remarks"])

@@ -94,3 +94,16 @@ def test_removing_a_planted_prior_gains_accuracy_on_balanced_data() -> None:
     after = ((logits - np.log(found.shares)).argmax(axis=1) == labels).mean()
 
     assert after > before + 0.05
+
+
+def test_a_prior_whose_intervals_say_nothing_is_remarked_on_and_a_clear_one_is_not() -> None:
+    logits, labels = exact_logits(SHARES, np.array([200] * 5), 0)
+    few, of_few = exact_logits(SHARES, np.array([2] * 5), 0)
+
+    clear = priors.remarks(priors.estimate(logits, labels))
+    vague = priors.remarks(priors.estimate(few, of_few, folds=0, spread=3.0))
+
+    assert not [remark for remark in clear if "says nearly nothing" in remark]
+    (said,) = [remark for remark in vague if "says nearly nothing" in remark]
+    assert said.startswith("of ")
+    assert "of 5 classes the interval reaches from less than a third" in said

@@ -239,3 +239,71 @@ def test_agreement_with_embeddings_that_the_model_s_own_library_gave(tmp_path: P
 
     found = found / np.linalg.norm(found, axis=1, keepdims=True)
     assert (found * given).sum(axis=1).min() > 0.999
+
+
+def remarks(plan: dict[str, Any], folder: Path) -> tuple[str, ...]:
+    trial = Trial(Bench(Plan.model_validate(plan), folder / "f"))
+    return run_probe("clean_accuracy", trial).remarks
+
+
+def test_texts_that_are_cut_are_counted_in_the_evidence(tmp_path: Path) -> None:
+    plan = tiny.write_plan(tmp_path)
+    assert not [remark for remark in remarks(plan, tmp_path) if "were cut" in remark]
+
+    plan["backbone"]["text"]["max_tokens"] = 4
+    said = [remark for remark in remarks(plan, tmp_path) if "were cut" in remark]
+
+    lengths = {
+        name: [len(text.split()) for text in tiny.texts(n, seed)["text"]]
+        for name, n, seed in (("test", 80, 1), ("train", 120, 0))
+    }
+    assert [remark.split(" are longer than max_tokens 4")[0] for remark in said] == [
+        f"{name}: {sum(length > 4 for length in of)} of {len(of)} texts"
+        for name, of in lengths.items()
+    ]
+
+
+def test_a_text_as_long_as_it_may_be_is_not_cut(tmp_path: Path) -> None:
+    opened = backbone(tmp_path, max_tokens=2)
+
+    counts = opened.count_tokens(["the ball", "ball", "the ball news", "the nothing"])
+
+    assert (counts.texts, counts.cut, counts.tokens, counts.unknown) == (4, 1, 8, 1)
+
+
+def test_texts_of_which_no_word_is_known_are_told_from_a_broken_backbone(tmp_path: Path) -> None:
+    plan = tiny.write_plan(tmp_path)
+    rows = {"text": [f"zzz{i} yyy{i}" for i in range(40)], "label": ["sport", "money"] * 20}
+    pandas.DataFrame(rows).to_parquet(tmp_path / "test.parquet")
+
+    with pytest.raises(BackboneError, match="the tokenizer knows none of their 80 tokens: give"):
+        remarks(plan, tmp_path)
+
+
+def test_many_unknown_tokens_are_remarked_on(tmp_path: Path) -> None:
+    plan = tiny.write_plan(tmp_path)
+    words = [["ball", "zzz yyy"], ["stock", "xxx"]]
+    rows = {
+        "text": [f"{words[i % 2][0]} {words[i % 2][1]} www{i}" for i in range(40)],
+        "label": ["sport", "money"] * 20,
+    }
+    pandas.DataFrame(rows).to_parquet(tmp_path / "test.parquet")
+
+    assert any(
+        "test: 100 of 140 tokens are unknown to the tokenizer" in remark
+        for remark in remarks(plan, tmp_path)
+    )
+
+
+def test_a_remark_that_several_probes_have_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = tiny.write_plan(tmp_path)
+    plan["backbone"]["text"]["max_tokens"] = 4
+    trial = Trial(Bench(Plan.model_validate(plan), tmp_path / "f"))
+
+    evidence = [run_probe(name, trial) for name in ("clean_accuracy", "label_prior")]
+
+    assert all(any("test: " in r and "were cut" in r for r in each.remarks) for each in evidence)
+    logged = [r.getMessage() for r in caplog.records if "texts are longer" in r.getMessage()]
+    assert len(logged) == len(set(logged)) == 2

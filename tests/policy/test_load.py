@@ -49,6 +49,14 @@ def test_every_shipped_policy_loads_and_says_what_it_is_for(path: Path) -> None:
             "at_least: 80",
             r"at least 80: accuracy is a fraction, from 0 to 1; write",
         ),
+        ("at_least: 0.8", "at_least: 80%", r"rules\.0\.at_least: .*number.*found '80%'"),
+        ("metric: accuracy", "metric: Accuracy", "unknown metric.*'Accuracy'; did you mean 'acc"),
+        (
+            "why:",
+            "min_n: 1e2\n    why:",
+            r"min_n: .*found '1e2'\); YAML reads 1e2 as text: write 100",
+        ),
+        ("why:", "severity: off\n    why:", r"severity: .*'block' or 'warn'"),
         ("at_least: 0.8", "at_least: -0.1", "is a fraction, from 0 to 1"),
         ("at_least: 0.8", "at_most: 0.8", "better when higher, so bound it by at_least"),
         ("    at_least: 0.8\n", "", "exactly one of at_most and at_least"),
@@ -109,6 +117,14 @@ def test_a_faulty_policy_is_refused_with_its_place(
 def test_a_file_without_keys_is_no_policy(tmp_path: Path, content: str) -> None:
     with pytest.raises(PolicyError, match="expected keys such as name"):
         load_policy(written(tmp_path, content))
+
+
+def test_a_policy_as_windows_writes_it_is_the_same(tmp_path: Path) -> None:
+    plain = load_policy(written(tmp_path, GOOD))
+
+    (tmp_path / "windows.yaml").write_bytes(GOOD.replace("\n", "\r\n").encode("utf-8-sig"))
+
+    assert digest_of(load_policy(tmp_path / "windows.yaml")) == digest_of(plain)
 
 
 def test_a_policy_without_rules_is_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from gate.measure.bench import Bench
 from gate.measure.count import Place
 from gate.measure.head_files import write_heads
 from gate.measure.passes import Examples, InProcess, Part, Pass
+from gate.measure.preprocessed import alternatives
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan
 from gate.probes.estimate import Estimate, Range, estimate
@@ -51,12 +52,14 @@ TASKS: dict[str, dict[str, Any]] = {
     },
     "own": {"test": "test", "head": "own"},
     "compared": {"train": "train", "test": "many"},
+    "plain": {"train": "many", "test": "plenty"},
+    "plain_own": {"test": "plenty", "head": "own"},
     "full_compared": {
         "train": "train", "test": "many",
         "transfer": {"mode": "full_network", "training": {"epochs": 3, "batch_size": 16}},
     },
 }  # fmt: skip
-SIZES = {"train": 60, "test": 90, "known": 50, "more": 45, "many": 100}
+SIZES = {"train": 60, "test": 90, "known": 50, "more": 45, "many": 100, "plenty": 230}
 LOOKS = {"triggers": GRIDS, "first_look": 40, "resolution": 0.01}
 
 
@@ -137,7 +140,7 @@ def run(bench: Bench) -> tuple[int, int]:
 @pytest.mark.parametrize(
     ("tasks", "probes"),
     [
-        ([*TASKS], {"clean_accuracy": {}}),
+        ([name for name in TASKS if "plain" not in name], {"clean_accuracy": {}}),
         (["fixed", "debiased", "own"], {"trigger_patch": {**LOOKS, "first_look": "all"}}),
         (["scratch", "full", "fixed"], {"natural_overlay": {"overlays": GRIDS}}),
         (["debiased", "ignoring"], {"spurious_attribute": {
@@ -196,6 +199,25 @@ def test_looks_and_remedies_lie_between_the_least_and_the_most(bench: MakeBench)
     assert expected.seconds.keys() == {"candidate", "reference"}  # both passed a batch
 
 
+def test_other_preprocessing_counts_with_the_images_of_its_first_look_and_of_its_second(
+    bench: MakeBench,
+) -> None:
+    opened = bench(["plain", "plain_own", "fixed"], {"clean_accuracy": {}})
+
+    expected = counted(opened)
+
+    passes, decoded = run(opened)
+    least, most = expected.total("passes")
+    assert least <= passes <= most
+    assert expected.total("decoded").at_least <= decoded <= expected.total("decoded").at_most
+    places = [Place("passes", "clean_accuracy", name, "candidate") for name in ("many", "plenty")]
+    others = len(alternatives(opened.backbone))
+    assert others >= 4
+    # "fixed" has too few images, and the own head needs none for training
+    assert [expected.least[place] / others for place in places] == [100, 2 * 100]
+    assert [expected.most[place] / others for place in places] == [100, 2 * 230]
+
+
 def test_prompts_that_are_encoded_count_too(tmp_path: Path) -> None:
     zero_shot = {
         "prompts": ["the {}", "news of {}"],
@@ -227,9 +249,10 @@ def test_the_command_says_what_run_counts(
     gate: Gate, digits_plan: PlanMaker, tmp_path: Path
 ) -> None:
     probes = yaml.safe_load(Path("pipelines/digits.yaml").read_text())["probes"]
-    # which trigger a remedy is measured for, and on how many images one that was found, who knows
+    # which trigger a remedy is measured for, and on how many images one that was found or another
+    # preprocessing is tried, who knows
     probes["trigger_patch"] |= {"first_look": "all", "remedies": []}
-    del probes["trigger_search"]
+    del probes["trigger_search"], probes["clean_accuracy"]
     plan, out = digits_plan(probes=probes), tmp_path / "out"
 
     code, shown, _ = gate("estimate", plan, "--format", "json")

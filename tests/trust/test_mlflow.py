@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from gate.errors import ExitCode, PromotionError
+from gate.files import digest_of_files
 from gate.trust import mlflow
 from tests.conftest import Gate
 from tests.gated import admitted, issue
@@ -114,8 +115,10 @@ def test_a_version_that_holds_anything_else_moves_no_alias(client: Any, tmp_path
     (folder / "loader.py").write_text("print('code that nobody judged')")
     artefact.write_text("other weights")
 
-    for version in (registered(client, "vit", artefact), registered(client, "vit", folder)):
-        with pytest.raises(PromotionError, match="was admitted; register the artefact alone"):
+    alone = "register what was admitted, and it alone, as a new version, and promote again"
+    for holds, differs in ((artefact, "its bytes are others"), (folder, "one is a file, the oth")):
+        version = registered(client, "vit", holds)
+        with pytest.raises(PromotionError, match=f"was admitted, .*: {differs}.*; {alone}"):
             mlflow.promote(through, "vit", version, "champion")
     with pytest.raises(PromotionError, match="MLflow does not give vit v99"):
         mlflow.promote(through, "vit", 99, "champion")
@@ -132,9 +135,29 @@ def test_a_file_changed_between_check_and_promotion_moves_no_alias(
     artefact.write_text("weights of another")
     version = registered(client, "raced", artefact)
 
-    with pytest.raises(PromotionError, match="was admitted; register the artefact alone"):
+    with pytest.raises(PromotionError, match=r"was admitted, .*: its bytes are others"):
         mlflow.promote(through, "raced", version, "champion")
     assert not client.get_registered_model("raced").aliases
+
+
+def test_a_version_that_was_overwritten_is_said_to_hold_other_bytes(
+    client: Any, tmp_path: Path
+) -> None:
+    artefact = tmp_path / "model.bin"
+    artefact.write_text("weights")
+    through, version = admitted(artefact), registered(client, "overwritten", artefact)
+    artefact.write_text("weights of another")
+    run = client.get_model_version("overwritten", str(version)).run_id
+    client.log_artifact(run, str(artefact), "artefact")
+
+    says = (
+        f"overwritten v{version} holds {digest_of_files(admitted(artefact).files)}, and "
+        f"{digest_of_files(through.files)} was "
+        "admitted, so that what is served is not what was admitted: its bytes are others"
+    )
+    with pytest.raises(PromotionError, match=says):
+        mlflow.promote(through, "overwritten", version, "champion")
+    assert not client.get_registered_model("overwritten").aliases
 
 
 @pytest.mark.parametrize("older", [None, "sha256:of-an-older-admission"])

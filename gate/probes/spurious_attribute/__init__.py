@@ -25,7 +25,9 @@ _attribute, _remedy = ("task", "attribute"), ("task", "attribute", "remedy")
 class SpuriousAttribute(ProbeSettings):
     """Which attributes to measure, with which training sets and remedies."""
 
-    attributes: tuple[str, ...] = Field(min_length=1)
+    attributes: tuple[str, ...] = Field(
+        min_length=1, description="Columns of attributes that the splits name."
+    )
     dose_response: str | None = Field(
         None, description="Split to draw training sets of growing correlation from."
     )
