@@ -29,6 +29,9 @@ class FrozenDict(dict[Key, Item]):
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
 
+    def __hash__(self) -> int:  # type: ignore[override]  # a plain one has none, since it changes
+        return hash(frozenset(self.items()))
+
     def __reduce__(self) -> tuple[type, tuple[dict[Key, Item]]]:
         # pickle and copy would otherwise fill an empty one, key by key
         return type(self), (dict(self),)
@@ -39,6 +42,9 @@ class FrozenList(list[Item]):
 
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
     append = clear = extend = insert = pop = remove = reverse = sort = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]  # a plain one has none, since it changes
+        return hash(tuple(self))
 
     def __reduce__(self) -> tuple[type, tuple[list[Item]]]:
         return type(self), (list(self),)

@@ -100,6 +100,7 @@ KNOWS = {
     "onnxruntime": {"backbone/onnx_runtime.py"},
     "onnx": {
         "backbone/onnx_file.py",
+        "backbone/onnx_description.py",
         "backbone/onnx_layers.py",
         "backbone/onnx_weights.py",
         "backbone/onnx_runtime.py",

@@ -66,7 +66,7 @@ def initial_weights(plan: WeightsBackbone, seed: int) -> Weights:
     # factories draw from torch's own generator; it is put back as it was
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return without_weights(plan.arch).state_dict()
+        return without_weights(plan.arch, plan.arch_args).state_dict()
 
 
 def unlike(first: Weights, second: Weights) -> list[str]:
@@ -158,7 +158,7 @@ class Architecture:
     """
 
     def __init__(self, plan: WeightsBackbone) -> None:
-        self._plan, self._network = plan, without_weights(plan.arch)
+        self._plan, self._network = plan, without_weights(plan.arch, plan.arch_args)
         self.weights: Weights = self._network.state_dict()  # of which shapes alone count
         self.has_batch_norm = bool(_norms(self._network))
 

@@ -16,7 +16,7 @@ from gate.arrays import Array, Float32, Floats, Images, Int64, sum_of_probabilit
 from gate.backbone.artefact import Artefact, HeldWeights
 from gate.backbone.child import Child
 from gate.backbone.heads import JoinedHead, LinearHead
-from gate.backbone.pooling import places
+from gate.backbone.pooling import pooled
 from gate.backbone.runtime import Runtime, Tokens
 from gate.backbone.tokens import TokenCounts, Tokenizer
 from gate.backbone.unstable import Unstable
@@ -52,9 +52,13 @@ class Backbone:
     """Weights, their runtime (``gate/backbone/FORMAT_runtime.py``) and their preprocessing.
 
     Args:
-        plan: Where the weights lie, and their preprocessing.
+        plan: Where the weights lie, and their preprocessing. ``described`` is that; as an
+            attribute, ``plan`` is settled by what the file says where it leaves something open.
         limits: Of a file that holds a program of its own, and is run in a child process.
         artefact: In the place of what lies there.
+
+    ``remarks`` are sentences that a reader of its numbers must know: what was chosen where the plan
+    says nothing. They are a function of plan and file alone.
 
     Raises:
         BackboneError: Missing, truncated, a pickle, or of a kind that is refused.
@@ -63,7 +67,7 @@ class Backbone:
     def __init__(
         self, plan: BackbonePlan, limits: Limits | None = None, artefact: Artefact | None = None
     ) -> None:
-        self.plan, self.limits = plan, limits or Limits()
+        self.described, self.limits = plan, limits or Limits()
         self.artefact = artefact or Artefact(plan.path)
         self.digest = self.artefact.digest
         self._runtime: Runtime
@@ -73,6 +77,10 @@ class Backbone:
             # torch takes seconds to import, and an ONNX backbone does without it
             home = import_module(f"gate.backbone.{plan.format}_runtime")
             self._runtime = home.open_runtime(plan, self.artefact)
+        settings, remarks = self._runtime.found
+        with failing_as(BackboneError, f"{plan.path}: says of itself what is no setting"):
+            self.plan = plan.settled(settings)
+        self.remarks = (*remarks, *_unsaid(self.plan))
 
     def with_weights(self, content: bytes) -> "Backbone":
         """The same architecture and preprocessing under other weights, as safetensors.
@@ -123,9 +131,13 @@ class Backbone:
     def _normalise(self) -> tuple[Floats, Floats]:
         """What pixels are multiplied by, and what is then added."""
         per_channel = (-1, 1, 1) if self.preprocessing.layout == "NCHW" else (-1,)
-        std = np.asarray(self.preprocessing.std, np.float32).reshape(per_channel)
-        mean = np.asarray(self.preprocessing.mean, np.float32).reshape(per_channel)
-        return 1 / (255 * std), -mean / std
+        std = np.asarray(self.preprocessing.std or (1,), np.float32).reshape(per_channel)
+        mean = np.asarray(self.preprocessing.mean or (0,), np.float32).reshape(per_channel)
+        return 1 / (np.float32(1 / self._rescale) * std), -mean / std
+
+    @property
+    def _rescale(self) -> float:
+        return self.preprocessing.rescale or 1 / 255
 
     def tokens(self, texts: list[str]) -> Tokens:
         """Texts as token ids ``(N, T)``, padded to the longest, and which of them count."""
@@ -142,12 +154,31 @@ class Backbone:
     def inputs(self, images: Images | Float32) -> Float32:
         """Images ``(N, H, W, C)`` in 0 .. 255, normalised and in the layout of the backbone."""
         pixels: Array = images
+        if self.preprocessing.channel_order == "bgr":
+            pixels = pixels[..., ::-1]
         if self.preprocessing.layout == "NCHW":
-            pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+            pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
         scale, offset = self._normalise
         inputs = np.asarray(pixels * scale, np.float32)
         inputs += offset
         return inputs
+
+    def to_pixels(self, gradients: Float32) -> Float32:
+        """Gradients with respect to inputs, as those with respect to pixels in 0 .. 1.
+
+        Args:
+            gradients: In the shape of what `inputs` gives.
+
+        Returns:
+            ``(N, H, W, C)``, with channels in the order of images.
+        """
+        per_image = gradients
+        if self.preprocessing.layout == "NCHW":
+            per_image = gradients.transpose(0, 2, 3, 1)
+        std = np.asarray(self.preprocessing.std or (1,), np.float32)
+        # an input is (rescale * 255 * pixel - mean) / std
+        found = per_image * np.float32(255 * self._rescale) / std
+        return found[..., ::-1] if self.preprocessing.channel_order == "bgr" else found
 
     def features(self, images: Images) -> Float32:
         """Pooled features ``(N, D)`` of images ``(N, S, S, C)``; see ``outputs``."""
@@ -301,5 +332,19 @@ def _pooled(outputs: Float32, plan: BackbonePlan, mask: Int64 | None) -> Float32
             return outputs[:, 0]
         weights = (mask / mask.sum(axis=1, keepdims=True)).astype(np.float32)
         return np.asarray(np.einsum("ntd,nt->nd", outputs, weights))
-    axes = places(plan, outputs.shape)
-    return np.asarray(outputs.mean(axis=axes)) if axes else outputs
+    return np.asarray(pooled(plan, outputs))
+
+
+def _unsaid(plan: BackbonePlan) -> tuple[str, ...]:
+    """What a plan leaves out that most backbones were trained with."""
+    images = plan.preprocessing
+    if images is None or (images.rescale == 1 and not images.mean and not images.std):
+        return ()
+    absent = [name for name, numbers in (("mean", images.mean), ("std", images.std)) if not numbers]
+    if not absent:
+        return ()
+    if len(absent) == 1:
+        stands_for = {"mean": "mean 0", "std": "std 1"}[absent[0]]
+        return (f"{absent[0]} is not in the plan: it is taken for {stands_for}",)
+    highest = 255 * (images.rescale or 1 / 255)
+    return (f"mean and std are not in the plan: pixels go in as 0 .. {highest:g}",)

@@ -26,6 +26,7 @@ import numpy as np
 import gate.errors
 from gate.arrays import Array, Float32, Int64
 from gate.backbone.artefact import Artefact
+from gate.backbone.declared_input import Found
 from gate.backbone.heads import LinearHead
 from gate.backbone.runtime import Tokens
 from gate.backbone.unstable import Unstable
@@ -155,7 +156,9 @@ class Child(Confined):
 
     def __init__(self, plan: BackbonePlan, artefact: Artefact, limits: Limits) -> None:
         super().__init__(plan.path, limits)
-        self.versions: dict[str, str] = self.ask("open", plan, artefact).value
+        told = self.ask("open", plan, artefact).value
+        self.versions: dict[str, str] = told["versions"]
+        self.found = Found(told["settings"], tuple(told["remarks"]))
 
     def run(self, inputs: Float32 | Tokens) -> list[Float32]:
         """Inputs to the named output and, if there is one, the own head's logits."""

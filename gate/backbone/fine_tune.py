@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gate import files
 from gate.arrays import Float32, Images, Int64
 from gate.backbone.artefact import Artefact
+from gate.backbone.pooling import pooled
 from gate.backbone.weights_runtime import layer_of, with_weights, without_weights
 from gate.errors import BackboneError, PlanError
 from gate.plan.backbone import BackbonePlan, WeightsBackbone
@@ -164,12 +165,16 @@ class _Network(nn.Module):
     ) -> None:
         super().__init__()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._channels_last = plan.preprocessing is not None and plan.preprocessing.layout == "NHWC"
+        self._plan = plan
         self._captured: list[Tensor] = []
         # factories draw from torch's own generator; it is put back as it was
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.body = with_weights(plan, pretrained) if pretrained else without_weights(plan.arch)
+            self.body = (
+                with_weights(plan, pretrained)
+                if pretrained
+                else without_weights(plan.arch, plan.arch_args)
+            )
             if plan.layer:
                 layer_of(self.body, plan, plan.layer).register_forward_hook(
                     lambda _module, _inputs, output: self._captured.append(output)
@@ -186,13 +191,11 @@ class _Network(nn.Module):
         self.to(self.device)
 
     def features(self, inputs: Tensor) -> Tensor:
-        """Features ``(N, D)``; maps and tokens are averaged over places."""
+        """Features ``(N, D)``, pooled as the plan says."""
         self._captured.clear()
         whole = self.body(inputs)
         output = self._captured[-1] if self._captured else whole
-        if output.ndim == 4:
-            return torch.mean(output, dim=(1, 2) if self._channels_last else (2, 3))
-        return torch.mean(output, dim=1) if output.ndim == 3 else torch.as_tensor(output)
+        return torch.as_tensor(pooled(self._plan, output))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits ``(N, K)``."""

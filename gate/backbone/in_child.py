@@ -36,10 +36,12 @@ class Held:
         return Answer(import_module(f"gate.backbone.{format_}_summary").summary(artefact))
 
     def open(self, plan: BackbonePlan, artefact: Artefact) -> Answer:
-        """Open its runtime; the versions of it."""
+        """Open its runtime; the versions of it, and what was found."""
         home = import_module(f"gate.backbone.{plan.format}_runtime")
         self._runtime: Runtime = home.open_runtime(plan, artefact)
-        return Answer(self._runtime.versions)
+        settings, remarks = self._runtime.found
+        told = {"versions": self._runtime.versions, "settings": settings, "remarks": remarks}
+        return Answer(told)
 
     def run(self, inputs: Float32 | Tokens) -> Answer:
         """One forward pass."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gate.arrays import Float32, Int64
 from gate.backbone.heads import LinearHead
-from gate.backbone.pooling import places
+from gate.backbone.pooling import pooled
 from gate.errors import BackboneError, failing_as
 from gate.plan.backbone import BackbonePlan
 
@@ -59,8 +59,7 @@ def input_gradients(
 
 
 def _logits(plan: BackbonePlan, features: Tensor, head: LinearHead) -> Tensor:
-    if axes := places(plan, features.shape):
-        features = features.mean(dim=axes)
+    features = pooled(plan, features)
     if features.shape[1] != len(head.weight):
         raise BackboneError(
             f"{plan.path}: gives {features.shape[1]} features, and the head was fitted on "

@@ -14,7 +14,8 @@ import onnx.inliner
 import torch
 from torch import Tensor
 
-from gate.arrays import Float32, Int64
+from gate.arrays import Array, Float32, Int64
+from gate.backbone.declared_input import Declared, in_pieces
 from gate.backbone.heads import LinearHead
 from gate.backbone.input_gradients import input_gradients
 from gate.backbone.onnx_operators import OPERATORS, Computed, Operator, tensor_of
@@ -35,7 +36,7 @@ class DifferentiableGraph:
     Args:
         plan: Its description, for messages and for how features are pooled.
         model: As `onnx_file.read_model` gives it, which lets nothing lie outside its digest.
-        images: Name of the input.
+        images: The input.
         wanted: Names of the values that hold the features and, if wanted, the own head's logits.
 
     Raises:
@@ -43,7 +44,7 @@ class DifferentiableGraph:
     """
 
     def __init__(
-        self, plan: OnnxBackbone, model: onnx.ModelProto, images: str, wanted: list[str]
+        self, plan: OnnxBackbone, model: onnx.ModelProto, images: Declared, wanted: list[str]
     ) -> None:
         self._plan, self._images, self._wanted = plan, images, wanted
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -69,8 +70,14 @@ class DifferentiableGraph:
         self, inputs: Float32, targets: Int64, head: LinearHead | None
     ) -> list[Float32]:
         """Logits of a batch of images, and gradients; see `input_gradients.input_gradients`."""
-        batch = torch.from_numpy(inputs).to(self._device)
-        return input_gradients(self._plan, self._forward, batch, targets, head)
+
+        def passed(piece: dict[str, Array]) -> list[Array]:
+            batch = torch.from_numpy(piece["images"]).to(self._device)
+            return [*input_gradients(self._plan, self._forward, batch, piece["targets"], head)]
+
+        return in_pieces(
+            self._plan.path, self._images.batch, passed, {"images": inputs, "targets": targets}
+        )
 
     def require_agreement(self, inputs: Float32, by_runtime: list[Float32]) -> None:
         """Compare with ONNX Runtime.
@@ -84,9 +91,10 @@ class DifferentiableGraph:
         """
         refused = f"{self._plan.path}: cannot be computed in torch"
         with failing_as(BackboneError, refused, _INSTEAD), torch.no_grad():
-            computed = self._forward(torch.from_numpy(inputs).to(self._device))
-        for name, here, there in zip(self._wanted, computed, by_runtime, strict=True):
-            ours = here.float().cpu().numpy()
+            computed = in_pieces(
+                self._plan.path, self._images.batch, self._values, {"images": inputs}
+            )
+        for name, ours, there in zip(self._wanted, computed, by_runtime, strict=True):
             if ours.shape != there.shape:
                 raise BackboneError(
                     f"{self._plan.path}: {name!r} has shape {there.shape} in ONNX Runtime, and "
@@ -102,9 +110,17 @@ class DifferentiableGraph:
                     f"deviation), so no trigger is searched for; {_INSTEAD}"
                 )
 
+    def _values(self, batch: dict[str, Array]) -> list[Array]:
+        """The wanted values of a batch, as arrays."""
+        computed = self._forward(torch.from_numpy(batch["images"]).to(self._device))
+        return [each.float().cpu().numpy() for each in computed]
+
     def _forward(self, images: Tensor) -> list[Tensor]:
         """The wanted values of a batch."""
-        values: dict[str, Tensor] = {**self._weights, self._images: images}
+        kind = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
+        # whole numbers go in as they are: rounding has no slope, and the graph casts them at once
+        given = images.to(kind.get(self._images.type, images.dtype))
+        values: dict[str, Tensor] = {**self._weights, self._images.name: given}
         for step in self._steps:
             values |= step(values)
         return [values[name] for name in self._wanted]

@@ -12,6 +12,7 @@ from gate.backbone.artefact import Artefact
 from gate.backbone.heads import CosineHead, JoinedHead, SourceHead
 from gate.backbone.onnx_file import messages, model_file, read_model
 from gate.backbone.onnx_runtime import session_of
+from gate.backbone.pooling import places, takes_first
 from gate.errors import BackboneError, first_line
 from gate.plan.backbone import BackbonePlan, OnnxBackbone
 
@@ -65,8 +66,8 @@ class _Graph:
             members = beside.padded()
             # where a class has fewer members, something stands in that adds nothing to the sum
             nothing = np.where(members < 0, np.float32(-1e30), np.float32(0))
-            places = self.tensor("members", np.maximum(members, 0))
-            each = self.node("Gather", [own, places], axis=1)
+            kept = self.tensor("members", np.maximum(members, 0))
+            each = self.node("Gather", [own, kept], axis=1)
             each = self.node("Add", [each, self.tensor("nothing", nothing)])  # (N, K, G)
             sums = self.reduced("ReduceLogSumExp", each, 2)
             scale = self.tensor("scale", np.array(beside.scale, np.float32))
@@ -78,15 +79,18 @@ class _Graph:
         if rank == 2:
             return features
         if file.preprocessing:
-            first = 2 if rank == 4 and file.preprocessing.layout == "NCHW" else 1
+            shape = (0,) * rank
+            if takes_first(file, shape):
+                return self.node("Gather", [features, self.tensor("first", np.array(0))], axis=1)
+            first, *_ = places(file, shape)
             for _ in range(rank - 2):
                 features = self.reduced("ReduceMean", features, first)
             return features
         if file.text and file.text.pooling == "first":
             return self.node("Gather", [features, self.tensor("first", np.array(0))], axis=1)
         mask = self.floats("attention_mask")
-        places = self.tensor("last axis", np.array([2]))
-        weighted = self.node("Mul", [features, self.node("Unsqueeze", [mask, places])])
+        last = self.tensor("last axis", np.array([2]))
+        weighted = self.node("Mul", [features, self.node("Unsqueeze", [mask, last])])
         rows = self.tensor("row", np.array([1]))
         count = self.node("Unsqueeze", [self.reduced("ReduceSum", mask, 1), rows])
         return self.node("Div", [self.reduced("ReduceSum", weighted, 1), count])

@@ -30,6 +30,7 @@ _TYPES = {
     for name, kind in {
         "FLOAT": torch.float32,
         "FLOAT16": torch.float16,
+        "BFLOAT16": torch.bfloat16,
         "DOUBLE": torch.float64,
         "INT8": torch.int8,
         "UINT8": torch.uint8,
@@ -50,7 +51,10 @@ def tensor_of(stored: onnx.TensorProto) -> Tensor:
     if stored.data_type not in _TYPES:
         kind = onnx.helper.tensor_dtype_to_string(stored.data_type)
         raise ValueError(f"tensor {stored.name!r} is of type {kind}")
-    return torch.from_numpy(np.array(onnx.numpy_helper.to_array(stored)))
+    values = onnx.numpy_helper.to_array(stored)
+    if stored.data_type == onnx.TensorProto.BFLOAT16:  # which numpy has not
+        return torch.from_numpy(values.astype(np.float32)).bfloat16()
+    return torch.from_numpy(np.array(values))
 
 
 def _ints(values: Tensor | Sequence[int] | None) -> list[int] | None:

@@ -13,9 +13,11 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from gate.arrays import Float32, Int64
+from gate.arrays import Array, Float32, Int64
 from gate.backbone.artefact import Artefact
+from gate.backbone.declared_input import Declared, Found, in_pieces, settings_of_images
 from gate.backbone.heads import LinearHead
+from gate.backbone.onnx_description import Graph, declared
 from gate.backbone.onnx_file import model_file, read_model
 from gate.backbone.onnx_layers import inlined, steps_of
 from gate.backbone.onnx_unstable import unstable_operators
@@ -25,6 +27,7 @@ from gate.backbone.unstable import Unstable
 from gate.errors import BackboneError, failing_as, first_line
 from gate.lineage.network import Layer, Site, layers_of
 from gate.plan.backbone import OnnxBackbone
+from gate.printable import escaped
 from gate.strict_yaml import nearest
 
 if TYPE_CHECKING:
@@ -46,21 +49,27 @@ class OnnxRuntime:
 
     Args:
         plan: Its file, or the folder of a file whose weights lie beside it; names of a graph
-            output, or of any value inside the graph (default the first output), and of the own
-            head's logits, if they are wanted.
+            output, or of any value inside the graph (see `Graph.features` where there is none),
+            and of the own head's logits, if they are wanted.
 
     Raises:
         BackboneError: Not ONNX, truncated, weights outside its folder, an unknown operator domain,
-            an unknown output, inputs that are not its kind's, or refused by ONNX Runtime.
+            an unknown output or one of probabilities, inputs that are not its kind's or do not fit
+            the plan, or refused by ONNX Runtime.
     """
 
     def __init__(self, plan: OnnxBackbone, artefact: Artefact) -> None:
         self._plan, self._artefact = plan, artefact
         self._differentiable: DifferentiableGraph | None = None
         self._file, model = model_file(artefact), read_model(artefact)
-        first = plan.output or model.graph.output[0].name
-        self._outputs = [first, *([plan.logits] if plan.logits else [])]
-        self._inputs = _inputs(self._file, model, text=bool(plan.text))
+        inputs = {each.name: each for each in _inputs(self._file, model, text=bool(plan.text))}
+        self._declared, self._inputs = inputs, list(inputs)
+        self._batch = next(iter(inputs.values())).batch
+        graph = Graph(model)
+        features, remarks = _features(plan, graph, model)
+        self._outputs = [features, *([plan.logits] if plan.logits else [])]
+        _require_no_probabilities(plan, graph)
+        self.found = _found(plan, inputs, features, remarks)
         self._session, provider = self._running(model, self._outputs)
         self._noting: tuple[Sequence[Site], Any] | None = None  # a session that gives sites, too
         self.versions = {"runtime": f"onnxruntime {onnxruntime.__version__} {provider}"}
@@ -93,9 +102,18 @@ class OnnxRuntime:
     def _running(self, model: onnx.ModelProto, outputs: list[str]) -> tuple[Any, str]:
         """A session that gives these outputs, and where it runs."""
         _add_outputs(self._file, model, outputs)
+        for each in self._declared.values():
+            if each.type == "bfloat16":
+                _take_floats(model, each.name)
         model.ClearField("metadata_props")  # which may hold settings for the session that runs it
         # what was looked through is what runs, given as bytes: a path could be resolved elsewhere
-        return _session(self._file, *_parts(self._file, model))
+        session, provider = _session(self._file, *_parts(self._file, model))
+        types = {output.name: output.type for output in session.get_outputs()}
+        # numpy has no such numbers
+        if unread := [name for name in outputs if types[name] == "tensor(bfloat16)"]:
+            _give_floats(model, unread)
+            session, provider = _session(self._file, *_parts(self._file, model))
+        return session, provider
 
     def _given(self, session: Any, outputs: list[str], inputs: Float32 | Tokens) -> list[Any]:
         """What a session gives for one batch."""
@@ -103,15 +121,40 @@ class OnnxRuntime:
         if isinstance(inputs, dict):
             known = {"token_type_ids": np.zeros_like(inputs["input_ids"]), **inputs}
             fed = {name: known[name] for name in self._inputs}
-        try:
-            given: list[Any] = session.run(outputs, fed)
-        except Exception as fault:  # ONNX Runtime's own exceptions have no common base
-            shape = next(iter(fed.values())).shape
-            raise BackboneError(
-                f"{self._plan.path}: ONNX Runtime refused a batch of shape {shape}: "
-                f"{first_line(fault)}; check {self._plan.hint}"
-            ) from fault
-        return given
+        cast = {name: _cast(values, self._declared[name].type) for name, values in fed.items()}
+        names = [each.name for each in session.get_outputs()]
+        wanted = [_floats_of(name) if _floats_of(name) in names else name for name in outputs]
+
+        def passed(piece: dict[str, Array]) -> list[Array]:
+            try:
+                given: list[Array] = session.run(wanted, piece)
+            except Exception as fault:  # ONNX Runtime's own exceptions have no common base
+                says = "; ".join(each.says for each in self._declared.values())
+                shape = next(iter(piece.values())).shape
+                raise BackboneError(
+                    f"{self._plan.path}: ONNX Runtime refused a batch of shape {shape}: "
+                    f"{' '.join(str(fault).split())}; it declares {says}"
+                ) from fault
+            return given
+
+        return in_pieces(self._plan.path, self._batch, passed, self._named(cast, session))
+
+    def _named(self, batch: dict[str, Array], session: Any) -> dict[str, Array]:
+        """A batch by the names of a session's inputs, once its shapes fit what is declared."""
+        for name, values in batch.items():
+            known = self._declared[name]
+            shape = known.shape or ("?",) * values.ndim
+            for index, (said, found) in enumerate(zip(shape, values.shape, strict=False)):
+                if index and isinstance(said, int) and said != found:
+                    raise BackboneError(
+                        f"{self._plan.path}: takes {known.says}, and got {found} where it says "
+                        f"{said} (index {index} of {values.shape}); check {self._plan.hint}"
+                    )
+        takes = {each.name for each in session.get_inputs()}
+        return {
+            _floats_of(name) if _floats_of(name) in takes else name: values
+            for name, values in batch.items()
+        }
 
     def input_gradients(
         self, inputs: Float32, targets: Int64, head: LinearHead | None
@@ -130,8 +173,12 @@ class OnnxRuntime:
         if self._differentiable is None:
             # read anew, since few backbones are asked for it: refused if it holds other bytes now
             model = read_model(self._artefact)
-            graph = DifferentiableGraph(self._plan, model, self._inputs[0], self._outputs)
-            graph.require_agreement(inputs, self.run(inputs))
+            images = self._declared[self._inputs[0]]
+            graph = DifferentiableGraph(self._plan, model, images, self._outputs)
+            tried = inputs
+            if images.is_of_integers:  # which ONNX Runtime rounds to, and a gradient does not see
+                tried = np.asarray(_cast(inputs, images.type), np.float32)
+            graph.require_agreement(tried, self.run(tried))
             self._differentiable = graph
         return self._differentiable.input_gradients(inputs, targets, head)
 
@@ -152,14 +199,116 @@ def _add_outputs(file: Path, model: onnx.ModelProto, wanted: list[str]) -> None:
         model.graph.output.append(onnx.ValueInfoProto(name=name))
 
 
-def _inputs(file: Path, model: onnx.ModelProto, *, text: bool) -> list[str]:
-    """Names of the graph's inputs, sorted.
+def _features(
+    plan: OnnxBackbone, graph: Graph, model: onnx.ModelProto
+) -> tuple[str, tuple[str, ...]]:
+    """The name of the value that holds the features, and what is to be said of it.
+
+    Raises:
+        BackboneError: None is named, and the rule's lies inside a function of the model.
+    """
+    if plan.output:
+        return plan.output, ()
+    value, why = graph.features()
+    written = {name for node in model.graph.node for name in node.output}
+    if value not in written | {each.name for each in graph.inputs}:
+        names = ", ".join(each.name for each in graph.outputs)
+        raise BackboneError(
+            f"{plan.path}: no output is named, and {why} lies inside a function of the model; say "
+            f"output in the plan: one of {names}, or another value of the graph"
+        )
+    return value, (
+        f"no output is named in the plan: features are {escaped(value)!r}, {escaped(why)}",
+    )
+
+
+def _require_no_probabilities(plan: OnnxBackbone, graph: Graph) -> None:
+    """Refuse what ends in a softmax where features or logits are wanted.
+
+    Raises:
+        BackboneError: The output does, or the logits do; says what feeds it.
+    """
+    for key, name in (("output", plan.output), ("logits", plan.logits)):
+        ending = graph.ending(name or "")
+        if ending.what != "probabilities" or (key == "output" and ending.operator == "Sigmoid"):
+            continue
+        if key == "logits" and ending.operator == "LogSoftmax":  # logits up to a number a row
+            continue
+        better = graph.features().value if key == "output" else ending.feeds
+        raise BackboneError(
+            f"{plan.path}: {key} {name!r} comes of a {ending.operator}: probabilities, and no "
+            f"{'features' if key == 'output' else 'logits'}; write {key}: {better} in the plan"
+        )
+
+
+def _found(
+    plan: OnnxBackbone, inputs: dict[str, Declared], features: str, remarks: tuple[str, ...]
+) -> Found:
+    """What the file says beside the plan.
+
+    Raises:
+        BackboneError: Both contradict each other.
+    """
+    if plan.preprocessing:
+        (images,) = inputs.values()
+        settings, said = settings_of_images(plan, plan.preprocessing, images)
+        return Found({"output": features, **settings}, (*remarks, *said))
+    shape = inputs["input_ids"].shape or ()
+    length = shape[1] if len(shape) > 1 else None
+    if plan.text is None or not isinstance(length, int):
+        return Found({"output": features}, remarks)
+    if plan.text.max_tokens > length or plan.text.length not in (None, length):
+        raise BackboneError(
+            f"{plan.path}: takes {inputs['input_ids'].says}, texts of {length} tokens, and the "
+            f"plan gives up to {plan.text.max_tokens}; write max_tokens: {length} and no length "
+            "under text in the plan"
+        )
+    return Found({"output": features, "text": {"length": length}}, remarks)
+
+
+def _cast(values: Array, kind: str) -> Array:
+    """Numbers as a graph takes them; whole ones are rounded, within what the type holds."""
+    if kind in ("bfloat16", "float32") or not hasattr(np, kind):
+        return values
+    wanted = np.dtype(kind)
+    if wanted.kind in "iu" and values.dtype.kind == "f":
+        known = np.iinfo(wanted)
+        return np.asarray(np.rint(np.clip(values, known.min, known.max)), wanted)
+    return values.astype(wanted)
+
+
+def _floats_of(name: str) -> str:
+    """What a value is called as float32, where the graph has it in a type that numpy lacks."""
+    return f"gate/float32/{name}"
+
+
+def _take_floats(model: onnx.ModelProto, name: str) -> None:
+    """Let an input be float32, and cast it first of all."""
+    (value,) = (each for each in model.graph.input if each.name == name)
+    kind = value.type.tensor_type.elem_type
+    cast = onnx.helper.make_node("Cast", [_floats_of(name)], [name], to=kind)
+    value.name = _floats_of(name)
+    value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    model.graph.node.insert(0, cast)
+
+
+def _give_floats(model: onnx.ModelProto, names: list[str]) -> None:
+    """Add outputs that are others cast to float32."""
+    for name in names:
+        made = _floats_of(name)
+        cast = onnx.helper.make_node("Cast", [name], [made], to=onnx.TensorProto.FLOAT)
+        model.graph.node.append(cast)
+        model.graph.output.append(onnx.ValueInfoProto(name=made))
+
+
+def _inputs(file: Path, model: onnx.ModelProto, *, text: bool) -> list[Declared]:
+    """The graph's inputs, sorted by name.
 
     Raises:
         BackboneError: They are not those of a graph on texts, or on images.
     """
-    inputs = {value.name for value in model.graph.input}
-    inputs -= {tensor.name for tensor in model.graph.initializer}
+    given = {value.name: value for value in model.graph.input}
+    inputs = set(given) - {tensor.name for tensor in model.graph.initializer}
     if text and not {"input_ids"} <= inputs <= _TOKENS:
         raise BackboneError(
             f"{file}: inputs {sorted(inputs)}, expected input_ids and, if it has them, "
@@ -167,7 +316,7 @@ def _inputs(file: Path, model: onnx.ModelProto, *, text: bool) -> list[str]:
         )
     if not text and len(inputs) != 1:
         raise BackboneError(f"{file}: {len(inputs)} inputs {sorted(inputs)}, expected one: images")
-    return sorted(inputs)
+    return [declared(given[name]) for name in sorted(inputs)]
 
 
 def _session(file: Path, content: bytes, apart: dict[str, Any]) -> tuple[Any, str]:

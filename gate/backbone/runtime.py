@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gate.arrays import Float32, Int64
+from gate.backbone.declared_input import Found
 from gate.backbone.heads import LinearHead
 from gate.backbone.unstable import Unstable
 from gate.lineage.network import Layer, Site
@@ -15,6 +16,7 @@ class Runtime(Protocol):
     """What runs the weights."""
 
     versions: dict[str, str]
+    found: Found  # what the file says, where the plan leaves something open
 
     def run(self, inputs: Float32 | Tokens) -> list[Float32]:
         """Inputs to the named output or layer and, if there is one, the own head's logits."""

@@ -86,11 +86,15 @@ class Tokenizer:
             self._tokenizer.enable_truncation(plan.max_tokens)
         # what the file says of padding is about batches of its own; a mask leaves these out anyway
         known = {"pad_id": 0, "pad_token": "[PAD]", **(self._tokenizer.padding or {})}
-        self._tokenizer.enable_padding(pad_id=known["pad_id"], pad_token=known["pad_token"])
+        self._tokenizer.enable_padding(
+            pad_id=known["pad_id"], pad_token=known["pad_token"], length=plan.length
+        )
         self._max_tokens = plan.max_tokens
 
     def __call__(self, texts: list[str]) -> dict[str, Int64]:
-        """Ids ``(N, T)`` of N texts, padded to the longest, and a mask that is 1 where one is.
+        """Ids ``(N, T)`` of N texts, and a mask that is 1 where there is a token.
+
+        They are padded to the longest text, or to the length that the plan states.
 
         Raises:
             BackboneError: The file lacks what its own model needs.

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.data.resizing import resized
+from gate.plan.backbone import SQUASHED, Resizing
+
 # others have readers of little use and little care; that of EPS starts a program
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ def decode(
     content: object,
     side: int | None = None,
     channels: int | None = None,
+    resizing: Resizing = SQUASHED,
     *,
     turns: bool = False,
     scales: bool = False,
@@ -31,18 +35,20 @@ def decode(
         content: Encoded bytes, or pixels ``(H, W)`` or ``(H, W, C)``.
         side: Height and width that it is resized to, in pixels; its own, unless stated.
         channels: 3 for RGB, 1 for grey; of bytes RGB and of pixels their own, unless stated.
+        resizing: How it comes to that side.
         turns: Whether its EXIF orientation is applied, as Hugging Face's datasets does.
         scales: Whether grey of 16 bits is divided by 257; else it is clipped at 255, as Pillow
             does. Transparency is dropped, and palettes and CMYK are converted, as Pillow does.
     """
     if isinstance(content, bytes):
-        return _decoded(content, side, channels, turns, scales)
+        return _decoded(content, side, channels, resizing, turns, scales)
     if not isinstance(content, np.ndarray):
         return None
     pixels = content if content.ndim == 3 else content[:, :, None]
-    if (side is None or pixels.shape[:2] == (side, side)) and channels in (None, pixels.shape[2]):
+    is_of_side = side is None or (pixels.shape[:2] == (side, side) and resizing.crop is None)
+    if is_of_side and channels in (None, pixels.shape[2]):
         return pixels
-    return _decoded(_encoded(pixels), side, channels, False, False)
+    return _decoded(_encoded(pixels), side, channels, resizing, False, False)
 
 
 def oddities(content: bytes) -> list[str]:
@@ -100,7 +106,12 @@ def format_of(content: object) -> str:
 
 
 def _decoded(
-    content: bytes, side: int | None, channels: int | None, turns: bool, scales: bool
+    content: bytes,
+    side: int | None,
+    channels: int | None,
+    resizing: Resizing,
+    turns: bool,
+    scales: bool,
 ) -> NDArray[np.uint8] | None:
     from PIL import Image, ImageOps
 
@@ -112,8 +123,8 @@ def _decoded(
             picture = turned.convert("L" if channels == 1 else "RGB")
     except Exception:  # Pillow's readers raise whatever damaged bytes make them raise
         return None
-    if side and picture.size != (side, side):
-        picture = picture.resize((side, side), Image.Resampling.BILINEAR)
+    if side:
+        picture = resized(picture, side, resizing)
     pixels = np.asarray(picture)
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 

@@ -23,6 +23,7 @@ from gate.data.readers import open_table
 from gate.data.source import Row, Table, rows_where
 from gate.errors import DataError, PlanError
 from gate.files import digest_of_json
+from gate.plan.backbone import SQUASHED, Resizing
 from gate.plan.split import SplitPlan
 from gate.printable import require_printable
 from gate.strict_yaml import nearest
@@ -100,13 +101,16 @@ class Split:
             f"{self.plan.path}: ended before row {following}; was it changed meanwhile?"
         )
 
-    def batches(self, size: int, side: int, channels: int) -> Iterator[NDArray[np.uint8]]:
+    def batches(
+        self, size: int, side: int, channels: int, resizing: Resizing = SQUASHED
+    ) -> Iterator[NDArray[np.uint8]]:
         """Decoded images in batches; the next batch is decoded while this one is used.
 
         Args:
             size: Images a batch.
             side: Height and width that images are resized to, in pixels.
             channels: 3 for RGB, 1 for grey.
+            resizing: How they come to that side.
 
         Returns:
             ``(n, side, side, channels)`` uint8, n = ``size`` but for the last batch.
@@ -114,7 +118,9 @@ class Split:
         Raises:
             DataError: Some image does not decode; names the first and counts all.
         """
-        return prefetched(np.stack(b) for b in _batched(self._images(side, channels), size))
+        return prefetched(
+            np.stack(b) for b in _batched(self._images(side, channels, resizing), size)
+        )
 
     def texts(self, size: int) -> Iterator[list[str]]:
         """Texts in batches of that many.
@@ -208,12 +214,12 @@ class Split:
     def _turns(self) -> bool:
         return (self.plan.orientation or self._source.orientation) == "exif"
 
-    def _images(self, *shape: int) -> Iterator[NDArray[np.uint8]]:
-        """Decoded images, of a side and so many channels if these are stated."""
+    def _images(self, *wanted: Any) -> Iterator[NDArray[np.uint8]]:
+        """Decoded images; of a side, and so many channels, resized in a way, if that is stated."""
         turns, scales = self._turns, self.plan.sixteen_bit == "scale"
 
         def read(row: Row) -> NDArray[np.uint8] | None:
-            return decode(row.content, *shape, turns=turns, scales=scales)
+            return decode(row.content, *wanted, turns=turns, scales=scales)
 
         return self._sound(read, "images do not decode", "replace or remove them")
 

@@ -181,14 +181,14 @@ def interpolation(
     both = common(bench, _BARRIER)
     first = weights_backbone(bench.backbone.plan, "backbone")
     second = weights_backbone(both.ancestor.plan, "ancestor")
-    for key in ("layer", "logits", "preprocessing", "text"):
+    for key in ("layer", "logits", "pooling", "preprocessing", "text"):
         ours, theirs = (getattr(plan, key) for plan in (first, second))
         if ours != theirs:
             raise PlanError(
                 f"{_BARRIER}: {key} of ancestor is {theirs!r}, and of backbone {ours!r}; what lies "
                 "between both is passed in one way, so describe both alike, or leave it out"
             )
-    if first.arch != second.arch:
+    if (first.arch, first.arch_args) != (second.arch, second.arch_args):
         _require_same_function(bench, both)
     statistics = {}
     for name, task in tasks.items():

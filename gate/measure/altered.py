@@ -48,7 +48,7 @@ class Sample:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batches(self, size: int, _side: int, _channels: int) -> Iterator[Images]:
+    def batches(self, size: int, *_: object) -> Iterator[Images]:
         """Images, so many a block."""
         assert not isinstance(self.content, list)  # noqa: S101  # as the backbone takes them
         return (self.content[start : start + size] for start in range(0, len(self), size))
@@ -63,7 +63,7 @@ class Sample:
         size = -(-len(self) // -(-len(self) // _BATCH))
         if isinstance(self.content, list):
             return [backbone.tokens(texts) for texts in self.texts(size)]
-        return [backbone.inputs(images) for images in self.batches(size, 0, 0)]
+        return [backbone.inputs(images) for images in self.batches(size)]
 
 
 def sample(bench: Bench, backbone: Backbone, split: Split, most: int) -> Sample:
@@ -81,8 +81,9 @@ def sample(bench: Bench, backbone: Backbone, split: Split, most: int) -> Sample:
         texts = [text for block in opened.texts(_BATCH) for text in block]
         content = [texts[place] for place in order]
     else:
-        side, channels = backbone.preprocessing.size, backbone.preprocessing.channels
-        content = np.concatenate(list(opened.batches(_BATCH, side, channels)))[order]
+        wanted = backbone.preprocessing
+        blocks = opened.batches(_BATCH, wanted.size, wanted.channels, wanted.resizing)
+        content = np.concatenate(list(blocks))[order]
     return Sample(content, opened.labels[order])
 
 

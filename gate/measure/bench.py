@@ -66,13 +66,20 @@ class Bench:
     def opened(self, plan: BackbonePlan) -> Backbone:
         """The backbone of a description, opened once."""
         if plan not in self._backbones:
-            self._backbones[plan] = Backbone(plan, self._limits)
+            opened = Backbone(plan, self._limits)
+            for remark in opened.remarks:
+                log.info("%s: %s", plan.path, remark)
+            # under both: passes name what they go through by its settled plan
+            self._backbones |= {plan: opened, opened.plan: opened}
         return self._backbones[plan]
 
     def close(self, plan: BackbonePlan) -> None:
         """Forget the backbone of a description and what it gave, so that its memory is free."""
-        self._backbones.pop(plan, None)
-        self._outputs = {key: of for key, of in self._outputs.items() if key[1] != plan}
+        if opened := self._backbones.get(plan):
+            self._backbones = {of: each for of, each in self._backbones.items() if each != opened}
+            plans = plan, opened.plan
+            self._outputs = {key: of for key, of in self._outputs.items() if key[1] not in plans}
+            del opened
         self.engine.close(plan)
         gc.collect()  # a module and the hooks that read it hold each other
 

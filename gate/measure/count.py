@@ -342,7 +342,7 @@ class Count:
     def _opened(self, backbone: Backbone) -> Network:
         plan = self.plan
         names = {plan.ancestor: "ancestor", plan.reference: "reference", plan.backbone: "candidate"}
-        return Network(names[backbone.plan], backbone.plan, backbone)
+        return Network(names[backbone.described], backbone.plan, backbone)
 
     def _is_asked(self, *question: object) -> bool:
         """Whether this was asked before; from now on it was."""

@@ -101,14 +101,15 @@ def pixels(folder: Path, split: Split, wanted: Preprocessing) -> Images:
     if not exists(path):
         with _written(path) as write:
             write(_header("|u1", len(split), side, side, channels))
-            for images in split.batches(256, side, channels):
+            for images in split.batches(256, side, channels, wanted.resizing):
                 write(images.tobytes())
     return _read(path, "|u1")
 
 
 def pixels_path(folder: Path, split: Split, wanted: Preprocessing) -> Path:
     """The file of a split's decoded images as a backbone takes them."""
-    key = digest_of_json([split.digest, wanted.size, wanted.channels])[7:39]
+    content = [split.digest, wanted.size, wanted.channels, *wanted.resizing]
+    key = digest_of_json(content)[7:39]
     return folder / f"{split.name}-{key}-pixels.npy"
 
 

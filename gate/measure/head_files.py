@@ -127,7 +127,7 @@ def _about(trial: Trial, name: str, calibrated: Calibrated) -> dict[str, Any]:
         "method": "generalized logit adjustment (arXiv 2310.08106)",
         "seed": plan.seed,
         "settings": {
-            "backbone": plan.backbone.settings,
+            "backbone": trial.backbone.plan.settings,
             "batch_size": plan.batch_size,
             "task": task.settings,
         },

@@ -22,7 +22,7 @@ from gate.lineage.network import Site
 from gate.measure.preprocessed import Preprocessed
 from gate.measure.readers import Channels, Reader
 from gate.measure.shuffle import Shuffle
-from gate.plan.backbone import BackbonePlan
+from gate.plan.backbone import BackbonePlan, Resizing
 from gate.progress import Advance
 from gate.triggers.phrase import Phrase
 from gate.triggers.stamp import Stamp, StampOfEach
@@ -36,7 +36,9 @@ class Examples(Protocol):
     def __len__(self) -> int:
         """How many there are."""
 
-    def batches(self, size: int, side: int, channels: int) -> Iterator[Images]:
+    def batches(
+        self, size: int, side: int, channels: int, resizing: Resizing, /
+    ) -> Iterator[Images]:
         """Images ``(n, side, side, channels)`` uint8, so many a block."""
 
     def texts(self, size: int) -> Iterator[list[str]]:
@@ -209,8 +211,12 @@ def blocks(
     backbone: BackbonePlan, examples: Examples, size: int
 ) -> Iterator[tuple[Int64, Images | list[str]]]:
     """Examples as a backbone takes them, so many a block, with their rows ``(n,)``."""
-    start, shape = 0, backbone.input_shape
-    for block in examples.batches(size, *shape) if shape else examples.texts(size):
+    start, images = 0, backbone.preprocessing
+    for block in (
+        examples.batches(size, images.size, images.channels, images.resizing)
+        if images
+        else examples.texts(size)
+    ):
         yield np.arange(start, start + len(block)), block
         start += len(block)
 

@@ -46,17 +46,18 @@ def alternatives(backbone: Backbone) -> list[Preprocessed]:
     Each is named by the keys of ``preprocessing`` that say it.
     """
     wanted = backbone.preprocessing
+    layout = wanted.layout or "NCHW"
     edges = np.zeros((2, 1, 1, wanted.channels), np.uint8)
     edges[1] = 255
     black, white = backbone.inputs(edges).reshape(2, -1).astype(np.float64)  # (C,)
     step = white - black
-    found = [_alternative(*each, black, step, wanted.layout) for each in _scales(black, step)]
+    found = [_alternative(*each, black, step, layout) for each in _scales(black, step)]
     if wanted.channels > 1:
         ones, zeros = (1.0,) * wanted.channels, (0.0,) * wanted.channels
-        now = getattr(wanted, "channel_order", "rgb")
+        now = wanted.channel_order
         order = "RGB" if now == "bgr" else "BGR"
         name = f"channels in the order {order}"
-        found.append(Preprocessed(name, ones, zeros, True, wanted.layout))
+        found.append(Preprocessed(name, ones, zeros, True, layout))
     return [each for each in found if each.is_reversed or _differs(each, step)]
 
 

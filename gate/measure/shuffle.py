@@ -36,7 +36,7 @@ class Shuffle:
     @classmethod
     def of_inputs(cls, wanted: Preprocessing, block: int | None, seed: int) -> Self:
         """A shuffle of images as a backbone takes them."""
-        return cls(block, seed, wanted.size, wanted.channels, wanted.layout)
+        return cls(block, seed, wanted.size, wanted.channels, wanted.layout or "NCHW")
 
     def on(self, inputs: Float32) -> Float32:
         """A shuffled copy of normalised images ``(N, C, S, S)``, or ``(N, S, S, C)``."""

@@ -333,7 +333,12 @@ def initial_path(bench: Bench, seed: int) -> Path:
             f"architecture, and {backbone.plan.format} holds weights and not how they were drawn; "
             "give the backbone as weights with an arch"
         )
-    content = {"arch": backbone.plan.arch, "seed": seed, "versions": backbone.versions}
+    content = {
+        "arch": backbone.plan.arch,
+        "arch_args": backbone.plan.arch_args,
+        "seed": seed,
+        "versions": backbone.versions,
+    }
     return bench.folder / f"initial-{files.digest_of_json(content)[7:39]}.safetensors"
 
 

@@ -74,7 +74,7 @@ class _Prompts(list[str]):
         """The texts, so many a block."""
         return (self[start : start + size] for start in range(0, len(self), size))
 
-    def batches(self, size: int, side: int, channels: int) -> NoReturn:
+    def batches(self, *_: object) -> NoReturn:
         """Prompts are no images, and the plan sees to it that their encoder takes texts."""
         raise NotImplementedError
 

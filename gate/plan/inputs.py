@@ -24,7 +24,8 @@ def _named_in(content: object, place: str) -> Iterator[tuple[str, Path]]:
     elif isinstance(content, Value):
         yield from _named_by_text(content, place)
         for name, field in content:
-            yield from _named_in(field, f"{place}.{name}".lstrip("."))
+            key = type(content).model_fields[name].alias or name
+            yield from _named_in(field, f"{place}.{key}".lstrip("."))
     elif isinstance(content, Mapping):
         for name, item in content.items():
             yield from _named_in(item, f"{place}.{name}")

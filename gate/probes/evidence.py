@@ -32,7 +32,8 @@ def run_probe(probe: str, trial: Trial) -> Evidence:
     plan, view = trial.plan, trial.for_probe()
     settings = plan.probes.settings(probe)
     said = list(measure(view, settings))
-    remarks = (*(each for each in said if isinstance(each, str)), *view.remarks)
+    of_probe = (each for each in said if isinstance(each, str))
+    remarks = (*of_probe, *view.remarks, *_of_backbones(trial))
     trial.bench.say(remarks)
     ancestor = view.asked_ancestor
     return Evidence(
@@ -40,8 +41,8 @@ def run_probe(probe: str, trial: Trial) -> Evidence:
         settings={
             "probe": settings.model_dump(mode="json"),
             "batch_size": plan.batch_size,
-            "backbone": plan.backbone.settings,
-            "reference": plan.reference.settings if plan.reference else None,
+            "backbone": trial.backbone.plan.settings,
+            "reference": trial.reference.plan.settings if trial.reference else None,
             **({"ancestor": ancestor.plan.settings} if ancestor else {}),
             "tasks": {name: task.settings for name, task in view.asked_tasks.items()},
         },
@@ -64,3 +65,11 @@ def run_probe(probe: str, trial: Trial) -> Evidence:
         measurements=tuple(each for each in said if isinstance(each, Measurement)),
         remarks=remarks,
     )
+
+
+def _of_backbones(trial: Trial) -> Iterator[str]:
+    """What was chosen of a backbone where the plan says nothing."""
+    opened = {"backbone": trial.backbone, "reference": trial.reference}
+    for name, backbone in opened.items():
+        for remark in backbone.remarks if backbone else ():
+            yield f"{name}: {remark}"

@@ -344,8 +344,8 @@ def test_an_operator_of_an_unknown_domain_is_refused(tmp_path: Path) -> None:
     ("file", "says"),
     [
         ({"output": "featurs"}, "no output 'featurs'; did you mean 'features'"),
-        ({"preprocessing": {"size": 2}}, "check size, channels and layout"),
-        ({"preprocessing": {"size": 8, "channels": 1}}, "check size, channels and layout"),
+        ({"preprocessing": {"size": 2}}, "(N, 3, 8, 8), and the plan gives NCHW (N, 3, 2, 2)"),
+        ({"preprocessing": {"size": 8, "channels": 1}}, "write channels: 3 under preprocessing"),
     ],
 )
 def test_an_onnx_file_that_does_not_fit_the_plan_is_refused(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gate.backbone.artefact import Artefact
 from gate.backbone.backbone import Backbone
+from gate.backbone.declared_input import Declared
 from gate.backbone.heads import LinearHead
 from gate.backbone.onnx_gradients import DifferentiableGraph
 from gate.backbone.onnx_operators import OPERATORS
@@ -71,6 +72,9 @@ class WritesIntoItsInput(nn.Module):
             self.kept = torch.full((3, 1, 1), 2.0)
         images *= self.kept
         return images.mean(dim=(2, 3))
+
+
+IMAGES = Declared("images", "float32", None)
 
 
 def by_hand(inputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -289,7 +293,7 @@ def test_a_graph_without_a_gradient_that_is_known_is_refused(
     values = np.ones((2, 3, 8, 8), np.float32)
 
     with pytest.raises(BackboneError, match=says):
-        graph = DifferentiableGraph(plan, model, "images", ["features"])
+        graph = DifferentiableGraph(plan, model, IMAGES, ["features"])
         graph.input_gradients(values, np.zeros(2, np.int64), HEAD)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
+from gate.backbone.declared_input import Declared
 from gate.backbone.onnx_gradients import DifferentiableGraph
 from gate.backbone.onnx_operators import OPERATORS
 from gate.backbone.onnx_runtime import session_of
@@ -248,7 +249,7 @@ def test_an_operator_computes_what_onnx_runtime_does(case: Case) -> None:
     plan = OnnxBackbone.model_validate({"onnx": "m.onnx", "preprocessing": tiny.PREPROCESSING})
     expected = session_of(model.SerializeToString(), ["CPUExecutionProvider"]).run(outputs, given)
 
-    found = DifferentiableGraph(plan, model, "x", outputs)._forward(
+    found = DifferentiableGraph(plan, model, Declared("x", "any", None), outputs)._forward(
         torch.from_numpy(given.get("x", X))
     )
 
@@ -266,7 +267,7 @@ def test_batch_normalisation_of_images_in_training_mode_has_no_gradient() -> Non
     case = Case("BatchNormalization", tuple(CHANNELS), attributes, outputs=3)
     model, _, outputs = model_of(case)
     plan = OnnxBackbone.model_validate({"onnx": "m.onnx", "preprocessing": tiny.PREPROCESSING})
-    graph = DifferentiableGraph(plan, model, "x", outputs)
+    graph = DifferentiableGraph(plan, model, Declared("x", "any", None), outputs)
 
     with pytest.raises(BackboneError, match="training mode, so images depend on each other"):
         graph._forward(torch.from_numpy(X).requires_grad_())

@@ -258,8 +258,8 @@ class WrittenTo:
     def __len__(self) -> int:
         return len(self.split)
 
-    def batches(self, size: int, side: int, channels: int) -> Iterator[Images]:
-        for block in self.split.batches(size, side, channels):
+    def batches(self, size: int, side: int, channels: int, *how: Any) -> Iterator[Images]:
+        for block in self.split.batches(size, side, channels, *how):
             yield block
             content = self.plan.path.read_bytes()
             self.plan.path.write_bytes(content)

@@ -17,6 +17,7 @@ from gate.plan.plan import Plan
 from gate.plan.split import SplitPlan
 from gate.probes.evidence import run_probe
 from gate.run import validated
+from tests import tiny as pixels
 from tests import tiny_text as tiny
 from tests.conftest import SHARED, needs_shared
 
@@ -107,8 +108,11 @@ def test_images_do_not_pass_through_a_text_backbone_nor_texts_through_one_of_ima
     images = BackbonePlan.model_validate(
         {"onnx": tmp_path / "words.onnx", "preprocessing": {"size": 8}}
     )
+    tiny.write_onnx(tmp_path, ("input_ids",))
+    with pytest.raises(BackboneError, match=r"takes 'input_ids' int64 \(N, T\), and images are"):
+        Backbone(images)
+    pixels.write_onnx(tmp_path / "words.onnx")
     with pytest.raises(PlanError, match="takes images, and texts were to be passed"):
-        tiny.write_onnx(tmp_path, ("input_ids",))
         Backbone(images).tokens(SENTENCES)
 
 

@@ -136,7 +136,7 @@ def test_a_candidate_may_bring_its_whole_description() -> None:
     assert isinstance(plan.backbone, WeightsBackbone)
     assert plan.backbone.arch == "pipelines.cifar.architectures:wide_resnet_16_1"
     assert plan.backbone.preprocessing
-    assert plan.backbone.preprocessing.mean == (0.0,)
+    assert plan.backbone.preprocessing.mean is None
 
 
 def test_a_key_of_another_format_that_says_nothing_is_none(written: Callable[..., Path]) -> None:

@@ -286,7 +286,7 @@ def test_a_backbone_that_takes_no_batch_is_refused_before_data_are_gone_through(
     code, _, said = gate("run", plan, "--policy", "policies/digits.yaml", "--out", out)
 
     assert code == ExitCode.ERROR
-    assert "refused a batch of shape (64, 1, 32, 32)" in said
+    assert "takes 'images' float32 (N, 3, 32, 32), and the plan gives NCHW (N, 1, 32, 32)" in said
     assert not list(out.iterdir())  # validation.json would be the first
 
 

@@ -99,7 +99,8 @@ def _seeker(trial: Trial, name: str, task: Task, chosen: Sides, settings: Trigge
     split, classifier = trial.split(task.test), trial.classifier(task)
     wanted = classifier.backbone.preprocessing
     rows, places = np.unique(chosen.searched, return_inverse=True)
-    blocks = split.only(rows).batches(len(rows), wanted.size, wanted.channels)
+    opened = split.only(rows)
+    blocks = opened.batches(len(rows), wanted.size, wanted.channels, wanted.resizing)
     images = np.concatenate(list(blocks))[places]
     sources = np.intersect1d(split.labels[chosen.searched], split.labels[chosen.unseen])
     return Seeker(

@@ -33,8 +33,6 @@ def differentiable(classifier: Classifier, batch: int) -> Differentiable:
         BackboneError: When it is called: there is no gradient, or it is not finite.
     """
     backbone = classifier.backbone
-    std = np.asarray(backbone.preprocessing.std, np.float32)
-    channels_first = backbone.preprocessing.layout == "NCHW"
 
     def of(pixels: Float32, targets: Int64) -> tuple[Float32, Float32]:
         logits, gradients = [], []
@@ -43,8 +41,7 @@ def differentiable(classifier: Classifier, batch: int) -> Differentiable:
             inputs = backbone.inputs(255 * pixels[span])
             found = backbone.input_gradients(inputs, targets[span], classifier.head)
             logits.append(found.logits)
-            of_inputs = found.inputs.transpose(0, 2, 3, 1) if channels_first else found.inputs
-            gradients.append(of_inputs / std)  # an input is (pixel - mean) / std
+            gradients.append(backbone.to_pixels(found.inputs))
         return np.concatenate(logits), np.concatenate(gradients)
 
     return of
