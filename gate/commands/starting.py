@@ -140,13 +140,13 @@ def _tried(folder: Path, proposal: "Proposal", bounds: "Shipped") -> tuple[dict[
     from gate.starter.shipped import Measured, policy_files
     from gate.starter.tried import tried
 
-    name, searches = folder.name, not proposal.texts
+    name, no_search = folder.name, proposal.search_obstacle
     with tempfile.TemporaryDirectory(prefix="gate-") as place:
         plan = Path(place, "plan.yaml")
-        files.write(plan, proposal.plan(name, searches=searches))
+        files.write(plan, proposal.plan(name, searches=not no_search))
         trial = tried(plan, Limits())
-    searches = searches and not trial.no_search
-    text = proposal.plan(name, searches=searches, no_search=trial.no_search)
+    no_search, searches = no_search or trial.no_search, not (no_search or trial.no_search)
+    text = proposal.plan(name, searches=searches, no_search="" if proposal.texts else no_search)
     probes = proposal.probes(searches=searches)
     if proposal.texts:
         bounds = "text"

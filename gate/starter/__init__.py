@@ -104,7 +104,7 @@ def put(folder: Path, texts: Mapping[str, str]) -> list[Path]:
         GateError: They cannot be written.
     """
     require_free(folder)
-    partial = folder.with_name(f".{folder.name}.{os.urandom(8).hex()}")
+    partial = Path(f".gate-{os.urandom(8).hex()}")
     try:
         for name, text in texts.items():
             files.write(partial / name, text)

@@ -28,6 +28,8 @@ _NORMALISED: dict[str, tuple[str, dict[str, list[float]]]] = {
     "none": ("mean and std; without them pixels go in as 0 .. 1", {}),
 }
 _FEWEST = 5  # images of a class and value of an attribute, in each split
+# of other classes, half to search on and half to try on: 20 correctly classified ones of each
+_FEWEST_SEARCHED = 80
 _WIDTH = 100
 _PARTS = (2, 3, 5, 7)  # rows may alternate between classes, so that a half lacks one
 _ALL: Mapping[str, str] = MappingProxyType({})
@@ -75,6 +77,18 @@ class Proposal(NamedTuple):
         searching = ("trigger_search",) if searches else ()
         spurious = ("spurious_attribute",) if self.attributes else ()
         return ("clean_accuracy", *of_kind, *searching, *spurious, "label_prior")
+
+    @property
+    def search_obstacle(self) -> str:
+        """Why no trigger can be searched for on the test split; empty where one can."""
+        if self.texts:
+            return "it takes images"
+        labels = Counter(self.tables["test"].labels)
+        name, most = labels.most_common(1)[0]
+        others = labels.total() - most
+        if others >= _FEWEST_SEARCHED:
+            return ""
+        return f"{others} test images are of other classes than {name}, {_FEWEST_SEARCHED} needed"
 
     def plan(self, name: str, *, searches: bool, no_search: str = "") -> str:
         """The plan's text.
