@@ -78,6 +78,7 @@ def test_an_own_head_of_as_many_classes_is_tried_too(gate: Gate) -> None:
     assert plan.tasks["own"].head == "own"
     assert plan.splits["train"].shard and plan.splits["train"].shard.count == 2
     assert "trigger_search" not in plan.probes.named()  # on two images a class
+    assert not [rule for rule in load_policy("gating/policy.yaml").rules if "source" in rule.where]
     assert "of 2 rows the first is for training" in Path("gating/plan.yaml").read_text()
 
 

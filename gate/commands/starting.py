@@ -152,7 +152,7 @@ def _tried(folder: Path, proposal: "Proposal", bounds: "Shipped") -> tuple[dict[
         bounds = "text"
     elif bounds == "production" and proposal.attributes:
         bounds = "production_groups"
-    measured = Measured(frozenset(probes), len(proposal.classes))
+    measured = Measured(frozenset(probes), len(proposal.classes), proposal.of_a_class)
     return {"plan.yaml": text, **policy_files(bounds, name, measured)}, trial.line
 
 

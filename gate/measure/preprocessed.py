@@ -9,6 +9,7 @@ import numpy as np
 from gate.arrays import Float32, Float64
 from gate.backbone.backbone import Backbone
 
+Layout = Literal["NCHW", "NHWC"]
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _SAME = 1e-3  # of a step between two pixel values: what differs by less is the same preprocessing
 
@@ -29,7 +30,7 @@ class Preprocessed:
     scale: tuple[float, ...]
     offset: tuple[float, ...]
     is_reversed: bool
-    layout: Literal["NCHW", "NHWC"]
+    layout: Layout
 
     def on(self, inputs: Float32) -> Float32:
         """A changed copy of normalised images ``(N, C, S, S)``, or ``(N, S, S, C)``."""
@@ -46,7 +47,7 @@ def alternatives(backbone: Backbone) -> list[Preprocessed]:
     Each is named by the keys of ``preprocessing`` that say it.
     """
     wanted = backbone.preprocessing
-    layout = wanted.layout or "NCHW"
+    layout: Layout = "NCHW" if wanted.layout == "NCHW" else "NHWC"  # an opened backbone has one
     edges = np.zeros((2, 1, 1, wanted.channels), np.uint8)
     edges[1] = 255
     black, white = backbone.inputs(edges).reshape(2, -1).astype(np.float64)  # (C,)
@@ -88,7 +89,7 @@ def _alternative(
     std: Float64,
     black: Float64,
     step: Float64,
-    layout: Literal["NCHW", "NHWC"],
+    layout: Layout,
 ) -> Preprocessed:
     """What makes of inputs under the plan's preprocessing those under another."""
     scale = 1 / (step * std)

@@ -32,8 +32,7 @@ def run_probe(probe: str, trial: Trial) -> Evidence:
     plan, view = trial.plan, trial.for_probe()
     settings = plan.probes.settings(probe)
     said = list(measure(view, settings))
-    of_probe = (each for each in said if isinstance(each, str))
-    remarks = (*of_probe, *view.remarks, *_of_backbones(trial))
+    remarks = (*(each for each in said if isinstance(each, str)), *view.remarks)
     trial.bench.say(remarks)
     ancestor = view.asked_ancestor
     return Evidence(
@@ -63,7 +62,7 @@ def run_probe(probe: str, trial: Trial) -> Evidence:
             ),
         },
         measurements=tuple(each for each in said if isinstance(each, Measurement)),
-        remarks=remarks,
+        remarks=(*remarks, *_of_backbones(trial)),
     )
 
 

@@ -79,6 +79,11 @@ class Proposal(NamedTuple):
         return ("clean_accuracy", *of_kind, *searching, *spurious, "label_prior")
 
     @property
+    def of_a_class(self) -> int:
+        """Test examples of the class that has most."""
+        return max(Counter(self.tables["test"].labels).values())
+
+    @property
     def search_obstacle(self) -> str:
         """Why no trigger can be searched for on the test split; empty where one can."""
         if self.texts:

@@ -21,16 +21,21 @@ _WIDTH = 100
 _MOST_SEARCHED = 12  # classes whose pairs `trigger_search` searches on
 
 
+_FEWEST_OF_A_CLASS = 20  # correctly classified, for a trigger that moves that class alone
+
+
 class Measured(NamedTuple):
     """What a plan measures, as far as rules ask for it.
 
     Args:
         probes: Their names.
         classes: The largest number that a task has.
+        of_a_class: Test examples of the class that has most.
     """
 
     probes: frozenset[str]
     classes: int
+    of_a_class: int = _FEWEST_OF_A_CLASS
 
 
 def policy_files(shipped: Shipped, name: str, measured: Measured) -> dict[str, str]:
@@ -72,6 +77,9 @@ def _obstacle(rule: Rule, measured: Measured) -> str:
     searches_pairs = rule.probe == "trigger_search" and "source" in rule.where
     if searches_pairs and measured.classes > _MOST_SEARCHED:
         return f"above {_MOST_SEARCHED} classes no pair is searched on"
+    of_source = rule.probe in ("trigger_patch", "trigger_phrase") and "source" in rule.where
+    if of_source and measured.of_a_class < _FEWEST_OF_A_CLASS:
+        return f"no class has {_FEWEST_OF_A_CLASS} test examples"
     return ""
 
 

@@ -143,6 +143,23 @@ def test_a_head_that_guesses_is_not_said_to_have_an_order(
     assert better_order(guessed, opened) is None
 
 
+def test_an_assignment_that_fits_its_own_few_images_alone_is_no_order(tmp_path: Path) -> None:
+    opened = split(tmp_path, [f"n{k}" for k in range(50)], each=2)
+    for seed in range(5):
+        guessed = np.random.default_rng(seed).integers(0, 50, len(opened))
+
+        assert better_order(guessed, opened) is None
+
+
+def test_an_assignment_by_which_most_answers_are_wrong_is_no_order(tmp_path: Path) -> None:
+    opened = split(tmp_path, ["pear", "fig", "apple", "quince", "cherry", "lemon"], each=60)
+    rng = np.random.default_rng(0)
+    moved = np.array([2, 0, 5, 1, 3, 4])[opened.labels]
+    noisy = np.where(rng.random(len(opened)) < 0.7, rng.integers(0, 6, len(opened)), moved)
+
+    assert better_order(noisy, opened) is None
+
+
 def test_a_weak_head_in_another_order_of_names_is_told_from_a_wrong_one(tmp_path: Path) -> None:
     """Half of its answers are right under the order of numbers; by name sorting, few are."""
     opened = split(tmp_path, NATURAL, each=30)

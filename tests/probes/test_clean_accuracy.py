@@ -16,7 +16,9 @@ from gate.measure.preprocessed import alternatives
 from gate.measure.trial import Trial
 from gate.plan.backbone import BackbonePlan
 from gate.plan.plan import Plan
+from gate.probes.clean_accuracy.plausible import implausible
 from gate.probes.evidence import run_probe
+from gate.stats import Interval
 from tests import tiny
 
 MakeTrial = Callable[[str], Trial]
@@ -199,6 +201,32 @@ def test_an_own_head_is_tried_by_its_own_answers(tmp_path: Path) -> None:
     assert right == []
 
 
+def test_what_is_better_by_little_is_not_said(tmp_path: Path) -> None:
+    """The first channel is of another class in 7 of 100 images, the last never is."""
+
+    def made(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        images = of_channel(2, spread=5)(labels, rng)
+        shown = np.where(np.arange(len(labels)) % 100 < 7, (labels + 1) % 4, labels)
+        images[..., 0] = 50 + 40 * shown[:, None, None]
+        return images
+
+    nodes = [
+        *STEPS[:2],
+        helper.make_node("Sub", ["first", "levels"], ["off"]),
+        helper.make_node("Abs", ["off"], ["far"]),
+        helper.make_node("Neg", ["far"], ["out"]),
+    ]
+    levels = np.array([[50, 90, 130, 170]], np.float32) / 255
+    task = {"test": "test", "head": "own"}
+    trial = tried(tmp_path, made, nodes, n=400, task=task, zero=np.array([0]), levels=levels)
+
+    evidence = run_probe("clean_accuracy", trial)
+
+    assert evidence.measurements[0].value == pytest.approx(0.93)
+    assert not [remark for remark in evidence.remarks if "more of the images" in remark]
+    assert trial.bench.engine.passes.total() > 400 + 5 * 100  # it was better at first look
+
+
 def test_an_alternative_whose_features_are_not_finite_is_left_out(tmp_path: Path) -> None:
     nodes = [*STEPS[:2], helper.make_node("Mul", ["first", "large"], ["far"]),
              helper.make_node("Exp", ["far"], ["out"])]  # fmt: skip
@@ -262,10 +290,22 @@ def test_accuracy_that_guessing_reaches_and_one_class_for_all_are_said(tmp_path:
                for r in said)  # fmt: skip
 
 
+def test_what_is_better_than_guessing_by_chance_alone_is_said(digits_trial: MakeTrial) -> None:
+    split = digits_trial("clean").split("test")
+    features, predicted = np.eye(len(split), 8, dtype=np.float32), split.labels
+
+    def said(accuracy: Interval) -> list[str]:
+        return list(implausible("t", split, predicted, accuracy, features))
+
+    assert 0.25 < np.bincount(split.labels).max() / len(split) < 0.28
+    assert "may be no better than guessing" in said(Interval(0.31, 0.25, 0.37))[0]
+    assert said(Interval(0.35, 0.29, 0.41)) == []
+
+
 def test_one_class_for_all_images_is_said(tmp_path: Path) -> None:
     nodes = [MEANS, helper.make_node("Add", ["means", "much"], ["out"])]
     task = {"test": "test", "head": "own"}
-    constants: dict[str, Any] = {"much": np.array([[0, 99, 0]], np.float32)}
+    constants: dict[str, Any] = {"much": np.array([[-9, 99, -9]], np.float32)}
     trial = tried(tmp_path, of_channel(0), nodes, n=90, classes=3, task=task, **constants)
 
     said = run_probe("clean_accuracy", trial).remarks

@@ -182,7 +182,7 @@ def test_a_model_swapped_in_the_commit_and_not_in_the_workspace(replaced: Gated)
     done = replaced.promote()
 
     assert done.returncode == ExitCode.ERROR
-    assert "was admitted; commit" in done.stderr
+    assert "its bytes are others; commit" in done.stderr
     assert replaced.tags() == []
 
 

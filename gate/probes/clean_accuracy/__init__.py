@@ -1,6 +1,8 @@
 """How well does a head on this backbone classify images that nobody tampered with?
 
 What it measures: accuracy of the linear head on the test split of each task, overall and by class.
+Remarks say where guessing would do as well, where one class is given to all or features hardly
+change, and where inputs in another scale or channel order would suit the backbone clearly better.
 Control: none; the other probes are read beside it, because it does not show a planted bias.
 Why it matters: a backbone that gives a task nothing needs no further trial.
 Blind spots: triggers and shortcuts; both leave clean accuracy as it is.
