@@ -34,6 +34,8 @@ waiver_app = typer.Typer(no_args_is_help=True, help="For those who answer for wa
 app.add_typer(waiver_app, name="waiver")
 
 COMMANDS: tuple[tuple[typer.Typer, str, Command], ...] = (
+    (app, "inspect", starting.inspect),
+    (app, "init", starting.init),
     (app, "run", measuring.run),
     (app, "estimate", measuring.estimate),
     (app, "validate", measuring.validate),
@@ -47,7 +49,6 @@ COMMANDS: tuple[tuple[typer.Typer, str, Command], ...] = (
     (app, "plots", judging.plots),
     (app, "admit", trusting.admit),
     (app, "check", trusting.check),
-    (app, "init", starting.init),
     (app, "digests", starting.digests),
     (app, "exit-codes", starting.exit_codes),
     (policy_app, "lint", policies.lint),

@@ -99,6 +99,13 @@ def test_it_installs_by_its_name_and_an_extra_and_runs(tmp_path: Path) -> None:
     (tmp_path / ".dvc").mkdir()
     run(*gate, "init", cwd=tmp_path)  # the starter's files are in the wheel
     assert "3 rules" in run(*gate, "policy", "lint", "gating/policy.yaml", cwd=tmp_path)
+    assert "2 of 2 cases hold" in run(*gate, "policy", "test", "gating/policy.yaml", cwd=tmp_path)
+    shipped = (
+        "from gate.starter.shipped import Measured, policy_files; "
+        "measured = Measured(frozenset({'clean_accuracy'}), 2); "
+        "print(*policy_files('production', 'ours', measured))"
+    )
+    assert "policy.yaml policy.tests/" in run(*alone, python, "-c", shipped, cwd=tmp_path)
 
 
 def test_make_lowest_installs_each_dependency_at_its_lower_bound() -> None:

@@ -1,5 +1,6 @@
 """What `gate init` writes, and the CI examples beside it, work in a fresh DVC repository."""
 
+import json
 import re
 import shlex
 import shutil
@@ -21,6 +22,7 @@ from gate.plan.plan import load_plan
 from tests.builders import evidence, measurement
 from tests.conftest import ROOT
 from tests.gated import PEM, PUBLIC, Done, Gated, issue
+from tests.own_files import class_folders, network
 
 CI = [Path("pipelines/ci/github.yml"), Path("pipelines/ci/gitlab.yml")]
 GITLABS_TAGS = ["--data-transform", "gitlab-ci"]
@@ -50,9 +52,12 @@ def test_init_puts_working_stages_a_plan_and_a_policy_into_a_dvc_repository(fres
         "gating/dvc.yaml",
         "gating/plan.yaml",
         "gating/policy.yaml",
+        "gating/policy.tests/clean.yaml",
+        "gating/policy.tests/planted.yaml",
         "gating/.gitignore",
     ]
     assert "gating v1, 3 rules" in fresh.must("gate", "policy", "lint", "gating/policy.yaml")
+    assert "2 of 2 cases hold" in fresh.must("gate", "policy", "test", "gating/policy.yaml")
     assert load_plan(fresh.folder / "gating" / "plan.yaml").name == "gating"
     stages = fresh.must("dvc", "stage", "list", "--all")
     for stage in ("validate", "embed", "probe@label_prior", "decide", "report", "admit"):
@@ -87,6 +92,9 @@ def test_the_decided_half_of_what_init_writes_runs_by_dvc(fresh: Gated, tmp_path
     done = fresh.run("dvc", "repro", "-s", "gating/dvc.yaml:admit")
 
     assert (fresh.folder / "gating" / "out" / "report.md").read_text().startswith("#")
+    assert "<html" in (fresh.folder / "gating" / "out" / "report.html").read_text()
+    assert "| decision " in (shown := fresh.must("dvc", "metrics", "show", "--md"))
+    assert "| reject " in shown
     assert done.returncode == 255
     assert "gate: reject: " in done.stderr
     assert not (fresh.folder / "gating" / "admission.json").exists()
@@ -449,3 +457,26 @@ def test_a_ci_example_is_sound_shell(path: Path) -> None:
 def _require(module: str) -> None:
     if not find_spec(module):
         pytest.skip(f"{module} is not installed: pip install '.[dev]'")
+
+
+def test_what_init_writes_of_a_model_and_data_goes_through_dvc(fresh: Gated) -> None:
+    """As it stands, nothing edited: numbers, pictures and the page are there for DVC to show."""
+    network(fresh.folder / "model.onnx")
+    class_folders(fresh.folder / "images", 60)
+    fresh.must("gate", "init", "--model", "model.onnx", "--data", "images")
+    plan = fresh.folder / "gating" / "plan.yaml"
+    plan.write_text(plan.read_text().replace("  trigger_search: {}\n", ""))  # tried elsewhere
+
+    fresh.must("dvc", "repro", "--quiet", "gating/dvc.yaml:report", "gating/dvc.yaml:plots")
+
+    shown = json.loads(fresh.must("dvc", "metrics", "show", "--json"))
+    numbers = shown[""]["data"]["gating/out/metrics.json"]["data"]
+    assert numbers["decision"] in ("accept", "reject", "inconclusive")
+    assert 0 <= numbers["rules"]["clean_accuracy.accuracy"]["value"] <= 1
+    out = fresh.folder / "gating" / "out"
+    assert {path.suffix for path in (out / "plots").iterdir()} == {".svg"}
+    assert "<svg" in (out / "report.html").read_text()
+    assert "index.html" in fresh.run("dvc", "plots", "show").stdout
+    stages = fresh.must("dvc", "stage", "list", "--all")
+    assert "probe@trigger_patch" in stages
+    assert "probe@trigger_search" not in stages  # each probe of the plan is one, and no other

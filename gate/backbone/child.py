@@ -58,27 +58,23 @@ class Answer(NamedTuple):
     arrays: Sequence[Array] = ()
 
 
-class Child:
-    """An artefact in a process of its own, which lasts as long as this object.
+class Confined:
+    """A process that may read one file or folder, and lasts as long as this object.
 
     Args:
-        plan: The description of its backbone.
-        artefact: The file or folder, hashed; the child reads it, and refuses other bytes.
+        path: The file or folder.
         limits: Time of each answer, and memory.
-
-    Raises:
-        BackboneError: The artefact is refused, or goes beyond a limit.
     """
 
-    def __init__(self, plan: BackbonePlan, artefact: Artefact, limits: Limits) -> None:
-        self._path, self._limits = plan.path, limits
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._path, self._limits = path, limits
         self._socket, theirs = socket.socketpair()
         self._folder = tempfile.TemporaryDirectory(prefix="gate-")  # the only one it writes to
         self._said = Path(self._folder.name) / "said"
         told = {
             "path": sys.path,
             "memory": limits.bytes,
-            "readable": [str(plan.path.absolute())],
+            "readable": [str(path.absolute())],
             "writable": [self._folder.name],
             "socket": theirs.fileno(),
         }
@@ -92,35 +88,6 @@ class Child:
                 stderr=said,
             )
         weakref.finalize(self, _end, self._process, self._socket, self._folder)
-        told = self.ask("open", plan, artefact).value
-        self.versions: dict[str, str] = told["versions"]
-        self.found = Found(told["settings"], tuple(told["remarks"]))
-
-    def run(self, inputs: Float32 | Tokens) -> list[Float32]:
-        """Inputs to the named output and, if there is one, the own head's logits."""
-        return list(self.ask("run", inputs).arrays)
-
-    def input_gradients(
-        self, inputs: Float32, targets: Int64, head: LinearHead | None
-    ) -> list[Float32]:
-        """Logits of a batch of images, and gradients; see `input_gradients.input_gradients`."""
-        return list(self.ask("input_gradients", inputs, targets, head).arrays)
-
-    def layers(self) -> list[Layer]:
-        """The linear layers that the features are computed by, with their weights."""
-        said, weights = self.ask("layers")
-        return [
-            Layer(name, weight, Site(*reads) if reads else None, Site(*gives), tuple(readers))
-            for (name, _, reads, gives, readers), weight in zip(said, weights, strict=True)
-        ]
-
-    def unstable_operators(self) -> list[Unstable]:
-        """Operators by which outputs may depend on chance, or on the other rows of a batch."""
-        return [Unstable(*each) for each in self.ask("unstable_operators").value]
-
-    def activations(self, inputs: Float32 | Tokens, sites: Sequence[Site]) -> list[Float32]:
-        """What `run` gives; then of each site channels ``(N, C)``, averaged over places."""
-        return list(self.ask("activations", inputs, tuple(sites)).arrays)
 
     def ask(self, what: str, *arguments: Any) -> Answer:
         """What the child answers.
@@ -173,6 +140,51 @@ class Child:
             f"the runtime has a fault, or more than {self._limits.bytes / GIB:.3g} GiB of memory "
             "were needed: if you trust the file, raise --model-memory"
         )
+
+
+class Child(Confined):
+    """An artefact in a process of its own, opened.
+
+    Args:
+        plan: The description of its backbone.
+        artefact: The file or folder, hashed; the child reads it, and refuses other bytes.
+        limits: Time of each answer, and memory.
+
+    Raises:
+        BackboneError: The artefact is refused, or goes beyond a limit.
+    """
+
+    def __init__(self, plan: BackbonePlan, artefact: Artefact, limits: Limits) -> None:
+        super().__init__(plan.path, limits)
+        told = self.ask("open", plan, artefact).value
+        self.versions: dict[str, str] = told["versions"]
+        self.found = Found(told["settings"], tuple(told["remarks"]))
+
+    def run(self, inputs: Float32 | Tokens) -> list[Float32]:
+        """Inputs to the named output and, if there is one, the own head's logits."""
+        return list(self.ask("run", inputs).arrays)
+
+    def input_gradients(
+        self, inputs: Float32, targets: Int64, head: LinearHead | None
+    ) -> list[Float32]:
+        """Logits of a batch of images, and gradients; see `input_gradients.input_gradients`."""
+        return list(self.ask("input_gradients", inputs, targets, head).arrays)
+
+    def layers(self) -> list[Layer]:
+        """The linear layers that the features are computed by, with their weights."""
+        said, weights = self.ask("layers")
+        return [
+            Layer(name, weight, Site(*reads) if reads else None, Site(*gives), tuple(readers))
+            for (name, _, reads, gives, readers), weight in zip(said, weights, strict=True)
+        ]
+
+    def unstable_operators(self) -> list[Unstable]:
+        """Operators by which outputs may depend on chance, or on the other rows of a batch."""
+        return [Unstable(*each) for each in self.ask("unstable_operators").value]
+
+    def activations(self, inputs: Float32 | Tokens, sites: Sequence[Site]) -> list[Float32]:
+        """What `run` gives; then of each site channels ``(N, C)``, averaged over places."""
+        return list(self.ask("activations", inputs, tuple(sites)).arrays)
 
 
 def send(to: socket.socket, content: bytes | memoryview) -> None:

@@ -31,6 +31,10 @@ _NO_MEMORY = re.compile("bad.?alloc|can't allocate|failed to allocate", re.IGNOR
 class Held:
     """The artefact of this process; `Child.ask` calls these methods by name."""
 
+    def summary(self, format_: str, artefact: Artefact) -> Answer:
+        """What a file says of itself; nothing of it runs."""
+        return Answer(import_module(f"gate.backbone.{format_}_summary").summary(artefact))
+
     def open(self, plan: BackbonePlan, artefact: Artefact) -> Answer:
         """Open its runtime; the versions of it, and what was found."""
         home = import_module(f"gate.backbone.{plan.format}_runtime")

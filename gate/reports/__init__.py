@@ -19,6 +19,7 @@ class Format(StrEnum):
     JSON = "json"
     MARKDOWN = "markdown"
     HTML = "html"
+    METRICS = "metrics"
 
 
 def render(

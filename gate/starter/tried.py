@@ -1,0 +1,67 @@
+"""A plan that was just written, tried on one batch: that it runs, and how long it takes."""
+
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gate.backbone.heads import LinearHead
+from gate.errors import BackboneError
+from gate.limits import Limits
+from gate.measure.bench import Bench
+from gate.measure.first_batch import first_batch
+from gate.measure.passes import InProcess
+from gate.plan.plan import load_plan
+from gate.probes.estimate import estimate
+from gate.progress import Progress, duration
+
+_PATIENCE = 900.0  # seconds at the most, beyond which nothing is searched for unasked
+
+
+class Tried(NamedTuple):
+    """What a trial of a plan showed.
+
+    Args:
+        line: What its probes cost, in words; where triggers are not to be searched for, without.
+        no_search: Why they are not; empty where they are.
+    """
+
+    line: str
+    no_search: str = ""
+
+
+def tried(plan: Path, limits: Limits) -> Tried:
+    """Open a plan's model and splits, pass a batch, and count what is to be passed.
+
+    Raises:
+        GateError: What `gate run` would stop at before it measures.
+    """
+    with tempfile.TemporaryDirectory(prefix="gate-") as folder:
+        loaded = load_plan(plan)
+        bench = Bench(loaded, Path(folder) / "features", Progress("lines"), limits, InProcess)
+        probes = loaded.probes.named()
+        price = estimate(bench, probes, calibrates=True)
+        if "trigger_search" not in probes:
+            return Tried(price.line)
+        least, most = (duration(seconds) for seconds in price.time)
+        if price.time.at_most > _PATIENCE:
+            no_search = f"all would take {least} to {most} here with it"
+        elif not (no_search := _gradient_obstacle(bench)):
+            return Tried(price.line)
+        probes.remove("trigger_search")
+        return Tried(estimate(bench, probes, calibrates=True).line, no_search)
+
+
+def _gradient_obstacle(bench: Bench) -> str:
+    """Why no trigger can be searched for by gradient; empty where one can."""
+    batch = first_batch(bench, bench.backbone)
+    assert isinstance(batch.inputs, np.ndarray)  # noqa: S101  # searches are of images
+    random = np.random.default_rng(0)
+    weight = random.normal(size=(batch.outputs.features.shape[1], 2)).astype(np.float32)
+    head = LinearHead(weight, np.zeros(2, np.float32))
+    try:
+        bench.backbone.input_gradients(batch.inputs, np.zeros(len(batch.inputs), np.int64), head)
+    except BackboneError as fault:
+        return str(fault)
+    return ""
