@@ -70,8 +70,13 @@ def validate(plan: Plan, splits: Mapping[str, Split], progress: Progress) -> Val
         kind = splits[task.test].plan.kind
         for fitted in filter(None, (task.train, *plan.probes.training_splits)):
             both = [digest for s in (fitted, task.test) for digest in set(digests[s])]
-            apart = (f"no {kind} is in both", "ExpectColumnValuesToBeUnique", {"column": kind})
-            together = f"{name}: {fitted} and {task.test} together"
+            together, says = f"{name}: {fitted} and {task.test} together", f"no {kind} is in both"
+            if splits[fitted].plan == splits[task.test].plan:
+                says += (
+                    "; they are the same rows, so pick those of each by a column, such as where: "
+                    "{split: 0} in the plan, or by shard"
+                )
+            apart = (says, "ExpectColumnValuesToBeUnique", {"column": kind})
             checks += run(together, {kind: both}, [apart])
             near = _near_duplicates(splits[fitted], splits[task.test])
             checks.append(near.check(together, task.near_duplicates))

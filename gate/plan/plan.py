@@ -84,12 +84,6 @@ class Plan(Value):
                 raise ValueError(f"tasks.{name}: unknown split {split!r}; {near}")
         if task.train == task.test:
             raise ValueError(f"tasks.{name}: trains and tests on the same split {task.train!r}")
-        if task.train and self.splits[task.train] == self.splits[task.test]:
-            raise ValueError(
-                f"tasks.{name}: {task.train} and {task.test} are the same rows of "
-                f"{self.splits[task.test].path}; if a column says which are which, pick them by "
-                "where under each split, such as where: {split: 0}, or else by shard"
-            )
         if len(set(task.splits)) < len(task.splits):
             raise ValueError(f"tasks.{name}: names a split twice; each has one use")
         zero_shot = task.zero_shot

@@ -131,16 +131,6 @@ def test_a_plan_names_the_folder_of_its_list_and_the_file_of_names(tmp_path: Pat
     assert Plan.model_validate(json.loads(plan.model_dump_json())) == plan
 
 
-def test_a_task_on_the_same_rows_twice_is_refused(tmp_path: Path) -> None:
-    where = "where: {split: 0}, classes: {-1: dark, 1: blond}"
-    (tmp_path / "plan.yaml").write_text(
-        PLAN.replace("data/list.csv, where: {split: [1, 2]}, classes: names.json", f"data, {where}")
-    )
-
-    with pytest.raises(PlanError, match=r"train and test are the same rows of data; .*where"):
-        load(tmp_path / "plan.yaml", Plan, PlanError)
-
-
 @pytest.mark.parametrize(
     ("train", "test"), [([0, 1], [0.0, 1.0]), ([0, 1], [False, True]), (["a", "B"], ["a", "b"])]
 )

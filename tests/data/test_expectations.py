@@ -10,9 +10,12 @@ import pytest
 from gate.data.expectations import Suites, Validation
 from gate.errors import DataError
 from gate.measure.bench import Bench
+from gate.measure.trial import Trial
 from gate.plan.plan import Plan
+from gate.probes.evidence import run_probe
 from gate.run import require_valid, validated
-from tests.data.test_split import as_npz, table
+from tests import tiny
+from tests.data.test_split import as_npz, png, table
 
 
 @pytest.fixture
@@ -130,3 +133,43 @@ def test_a_label_that_is_no_class_is_found() -> None:
 
     assert not check.passed
     assert check.found == "2 unexpected, such as y"
+
+
+def test_splits_that_are_the_same_rows_are_told_how_to_pick_some(
+    tmp_path: Path, bench: Callable[..., Bench]
+) -> None:
+    validation = validated(bench(path=tmp_path / "train" / "images.npz"))
+
+    (says,) = failed(validation)
+    assert "no image is in both; they are the same rows, so pick those of each by a column" in says
+
+
+def test_remarks_on_a_split_are_said_once_and_stand_in_the_evidence(
+    tmp_path: Path, images: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    splits = {}
+    for name, some in (("train", images[:30]), ("test", images[30:])):
+        for i, image in enumerate(some):
+            path = tmp_path / name / "ab"[i % 2] / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png(np.dstack([image, image[..., :1]])))
+        splits[name] = {"path": tmp_path / name}
+    content = {
+        "name": "x",
+        "backbone": {
+            "onnx": tiny.write_onnx(tmp_path / "t.onnx"),
+            "preprocessing": tiny.PREPROCESSING,
+        },
+        "splits": splits,
+        "tasks": {"task": {"train": "train", "test": "test"}},
+        "probes": {"clean_accuracy": {}},
+    }
+    bench = Bench(Plan.model_validate(content), tmp_path / "features")
+
+    validated(bench)
+    evidence = run_probe("clean_accuracy", Trial(bench))
+
+    said = [line for line in caplog.messages if "transparency" in line]
+    assert len(said) == 2
+    assert evidence.remarks == tuple(sorted(said))
+    assert said[0].startswith("train: 30 of 30 images have transparency, which was dropped")

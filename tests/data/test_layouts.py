@@ -14,7 +14,6 @@ import pytest
 from pyarrow import ipc, parquet
 
 from gate.data.readers import layout_of
-from gate.data.survey import survey
 from gate.errors import DataError
 from gate.plan.split import SplitPlan
 from tests.data.test_split import CLASSES, as_npz, as_parquet, opened, png, read, table
@@ -523,31 +522,3 @@ def test_the_layout_of_a_path_is_told_with_its_reason(tmp_path: Path, images: np
 
         assert found.name == name
         assert found.why
-
-
-# of the others, only a plan can say where the images lie
-@pytest.mark.parametrize(
-    "writer", [as_metadata_without_labels, as_webdataset, as_saved, as_shards_of_a_hub]
-)
-def test_a_survey_tells_columns_and_few_values_without_a_plan(
-    writer: Callable[[Path, np.ndarray], Plan], tmp_path: Path, images: np.ndarray
-) -> None:
-    plan = SplitPlan.model_validate(writer(tmp_path, images))
-
-    found = survey(plan.path, plan.table)
-
-    assert found.rows == 60
-    assert found.columns["place"] == ("land", "sea")
-    if writer is not as_metadata_without_labels:
-        assert found.columns["cls" if writer is as_webdataset else "label"] is not None
-
-
-def test_a_survey_of_waterbirds_finds_the_column_that_says_the_split(
-    tmp_path: Path, images: np.ndarray
-) -> None:
-    found = survey(waterbirds(tmp_path / "x", images))
-
-    assert found.layout.name == "metadata.csv"
-    assert found.image == "img_filename"
-    assert found.columns["split"] == ("0", "1", "2")
-    assert found.columns["img_id"] is None

@@ -52,7 +52,10 @@ NAMED: dict[str, dict[str, Any]] = {
                 "head": {"ignore": {"triggers": [GRID]}},
             },
         },
-        "splits": {"train": {"path": "train.npz"}, "test": {"path": "test.npz"}},
+        "splits": {
+            "train": {"path": "train.npz", "classes": "names.json"},
+            "test": {"path": "test/list.csv"},
+        },
         "probes": {"trigger_patch": {"triggers": [GRID]}, "natural_overlay": {"overlays": [GRID]}},
     },
     "texts": {
@@ -110,7 +113,8 @@ def test_the_inputs_of_a_plan_are_the_files_that_it_names() -> None:
 
     assert names == {
         "w.safetensors", "pipelines/cifar/architectures.py", "r.pt2", "a.onnx", "e.onnx",
-        "TOKENIZER", "k.npz", "p.png", "train.npz", "test.npz", "b.onnx", "train.csv", "test.csv",
+        "TOKENIZER", "k.npz", "p.png", "train.npz", "names.json", "test", "b.onnx", "train.csv",
+        "test.csv",
     }  # fmt: skip
 
 
