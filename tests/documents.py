@@ -118,6 +118,10 @@ def _write_images(data: Path) -> None:
             Image.fromarray(pixels.astype(np.uint8)).save(images / name)
             names = ("crow", "finch")[index % 2], ("land", "sea")[index // 2 % 2]
             rows.append((name, *names))
+            if seed == 0:  # the same as class folders
+                of_class = data.parent / "images" / names[0]
+                of_class.mkdir(parents=True, exist_ok=True)
+                shutil.copy(images / name, of_class)
         table = pandas.DataFrame(rows, columns=["file_name", "label", "background"])
         if seed == 0:
             table.to_csv(images / "metadata.csv", index=False)

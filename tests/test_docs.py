@@ -29,15 +29,13 @@ from tests.gated import today_in_utc
 ELSEWHERE = {
     "make ": "Makefile",
     "pip install ": "tests/test_install.py",
-    "gate init": "tests/test_starter.py",
+    "gate init": "tests/test_init.py",
     "export GATE_KEY": "tests/test_starter.py",
     "dvc repro gating/": "tests/test_starter.py",
     "gate promote gto": "tests/trust/test_gto.py",
     "gate promote mlflow": "tests/trust/test_mlflow.py",
     "--engine ray": "tests/measure/test_ray_engine.py",
 }
-# commands that are written of before they are built: take them out when they are
-PENDING = ("gate inspect ", "gate init --model")
 DECIDING = {"run": {0, 1, 4}, "decide": {0, 1, 4}, "checkpoints": {0, 1, 4}}
 COMMANDS = [line for page in PAGES for line in documents.lines(page) if line.startswith("gate ")]
 PARTS = [(page, index) for page in PAGES for index in range(len(blocks(page, "yaml")))]
@@ -68,7 +66,7 @@ def test_the_commands_of_a_page_run_in_their_order(
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     for line in documents.lines(page):
-        if line.startswith(PENDING) or elsewhere(line):
+        if elsewhere(line):
             continue
         if not line.startswith("gate "):
             subprocess.run(line, shell=True, check=True, capture_output=True)  # noqa: S602  # our own
@@ -104,13 +102,7 @@ def parse(call: list[str]) -> None:
     command.make_context("gate", words)
 
 
-def marked(line: str) -> Any:
-    built = not line.startswith(PENDING)
-    marks = () if built else pytest.mark.xfail(strict=True, reason="take it out of PENDING")
-    return pytest.param(line, marks=marks)
-
-
-@pytest.mark.parametrize("line", [marked(line) for line in dict.fromkeys(COMMANDS)])
+@pytest.mark.parametrize("line", list(dict.fromkeys(COMMANDS)))
 def test_the_command_line_takes_every_call_that_is_shown(line: str) -> None:
     parse(words_of(line))
 
@@ -181,12 +173,11 @@ def options(command: Any) -> set[str]:
 
 
 OTHERS = {"--ignore-errors", "--no-deps", "--head", "--help"}  # of DVC, pip and the like
-UNBUILT = {"--test", "--model", "--data"}  # of `gate init`; goes with PENDING
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_option_that_prose_names_is_one(page: str) -> None:
-    known = options(typer.main.get_command(cli.app)) | OTHERS | UNBUILT
+    known = options(typer.main.get_command(cli.app)) | OTHERS
 
     assert set(re.findall(r"`(--[a-z][\w-]+)", documents.prose(page))) <= known
 
