@@ -52,18 +52,23 @@ def alternatives(backbone: Backbone) -> list[Preprocessed]:
     edges[1] = 255
     black, white = backbone.inputs(edges).reshape(2, -1).astype(np.float64)  # (C,)
     step = white - black
-    found = [_alternative(*each, black, step, layout) for each in _scales(black, step)]
+    is_bgr = wanted.channel_order == "bgr"
+    known = _scales(black, step, -1 if is_bgr else 1)
+    found = [_alternative(*each, black, step, layout) for each in known]
     if wanted.channels > 1:
         ones, zeros = (1.0,) * wanted.channels, (0.0,) * wanted.channels
-        now = wanted.channel_order
-        order = "RGB" if now == "bgr" else "BGR"
-        name = f"channels in the order {order}"
+        name = f"channel_order: {'rgb' if is_bgr else 'bgr'}, and mean and std in that order"
         found.append(Preprocessed(name, ones, zeros, True, layout))
     return [each for each in found if each.is_reversed or _differs(each, step)]
 
 
-def _scales(black: Float64, step: Float64) -> Iterator[tuple[str, Float64, Float64]]:
-    """Names, and mean and standard deviation of each on the scale 0 .. 1, each pair once."""
+def _scales(
+    black: Float64, step: Float64, order: Literal[1, -1]
+) -> Iterator[tuple[str, Float64, Float64]]:
+    """Names, and mean and standard deviation of each on the scale 0 .. 1, each pair once.
+
+    The order is -1 where channels go in from blue to red.
+    """
     channels = len(step)
     flat = np.ones(channels)
     own_mean, own_std = -black / step, 1 / step
@@ -74,7 +79,7 @@ def _scales(black: Float64, step: Float64) -> Iterator[tuple[str, Float64, Float
         ("the plan's mean and std on the scale 0 .. 255", own_mean / 255, own_std / 255),
     ]
     if channels == len(_IMAGENET[0]):
-        mean, std = (np.array(each) for each in _IMAGENET)
+        mean, std = (np.array(each)[::order] for each in _IMAGENET)
         known.append(("ImageNet's mean and std", mean, std))
     seen: list[tuple[Float64, Float64]] = []
     for name, mean, std in known:
@@ -95,7 +100,7 @@ def _alternative(
     scale = 1 / (step * std)
     offset = -(black / step + mean) / std
     stated = (f"[{', '.join(f'{x:.4g}' for x in _short(each))}]" for each in (mean, std))
-    said = "mean {}, std {}".format(*stated)
+    said = "rescale 1/255, mean {}, std {}".format(*stated)
     return Preprocessed(f"{name} ({said})", tuple(scale), tuple(offset), False, layout)
 
 

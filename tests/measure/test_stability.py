@@ -53,7 +53,7 @@ def model(
 def backbone(folder: Path, made: onnx.ModelProto, **changes: Any) -> Backbone:
     path = folder / "model.onnx"
     path.write_bytes(made.SerializeToString())
-    content = {"onnx": path, "preprocessing": {"size": SIDE}, **changes}
+    content = {"onnx": path, "output": "out", "preprocessing": {"size": SIDE}, **changes}
     return Backbone(BackbonePlan.model_validate(content))
 
 
@@ -113,8 +113,13 @@ UNSTABLE: dict[str, tuple[onnx.ModelProto, str]] = {
         r"rows depend on each other \(ReduceMean 'mean_of_rows' over the first axis\)",
     ),
     "softmax along the batch": (
-        model([node("Softmax", ["plain"], ["out"], axis=0)]),
-        "rows depend on each other.*Softmax 'out' over the first axis",
+        model(
+            [
+                node("Softmax", ["plain"], ["share"], axis=0),
+                node("Mul", ["plain", "share"], ["out"]),
+            ]
+        ),
+        "rows depend on each other.*Softmax 'share' over the first axis",
     ),
     "normalised over batch and places": (
         model(
@@ -268,7 +273,11 @@ def test_operators_are_named_only_where_they_do_something(
 
 
 def test_the_own_heads_logits_are_tried_too(tmp_path: Path) -> None:
-    nodes = [node("Relu", ["plain"], ["out"]), node("Softmax", ["plain"], ["logits"], axis=0)]
+    nodes = [
+        node("Relu", ["plain"], ["out"]),
+        node("ReduceMean", ["plain"], ["mean"], axes=[0]),
+        node("Sub", ["plain", "mean"], ["logits"]),
+    ]
     tried = backbone(tmp_path, model(nodes), logits="logits")
 
     with pytest.raises(BackboneError, match="logits of one image alone"):
@@ -285,7 +294,8 @@ def test_a_graph_of_one_batch_size_is_tried_by_copies(tmp_path: Path) -> None:
     fine = model([node("Reshape", ["plain", "shape"], ["out"])], shape=np.array([16, WIDTH]))
     nodes = [
         node("Reshape", ["plain", "shape"], ["rows"]),
-        node("Softmax", ["rows"], ["out"], axis=0),
+        node("Softmax", ["rows"], ["share"], axis=0),
+        node("Mul", ["rows", "share"], ["out"]),
     ]
     unsound = model(nodes, batch=16, shape=np.array([16, WIDTH]))
 

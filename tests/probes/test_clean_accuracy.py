@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+from safetensors.torch import save_file
 
 from gate.backbone.backbone import Backbone
 from gate.errors import PlanError
@@ -89,6 +90,7 @@ def tried(
         "name": "tiny",
         "backbone": {
             "onnx": folder / "model.onnx",
+            "output": "out",
             "logits": "out" if task else None,
             "preprocessing": {"size": SIDE, **(preprocessing or {})},
         },
@@ -137,14 +139,14 @@ def test_channels_in_the_wrong_order_are_said(tmp_path: Path) -> None:
     (said,) = remarks_of(tried(tmp_path, of_channel(2), STEPS, **LEVELS))
 
     assert "test: a nearest-class-mean head classifies 0." in said
-    assert "with channels in the order BGR than with the plan's preprocessing" in said
+    assert "with channel_order: bgr, and mean and std in that order than with the plan's" in said
 
 
 @pytest.mark.parametrize(
     ("preprocessing", "says"),
     [
-        ({"mean": [0.5], "std": [0.05]}, "pixels in 0 .. 1 (mean [0], std [1])"),
-        ({"std": [255.0]}, "on the scale 0 .. 255 (mean [0], std [1])"),
+        ({"mean": [0.5], "std": [0.05]}, "pixels in 0 .. 1 (rescale 1/255, mean [0], std [1])"),
+        ({"std": [255.0]}, "on the scale 0 .. 255 (rescale 1/255, mean [0], std [1])"),
     ],
 )
 def test_inputs_of_the_wrong_scale_are_said(
@@ -197,7 +199,7 @@ def test_an_own_head_is_tried_by_its_own_answers(tmp_path: Path) -> None:
     right = remarks_of(tried(tmp_path, of_channel(0), nodes, task=task, **levels))
 
     assert "test: the own head classifies" in wrong[0]
-    assert "channels in the order BGR" in wrong[0]
+    assert "channel_order: bgr" in wrong[0]
     assert right == []
 
 
@@ -254,10 +256,13 @@ def test_alternatives_are_what_the_plans_that_say_them_make_of_the_pixels(
         },
     }
 
+    path = tmp_path / "tiny.safetensors"  # an ONNX graph would say which layout it takes
+    save_file(tiny.loaded().state_dict(), path)
+
     def opened(**preprocessing: Any) -> Backbone:
         described = {"size": SIDE, "layout": layout, **preprocessing}
-        path = tiny.write_onnx(tmp_path / "tiny.onnx")
-        return Backbone(BackbonePlan.model_validate({"onnx": path, "preprocessing": described}))
+        content = {"weights": path, "arch": "tests.tiny:factory", "preprocessing": described}
+        return Backbone(BackbonePlan.model_validate(content))
 
     inputs = opened(**own).inputs(pixels)
     found = alternatives(opened(**own))
@@ -273,6 +278,12 @@ def test_alternatives_are_what_the_plans_that_say_them_make_of_the_pixels(
     # the plan's own preprocessing is no alternative to itself
     assert len(alternatives(opened(**stated["ImageNet"]))) == 5
     assert len(alternatives(opened())) == 4
+    # where channels go in from blue to red, so do ImageNet's numbers
+    blue_first = opened(channel_order="bgr", **own)
+    (other,) = [each for each in alternatives(blue_first) if each.name.startswith("ImageNet")]
+    numbers = {name: each[::-1] for name, each in stated["ImageNet"].items()}
+    expected = opened(channel_order="bgr", **numbers).inputs(pixels)
+    np.testing.assert_allclose(other.on(blue_first.inputs(pixels)), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_accuracy_that_guessing_reaches_and_one_class_for_all_are_said(tmp_path: Path) -> None:
