@@ -253,3 +253,20 @@ def test_more_than_twelve_classes_leave_no_rule_on_pairs(gate: Gate) -> None:
     assert "trigger_search.worst_patch_attack_success_rate" in names
     assert "trigger_search.worst_source_attack_success_rate" not in names
     assert len(CLASSES) == 3
+
+
+def test_a_slow_model_is_tried_under_few_triggers_and_says_why(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gate.starter.tried._WAITING", 0.0)
+    network(Path("model.onnx"))
+    class_folders(Path("data/train"), 10, seed=0)
+    class_folders(Path("data/val"), 10, seed=1)
+
+    plan = written(gate, *GIVEN)
+
+    assert plan.probes.settings("trigger_patch").model_dump()["triggers"][1]["size"] == (0.1,)
+    assert (
+        "# nine triggers for a first verdict: with the whole bank all takes"
+        in Path("gating/plan.yaml").read_text()
+    )

@@ -145,15 +145,24 @@ def _tried(folder: Path, proposal: "Proposal", bounds: "Shipped") -> tuple[dict[
         plan = Path(place, "plan.yaml")
         files.write(plan, proposal.plan(name, searches=not no_search))
         trial = tried(plan, Limits())
-    no_search, searches = no_search or trial.no_search, not (no_search or trial.no_search)
-    text = proposal.plan(name, searches=searches, no_search="" if proposal.texts else no_search)
-    probes = proposal.probes(searches=searches)
+        no_search = no_search or trial.no_search
+        text = proposal.plan(
+            name,
+            searches=not no_search,
+            no_search="" if proposal.texts else no_search,
+            slow=trial.slow,
+        )
+        line = trial.line
+        if trial.slow:
+            files.write(plan, text)
+            line = tried(plan, Limits()).line
+    probes = proposal.probes(searches=not no_search)
     if proposal.texts:
         bounds = "text"
     elif bounds == "production" and proposal.attributes:
         bounds = "production_groups"
     measured = Measured(frozenset(probes), len(proposal.classes), proposal.of_a_class)
-    return {"plan.yaml": text, **policy_files(bounds, name, measured)}, trial.line
+    return {"plan.yaml": text, **policy_files(bounds, name, measured)}, line
 
 
 def _ask(question: str, guess: str) -> str:

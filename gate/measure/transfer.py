@@ -107,8 +107,10 @@ def _own(bench: Bench, task: Task, backbone: Backbone) -> Classifier:
             f"their order, so they were sorted by name: state classes under splits.{task.test} in "
             "the order of the head's outputs"
         )
+    of_candidate = backbone.digest == bench.backbone.digest
+    who = "own head" if of_candidate else "own head of the plan's other backbone"
     remark = (
-        f"own head on {task.test}: {order.says}: check the order of classes under "
+        f"{who} on {task.test}: {order.says}: check the order of classes under "
         f"splits.{task.test}, and the labels"
     )
     return replace(own, remark=remark)

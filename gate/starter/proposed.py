@@ -35,6 +35,10 @@ _PARTS = (2, 3, 5, 7)  # rows may alternate between classes, so that a half lack
 _ALL: Mapping[str, str] = MappingProxyType({})
 _WHOLE: Mapping[str, int] = MappingProxyType({})
 _SIDE = 224  # pixels, where nobody says
+_FEW = (
+    "{pattern: square, colour: [yellow, white], size: [0.1, 0.25], place: [top_left, centre]}",
+    "{pattern: checkerboard, size: [0.1], place: [bottom_right]}",
+)
 _PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
 _WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n", "none"}
 
@@ -95,13 +99,14 @@ class Proposal(NamedTuple):
             return ""
         return f"{others} test images are of other classes than {name}, {_FEWEST_SEARCHED} needed"
 
-    def plan(self, name: str, *, searches: bool, no_search: str = "") -> str:
+    def plan(self, name: str, *, searches: bool, no_search: str = "", slow: str = "") -> str:
         """The plan's text.
 
         Args:
             name: What it is called.
             searches: Whether triggers are searched for by gradient.
             no_search: Why not, where they could be.
+            slow: Why few triggers are tried and not the whole bank, if so.
         """
         lines = [
             "# What is measured, on which data; written by `gate init`. Paths start at the folder",
@@ -136,6 +141,14 @@ class Proposal(NamedTuple):
                     "  # guessed: columns of few values that may go with the label; keep those",
                     "  # that must not decide, and drop the others",
                     f"  spurious_attribute: {{attributes: {_yaml(list(self.attributes))}}}",
+                ]
+            elif probe == "trigger_patch" and slow:
+                lines += [
+                    f"  # nine triggers for a first verdict: {slow};",
+                    "  # trigger_patch: {} tries it",
+                    "  trigger_patch:",
+                    "    triggers:",
+                    *(f"      - {grid}" for grid in _FEW),
                 ]
             else:
                 lines += [f"  {probe}: {{}}"]

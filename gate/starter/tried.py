@@ -13,10 +13,11 @@ from gate.measure.bench import Bench
 from gate.measure.first_batch import first_batch
 from gate.measure.passes import InProcess
 from gate.plan.plan import load_plan
-from gate.probes.estimate import estimate
+from gate.probes.estimate import Estimate, estimate
 from gate.progress import Progress, duration
 
 _PATIENCE = 900.0  # seconds at the most, beyond which nothing is searched for unasked
+_WAITING = 240.0  # seconds at the least, beyond which few triggers are tried unasked
 
 
 class Tried(NamedTuple):
@@ -25,10 +26,12 @@ class Tried(NamedTuple):
     Args:
         line: What its probes cost, in words; where triggers are not to be searched for, without.
         no_search: Why they are not; empty where they are.
+        slow: Why few triggers are to be tried, and not the whole bank; empty where that is quick.
     """
 
     line: str
     no_search: str = ""
+    slow: str = ""
 
 
 def tried(plan: Path, limits: Limits) -> Tried:
@@ -41,16 +44,22 @@ def tried(plan: Path, limits: Limits) -> Tried:
         loaded = load_plan(plan)
         bench = Bench(loaded, Path(folder) / "features", Progress("lines"), limits, InProcess)
         probes = loaded.probes.named()
-        price = estimate(bench, probes, calibrates=True)
-        if "trigger_search" not in probes:
-            return Tried(price.line)
-        least, most = (duration(seconds) for seconds in price.time)
-        if price.time.at_most > _PATIENCE:
-            no_search = f"all would take {least} to {most} here with it"
-        elif not (no_search := _gradient_obstacle(bench)):
-            return Tried(price.line)
-        probes.remove("trigger_search")
-        return Tried(estimate(bench, probes, calibrates=True).line, no_search)
+        price, no_search = estimate(bench, probes, calibrates=True), ""
+        if "trigger_search" in probes:
+            if price.time.at_most > _PATIENCE:
+                no_search = f"all would take {_shown(price)} here with it"
+            else:
+                no_search = _gradient_obstacle(bench)
+            if no_search:
+                probes.remove("trigger_search")
+                price = estimate(bench, probes, calibrates=True)
+        slow = f"with the whole bank all takes {_shown(price)} here"
+        return Tried(price.line, no_search, slow if price.time.at_least > _WAITING else "")
+
+
+def _shown(price: Estimate) -> str:
+    least, most = (duration(seconds) for seconds in price.time)
+    return f"{least} to {most}"
 
 
 def _gradient_obstacle(bench: Bench) -> str:

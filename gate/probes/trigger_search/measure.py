@@ -12,7 +12,7 @@ from gate import files, stats
 from gate.arrays import Int64
 from gate.backbone.backbone import Backbone
 from gate.data.split import Split
-from gate.errors import BackboneError
+from gate.errors import BackboneError, EvidenceError
 from gate.measure.bench import Bench
 from gate.measure.count import Count
 from gate.measure.responses import Hits
@@ -62,9 +62,13 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
     """What the triggers found carry, of each task; what was not searched, and why."""
     for name, task in trial.tasks(settings.tasks).items():
         split, predicted = trial.split(task.test), trial.predictions(task)
-        chosen = sides(name, split, predicted, settings, trial.plan.seed)
         correct = int((predicted == split.labels).sum())
         yield METRICS.rate("accuracy", correct, len(split), task=name)
+        try:
+            chosen = sides(name, split, predicted, settings, trial.plan.seed)
+        except EvidenceError as fault:  # other probes still tell what such a backbone is worth
+            yield f"not searched: {fault}"
+            continue
         seeker = _seeker(trial, name, task, chosen, settings)
         if others := [k for i, k in enumerate(split.classes) if i not in seeker.sources]:
             yield (
