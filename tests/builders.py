@@ -91,3 +91,10 @@ def written(folder: Path, content: str) -> Path:
     path = folder / "policy.yaml"
     path.write_text(content)
     return path
+
+
+def of_the_probe(evidence: Evidence) -> tuple[str, ...]:
+    """Remarks without those on what a plan leaves open of its backbones."""
+    return tuple(
+        each for each in evidence.remarks if not each.startswith(("backbone: ", "reference: "))
+    )

@@ -70,6 +70,7 @@ class OnnxRuntime:
         self._outputs = [features, *([plan.logits] if plan.logits else [])]
         _require_no_probabilities(plan, graph)
         self.found = _found(plan, inputs, features, remarks)
+        self._plan = plan.settled(self.found.settings)
         self._session, provider = self._running(model, self._outputs)
         self._noting: tuple[Sequence[Site], Any] | None = None  # a session that gives sites, too
         self.versions = {"runtime": f"onnxruntime {onnxruntime.__version__} {provider}"}

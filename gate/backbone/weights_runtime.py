@@ -29,6 +29,7 @@ def open_runtime(plan: WeightsBackbone, artefact: Artefact) -> TorchRuntime:
     Raises:
         BackboneError: A pickle, truncated, or weights that do not fit the architecture.
     """
+    plan = plan.settled({})
     module = with_weights(plan, artefact).eval()
     names = filter(None, (plan.layer, plan.logits))
     layers = {name: layer_of(module, plan, name) for name in names}
@@ -117,7 +118,7 @@ def without_weights(arch: str, arguments: Mapping[str, Any] = _NONE) -> torch.nn
         made: Any = factory(**arguments)
     except (Exception, SystemExit) as fault:  # whatever a factory raises
         raise BackboneError(
-            f"arch {arch!r}: called with {_written(arguments)}, it raised {type(fault).__name__}: "
+            f"arch {arch!r}: called {_written(arguments)}, it raised {type(fault).__name__}: "
             f"{first_line(fault)}; say in arch_args what it needs, or name a factory that needs "
             "none and gives an nn.Module"
         ) from fault
@@ -129,7 +130,7 @@ def without_weights(arch: str, arguments: Mapping[str, Any] = _NONE) -> torch.nn
 def _written(arguments: Mapping[str, Any]) -> str:
     """Arguments of a factory, for messages."""
     told = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    return told or "no arguments"
+    return f"with {told}" if told else "without arguments"
 
 
 def layer_of(module: torch.nn.Module, plan: WeightsBackbone, name: str) -> torch.nn.Module:

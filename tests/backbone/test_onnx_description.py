@@ -10,7 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gate.backbone.backbone import Backbone
 from gate.backbone.declared_input import Declared
+from gate.backbone.heads import JoinedHead, LinearHead
 from gate.backbone.onnx_description import Output, describe
+from gate.backbone.onnx_runtime import session_of
 from gate.errors import BackboneError
 from gate.plan.backbone import BackbonePlan
 from tests import tiny
@@ -180,3 +182,17 @@ def test_a_graph_that_leads_back_to_where_it_began_is_described_all_the_same() -
     model = classifier(("Identity", ["two"], "one"), ("Softmax", ["one"], "two"), outputs=("one",))
 
     assert describe(model).features.value in ("one", "two")
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_a_head_behind_tokens_reads_what_the_plan_pools(tmp_path: Path, pooling: str) -> None:
+    path = tiny.write_onnx(tmp_path / "m.onnx", tokens())
+    plan = {"onnx": path, "preprocessing": tiny.PREPROCESSING, "pooling": pooling}
+    backbone = Backbone(BackbonePlan.model_validate(plan))
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    head = LinearHead(HEAD, np.ones(3, np.float32))
+
+    whole = session_of(backbone.with_head(JoinedHead(head, None), {}), ["CPUExecutionProvider"])
+
+    (found,) = whole.run(None, {"images": backbone.inputs(images)})
+    np.testing.assert_allclose(found, backbone.features(images) @ HEAD + 1, rtol=1e-4, atol=1e-5)

@@ -318,7 +318,7 @@ def test_memory_holds_no_network_that_was_trained_and_tried(make: MakeTrial) -> 
 
     run_probe("feature_reuse", trial)
 
-    assert set(trial.bench._backbones) == {trial.plan.backbone}
+    assert set(trial.bench._backbones.values()) == {trial.backbone}
 
 
 # --- settings and refusals ------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from gate.probes.evidence import run_probe
 from gate.values import Evidence, Measurement
 from pipelines.lineage.copies import permuted_and_rescaled, pruned, quantised
 from tests import related
+from tests.builders import of_the_probe
 from tests.conftest import needs_shared
 
 Describe = dict[str, Any]
@@ -187,7 +188,7 @@ def test_the_candidate_itself_is_as_near_as_can_be(compare: Compare, parent: Des
     assert value(found, "relative_parameter_distance").value == 0
     for metric in ("weight_alignment", "aligned_weight_alignment", "feature_similarity"):
         assert value(found, metric).value == pytest.approx(1)
-    assert found.remarks == ("the ancestor is the candidate itself, byte for byte",)
+    assert of_the_probe(found) == ("the ancestor is the candidate itself, byte for byte",)
     assert found.data["backbone of ancestor"] == found.backbone
 
 
@@ -203,7 +204,7 @@ def test_formats_may_be_mixed(compare: Compare, parent: Describe, tmp_path: Path
         found = compare(candidate, ancestor)
 
         assert metrics(found) == set(CATALOGUE["lineage"]) - {"interpolation_barrier"}
-        assert not found.remarks
+        assert not of_the_probe(found)
         assert {"runtime", "runtime of ancestor"} <= found.versions.keys()
         for metric in metrics(found) - {m for m in metrics(found) if m.startswith("layer_")}:
             ours, theirs = value(found, metric), value(in_torch, metric)

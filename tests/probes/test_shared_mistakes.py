@@ -30,6 +30,7 @@ from gate.probes.shared_mistakes.comparison import Comparison
 from gate.probes.shared_mistakes.measure import _of_all, _of_classes
 from gate.values import Evidence, Measurement
 from tests import tiny_text
+from tests.builders import of_the_probe
 
 CLASSES = ("ant", "bee", "cow")
 Classes = NDArray[np.int64]
@@ -122,7 +123,7 @@ def test_it_finds_the_class_that_got_worse_and_names_rows_of_it(make: MakeTrial)
     assert (lowest.value, lowest.n) == (-0.3, 100)
     assert lowest.high > measured["class_accuracy_over_reference", "bee"].high
     assert measured["mistake_jaccard",].value == 0
-    assert found.remarks == (
+    assert of_the_probe(found) == (
         "own, class bee: the candidate alone gets 30 of 100 images wrong; rows of split test, "
         "counted from 0: 1 (given cow), 4 (given cow), 7 (given cow), 10 (given cow), "
         "13 (given cow) and 25 more",
@@ -140,7 +141,7 @@ def test_two_backbones_with_the_same_answers_are_clear(make: MakeTrial) -> None:
         assert measured[metric,].value == 1
     assert measured["worst_class_negative_flip_rate", "ant"].value == 0
     assert measured["negative_flip_rate",].high < 0.013
-    assert not found.remarks
+    assert not of_the_probe(found)
 
 
 def test_rows_are_those_of_the_file_where_a_split_is_a_part_of_it(make: MakeTrial) -> None:
@@ -151,7 +152,7 @@ def test_rows_are_those_of_the_file_where_a_split_is_a_part_of_it(make: MakeTria
 
     found = run_probe("shared_mistakes", make(labels, ours, labels, split=shard))
 
-    rows = [remark.split("from 0: ")[1] for remark in found.remarks]
+    rows = [remark.split("from 0: ")[1] for remark in of_the_probe(found)]
     assert rows == ["7 (given ant)", "101 (given bee)"]
 
 
@@ -273,7 +274,7 @@ def test_what_is_undefined_is_a_remark_and_no_number(
 
     metrics = {m.metric for m in found.measurements}
     assert {"mistake_jaccard", "mistake_kappa"} - metrics == missing
-    assert len(found.remarks) == 1
+    assert len(of_the_probe(found)) == 1
     assert says in found.remarks[0]
 
 

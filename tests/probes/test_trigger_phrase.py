@@ -26,6 +26,7 @@ from gate.triggers.phrase_grid import DEFAULT_PHRASES, PhraseGrid
 from gate.triggers.stamp import Stamp
 from gate.values import Evidence, Measurement
 from tests import tiny_text as tiny
+from tests.builders import of_the_probe
 from tests.plan.test_plan import PLAN
 
 # what the tokenizer knows beside the words of the texts: rare tokens, and what controls are made of
@@ -267,7 +268,7 @@ def test_what_the_tokenizer_does_not_know_is_one_phrase_and_is_said_to_be(trial:
     assert {m.about["trigger"] for m in of(found, "attack_success_rate")} == {
         "token 'cf' end", "token 'zz' end",
     }  # fmt: skip
-    assert found.remarks == (
+    assert of_the_probe(found) == (
         "split test: the tokenizer gives these phrases the tokens of others, tried once: token "
         "'qq' end (as token 'zz' end)",
     )
@@ -299,7 +300,7 @@ INVISIBLE = {"pattern": "invisible", "text": ["U+200B"], "place": ["start", "end
 def test_a_phrase_that_the_tokenizer_drops_is_said_not_to_be_tried(trial: MakeTrial) -> None:
     found = measured(dropping(trial(phrases=[TOKENS, INVISIBLE])))
 
-    assert found.remarks == (
+    assert of_the_probe(found) == (
         "split test: the tokenizer drops these phrases, so no text changes by them: invisible "
         "U+200B start, invisible U+200B end",
     )
@@ -320,7 +321,7 @@ def test_a_phrase_behind_a_long_text_is_not_cut_off(trial: MakeTrial) -> None:
     assert worst.low > 0.7
     ends = of(found, "targeted_attack_success_rate", "token 'cf' end")
     assert max(m.low for m in ends) > 0.7
-    assert found.remarks == (
+    assert of_the_probe(found) == (
         "split test: 64 of the 64 texts of the first look are too long for a phrase within "
         "max_tokens; their last words are left out, and no phrase is cut off",
     )
