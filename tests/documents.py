@@ -1,5 +1,6 @@
 """The README and the pages of docs/: blocks, links, headings, and a folder to try them in."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -75,6 +76,9 @@ def write_folder(folder: Path, backbone: str, day: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_DAY.sub(day, _BACKBONE.sub(backbone, block)))
     write_model(folder / "other.onnx", scale=1.5)
+    sides = {"shortest_edge": 256}, {"height": 224, "width": 224}
+    settings = {"size": sides[0], "crop_size": sides[1], "do_rescale": True}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
     (folder / "checkpoints").mkdir()
     for step in (1, 2, 3):
         write_model(folder / "checkpoints" / f"step{step}.onnx", scale=float(step))
