@@ -94,7 +94,6 @@ def written(folder: Path, content: str) -> Path:
 
 
 def of_the_probe(evidence: Evidence) -> tuple[str, ...]:
-    """Remarks without those on what a plan leaves open of its backbones."""
-    return tuple(
-        each for each in evidence.remarks if not each.startswith(("backbone: ", "reference: "))
-    )
+    """Remarks without those on the plan's backbones, their own heads and its splits."""
+    others = ("backbone: ", "reference: ", "own head", "test: ", "train: ")
+    return tuple(each for each in evidence.remarks if not each.startswith(others))

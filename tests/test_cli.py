@@ -70,7 +70,7 @@ COMMANDS = {
     *("run", "estimate", "validate", "embed", "probe", "calibrate", "prior", "checkpoints"),
     *("decide", "report", "plots", "admit", "check", "promote gto", "promote mlflow"),
     *("policy lint", "policy schema", "policy test", "policy diff", "policy show"),
-    *("policy backtest", "waiver check", "init", "exit-codes", "digests"),
+    *("policy backtest", "waiver check", "inspect", "init", "exit-codes", "digests"),
 }
 
 

@@ -1,5 +1,6 @@
 """Evidence: what a probe measured, with all that it asked for and nothing else."""
 
+import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import version
@@ -11,6 +12,7 @@ from gate import __version__
 from gate.measure.trial import Trial
 from gate.values import Evidence, Measurement
 
+_PICTURE = re.compile(r"\.png, sha256:[0-9a-f]{64}$")
 # a probe yields measurements and, as text, what a reader of them must know
 Measure = Callable[[Trial, Any], Iterator[Measurement | str]]
 
@@ -33,7 +35,8 @@ def run_probe(probe: str, trial: Trial) -> Evidence:
     settings = plan.probes.settings(probe)
     said = list(measure(view, settings))
     remarks = (*(each for each in said if isinstance(each, str)), *view.remarks)
-    trial.bench.say(remarks)
+    # where a picture was kept is for whoever reads the evidence
+    trial.bench.say(each for each in remarks if not _PICTURE.search(each))
     ancestor = view.asked_ancestor
     return Evidence(
         probe=probe,

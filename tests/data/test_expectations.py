@@ -171,5 +171,5 @@ def test_remarks_on_a_split_are_said_once_and_stand_in_the_evidence(
 
     said = [line for line in caplog.messages if "transparency" in line]
     assert len(said) == 2
-    assert evidence.remarks == tuple(sorted(said))
+    assert [each for each in evidence.remarks if "transparency" in each] == sorted(said)
     assert said[0].startswith("train: 30 of 30 images have transparency, which was dropped")

@@ -166,7 +166,7 @@ def test_a_reference_is_held_against_the_candidate_on_the_same_images(
 ) -> None:
     content = digits_trial("relabelled").plan.model_dump()
     content["reference"] = digits_trial("clean").plan.backbone.model_dump()
-    content["probes"]["trigger_patch"]["triggers"] = [SQUARE]
+    content["probes"]["trigger_patch"] |= {"triggers": [SQUARE], "first_look": "all"}
     trial = Trial(Bench(Plan.model_validate(content), digits_trial("clean").bench.folder))
 
     found = run_probe("trigger_patch", trial)
