@@ -76,8 +76,14 @@ def write_folder(folder: Path, backbone: str, day: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_DAY.sub(day, _BACKBONE.sub(backbone, block)))
     write_model(folder / "other.onnx", scale=1.5)
-    sides = {"shortest_edge": 256}, {"height": 224, "width": 224}
-    settings = {"size": sides[0], "crop_size": sides[1], "do_rescale": True}
+    settings = {
+        "size": {"shortest_edge": 256},
+        "crop_size": {"height": 224, "width": 224},
+        "do_center_crop": True,
+        "resample": 3,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+    }
     (folder / "preprocessor_config.json").write_text(json.dumps(settings))
     (folder / "checkpoints").mkdir()
     for step in (1, 2, 3):

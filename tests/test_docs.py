@@ -108,7 +108,10 @@ def test_the_command_line_takes_every_call_that_is_shown(line: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "index"), PARTS)
-def test_a_yaml_block_is_what_it_says(page: str, index: int, folder: Path) -> None:
+def test_a_yaml_block_is_what_it_says(
+    page: str, index: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)  # plans name files in it
     block = blocks(page, "yaml")[index]
     content = yaml.safe_load(block)
     named = re.match(r"# (\S+\.yaml)\n", block)

@@ -57,7 +57,12 @@ def preprocessing_of(path: Path, stated: Mapping[str, Any]) -> dict[str, Any]:
                 return _of_timm(timm)
             if {"image_mean", "do_normalize", "do_rescale", "do_resize"} & content.keys():
                 return _of_hugging_face(content, stated)
-    except (TypeError, KeyError, AttributeError) as fault:
+    except KeyError as fault:  # what its library fills in by the class that reads the file
+        raise ValueError(
+            f"{path}: does not say {fault.args[0]}, which its library adds from a default of its "
+            "own; write it into the file"
+        ) from fault
+    except (TypeError, AttributeError) as fault:
         raise ValueError(f"{path}: holds what is no value of its key ({fault!r}); {_SELDOM}") from (
             fault
         )

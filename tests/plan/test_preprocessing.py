@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from gate import strict_yaml
 from gate.data.images import decode
@@ -209,3 +210,8 @@ def test_pixels_of_the_wanted_side_are_resized_too_where_a_crop_says_so() -> Non
 def test_a_crop_smaller_than_the_input_is_refused() -> None:
     with pytest.raises(ValueError, match="crop: images are resized to 8 pixels, and 16 are cut"):
         Preprocessing(size=16, crop=8)
+
+
+def test_a_file_that_leaves_a_value_to_its_library_is_refused_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"does not say image_mean, which its library adds"):
+        read(tmp_path, {key: value for key, value in VIT.items() if key != "image_mean"})
