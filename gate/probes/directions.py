@@ -101,7 +101,8 @@ class Directions:
         # by the lower end, since one image of one says little
         promises = {s: stats.rate(int(moved[s].max()), int(counts[s])).low for s in both}
         source = max(both, key=lambda s: promises[s])
-        target, n = int(moved[source].argmax()), int(ns[source])
+        others = np.delete(np.arange(self._classes), source)  # also where none is moved anywhere
+        target, n = int(others[moved[source][others].argmax()]), int(ns[source])
         carried = int(away(measured)[source, target])
         share = stats.rate(carried, n, searched_low=self._looks)
         names = self._seen.classes

@@ -206,3 +206,19 @@ def test_looks_go_on_with_the_trigger_of_one_source_until_its_share_is_known() -
     found, _ = measured(replay.hits["task"], len(replay.ends))
     assert found[PAIR].low > 0.7
     assert found[PAIR].about["source"] == "cow"
+
+
+def still(labels: Int64, rng: np.random.Generator) -> Int64:
+    """Nobody moves."""
+    return labels
+
+
+def test_where_nothing_moves_the_pair_still_is_of_two_classes() -> None:
+    hits = seen(still, controls=still)
+    for answers in hits.stamped.values():
+        answers[:] = hits.labels
+
+    found, _ = measured(hits)
+
+    assert found[PAIR].value == 0
+    assert found[PAIR].about["source"] != found[PAIR].about["target"]
