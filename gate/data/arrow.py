@@ -17,7 +17,7 @@ from gate.data.source import (
     require_columns,
     shards,
 )
-from gate.errors import DataError, failing_as
+from gate.errors import DataError
 from gate.plan.split import SplitPlan
 
 LOADER = "Hugging Face's datasets"
@@ -85,16 +85,6 @@ def read_columns(
     return list(table.schema.names), columns
 
 
-def schema_of(path: Path) -> Any:
-    """The schema of one Parquet file, or of one that `save_to_disk` wrote.
-
-    Raises:
-        DataError: It cannot be read as either.
-    """
-    with failing_as(DataError, f"{path}: cannot be read"), path.open("rb") as file:
-        return (_parquet if path.suffix == ".parquet" else _stream)(file).schema
-
-
 def _table(
     plan: SplitPlan,
     hashes: Mapping[str, str],
@@ -111,8 +101,8 @@ def _table(
         with opened(path, digest, fault) as file:
             table = read(file)
             require_columns(path, [plan.examples, *columns], table.schema.names)
-            described = features or _features(table.schema.metadata or {})
-            stated.add(_class_names(described, plan.label))
+            described = features or features_of(table.schema.metadata or {})
+            stated.add(class_names_of(described, plan.label))
             for batch in table.read(list(columns), _ROWS):
                 for name, values in columns.items():
                     values += batch.column(name).to_pylist()
@@ -177,12 +167,15 @@ def _json(plan: SplitPlan, hashes: Mapping[str, str], name: str) -> dict[str, An
         return dict(content)
 
 
-def _features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
+def features_of(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
     """Types of columns, which Hugging Face's ``datasets`` writes beside the schema."""
     described = json.loads(metadata.get(b"huggingface", b"{}"))
     return dict(described.get("info", {}).get("features", {}))
 
 
-def _class_names(features: Mapping[str, Any], label: str) -> tuple[str, ...] | None:
-    feature = features.get(label, {})
-    return tuple(map(str, feature["names"])) if feature.get("_type") == "ClassLabel" else None
+def class_names_of(features: Mapping[str, Any], label: str) -> tuple[str, ...] | None:
+    """What the whole numbers of a column stand for, where its type says so."""
+    feature = features.get(label)
+    if not isinstance(feature, dict) or feature.get("_type") != "ClassLabel":
+        return None
+    return tuple(map(str, feature["names"]))

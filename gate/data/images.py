@@ -62,8 +62,7 @@ def oddities(content: bytes) -> list[str]:
 
     found = []
     with contextlib.suppress(Exception), Image.open(io.BytesIO(content), formats=FORMATS) as opened:
-        # Pillow turns a TIFF itself, for every loader
-        if opened.format != "TIFF" and opened.getexif().get(_ORIENTATION, 1) in range(2, 9):
+        if is_tagged(opened):
             found.append("orientation")
         if opened.mode in _WIDE and float(np.asarray(opened).max()) > 255:
             found.append("16 bits")
@@ -74,6 +73,11 @@ def oddities(content: bytes) -> list[str]:
         if opened.mode == "CMYK":
             found.append("CMYK")
     return found
+
+
+def is_tagged(opened: "Image.Image") -> bool:
+    """Whether an image has an EXIF tag that turns it; Pillow turns a TIFF itself, for everybody."""
+    return opened.format != "TIFF" and opened.getexif().get(_ORIENTATION, 1) in range(2, 9)
 
 
 def format_of(content: object) -> str:

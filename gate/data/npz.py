@@ -75,9 +75,15 @@ def _column(plan: SplitPlan, arrays: Any, name: str) -> list[Any]:
 
 
 def _read_header(member: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    first = np.lib.format.read_magic(member) == (1, 0)
-    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(member)
+    shape, fortran, dtype = header_of(member)
     if fortran:
         raise DataError("an array in Fortran order cannot be streamed; save it in C order")
     return shape, dtype
+
+
+def header_of(member: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape of an array in an .npz, whether it is in Fortran's order, and its type."""
+    first = np.lib.format.read_magic(member) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(member)
+    return shape, fortran, dtype

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gate.data.images import FORMATS
+from gate.data.images import FORMATS, is_tagged
+from gate.data.lists import METADATA
 from gate.data.source import IMAGE_ENDINGS
 from gate.errors import DataError
 from gate.inspection.facts import Column, DataFacts, Pictures
@@ -31,7 +32,6 @@ from gate.printable import escaped
 TRAIN = ("train", "training", "trn", "train_set")
 TEST = ("test", "testing", "tst", "test_set", "eval", "evaluation")
 VALIDATION = ("val", "valid", "validation", "dev")
-_METADATA = "metadata.csv"
 _LABELS = ("label", "labels", "class", "target", "y", "category", "classes", "fine_label",
            "class_name", "label_name", "cls", "species", "diagnosis", "sentiment", "coarse_label",
            "class_id", "label_id", "target_name", "ClassId")  # fmt: skip
@@ -46,7 +46,6 @@ _LISTS_READ = 5  # tables beside images that are looked into
 _MOST_CLASSES = 2000
 _FEWEST_OF_EACH = 10  # rows of each value of an attribute, in the mean
 _LISTED = 2_000_000  # files of a folder that are gone through
-_EXIF_ORIENTATION = 0x0112
 _LONG = 20  # letters, in the mean, of what is taken for texts
 
 
@@ -110,8 +109,8 @@ def _of_folder(path: Path) -> Found:
     names = [e.name for e in entries if e.is_file() and not e.name.startswith(".")]
     if "state.json" in names and "dataset_info.json" in names:
         return _of_table(path, read_saved(path), "save_to_disk", "it has state.json")
-    if _METADATA in names:
-        return _of_list(path / _METADATA, path)
+    if METADATA in names:
+        return _of_list(path / METADATA, path)
     roles = roles_of(folders)
     if "train" in roles and len(roles) > 1:
         return _of_parts(path, roles)
@@ -150,19 +149,25 @@ def roles_of(names: Iterable[str]) -> dict[str, str]:
 
 def _of_parts(path: Path, roles: Mapping[str, str]) -> Found:
     parts = {name: inspect_data(path / name) for name in roles.values()}
-    train = parts[roles["train"]]
-    facts = _with(
-        train.facts,
-        path=escaped(str(path)),
-        why=f"subfolders {', '.join(parts)}; what follows is of {roles['train']}: "
-        f"{train.facts.why}",
-        splits={escaped(name): found.facts.rows for name, found in parts.items()},
-    )
-    has = Counter(name for found in parts.values() for name in found.facts.classes)
+    found = _in_parts(path, "subfolders", parts, roles["train"])
+    has = Counter(name for part in parts.values() for name in part.facts.classes)
     if differing := sorted(name for name, count in has.items() if count < len(parts)):
         note = f"not in every subfolder: classes {', '.join(differing[:5])}"
-        facts = _with(facts, notes=(*facts.notes, note))
-    return Found(facts, train.settings, train.values, parts)
+        facts = _with(found.facts, notes=(*found.facts.notes, note))
+        return found._replace(facts=facts)
+    return found
+
+
+def _in_parts(path: Path, what: str, parts: dict[str, Found], train: str) -> Found:
+    """The part to train on, with the rows of all."""
+    of_train = parts[train]
+    facts = _with(
+        of_train.facts,
+        path=escaped(str(path)),
+        why=f"{what} {', '.join(parts)}; what follows is of {train}: {of_train.facts.why}",
+        splits={escaped(name): part.facts.rows for name, part in parts.items()},
+    )
+    return Found(facts, of_train.settings, of_train.values, parts)
 
 
 def _with(facts: DataFacts, **changes: Any) -> DataFacts:
@@ -205,10 +210,9 @@ def _of_class_folders(path: Path, folders: Sequence[str]) -> Found:
         pictures=_looked_at(each.read_bytes for each in _spread(pictures, SAMPLE)),
     )
     if empty := sorted(set(folders) - counts.keys()):
-        why = (
-            f"class folder {empty[0]!r} has no image, nor have {len(empty) - 1} others; add some, "
-        )
-        facts = _with(facts, refused=(escaped(f"{why}or remove it"),))
+        more = f", nor have {len(empty) - 1} others" if len(empty) > 1 else ""
+        why = f"class folder {empty[0]!r} has no image{more}; add some, or remove it"
+        facts = _with(facts, refused=(escaped(why),))
     values = {"label": [name for name, count in counts.items() for _ in range(count)]}
     return Found(facts, {}, values, {})
 
@@ -242,13 +246,7 @@ def _of_shards(path: Path, ending: str, layout: str) -> Found:
         pattern = several[0] if len(several) == 1 else _pattern(several)
         part = found(several)
         parts[name] = part._replace(settings={"table": pattern, **part.settings})
-    train = parts[roles["train"]]
-    facts = _with(
-        train.facts,
-        why=f"shards of {', '.join(parts)}; what follows is of {roles['train']}: {train.facts.why}",
-        splits={escaped(name): part.facts.rows for name, part in parts.items()},
-    )
-    return Found(facts, train.settings, train.values, parts)
+    return _in_parts(path, "shards of", parts, roles["train"])
 
 
 def _pattern(names: Sequence[str]) -> str:
@@ -263,9 +261,9 @@ def _of_list(path: Path, folder: Path | None = None) -> Found:
     columns = read_list(path)
     found = _of_table(folder or path, columns, "list", f"{path.name}, in plain text")
     facts, settings = found.facts, {**found.settings}
-    if path.name == _METADATA:
-        why = f"{_METADATA} (Hugging Face's imagefolder)"
-        facts = _with(facts, layout=_METADATA, why=why)
+    if path.name == METADATA:
+        why = f"{METADATA} (Hugging Face's imagefolder)"
+        facts = _with(facts, layout=METADATA, why=why)
         if settings.get("image") == "file_name":  # what is looked for there
             del settings["image"]
     elif folder:
@@ -294,13 +292,7 @@ def _of_npz(path: Path) -> Found:
         name: _of_table(path, read_npz(path, name), "npz", f"arrays called _{name}")
         for name in roles.values()
     }
-    train = parts[roles["train"]]
-    facts = _with(
-        train.facts,
-        why=f"arrays of {', '.join(parts)}; what follows is of {roles['train']}",
-        splits={escaped(name): part.facts.rows for name, part in parts.items()},
-    )
-    return Found(facts, train.settings, train.values, parts)
+    return _in_parts(path, "arrays of", parts, roles["train"])
 
 
 def _spread(items: Sequence[Any], count: int) -> list[Any]:
@@ -459,7 +451,7 @@ def _looked_at(reads: Iterable[Callable[[], bytes]]) -> Pictures:
                 sizes[f"{image.width} x {image.height}"] += 1
                 modes[image.mode] += 1
                 formats[image.format or ""] += 1
-                turned += image.getexif().get(_EXIF_ORIENTATION, 1) in range(2, 9)
+                turned += is_tagged(image)
         except Exception:  # Pillow's readers raise whatever damaged bytes make them raise
             unreadable += 1
     return Pictures(

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gate.data.arrow import class_names_of, features_of
 from gate.data.cells import FAULT, read_cells
+from gate.data.npz import header_of
 from gate.data.source import IMAGE_ENDINGS
 from gate.errors import DataError, failing_as
 
@@ -136,17 +138,12 @@ def _of_arrow(schema: Any, batches: Iterator[Any], rows: int | None) -> Columns:
             break
     types = {field.name: str(field.type)[:60] for field in schema}
     types |= dict.fromkeys(images, "image")
-    metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    named = _class_names(metadata.get("info", {}).get("features", {}))
-    return Columns(values, types, rows, (), named)
+    return Columns(values, types, rows, (), _class_names(features_of(schema.metadata or {})))
 
 
 def _class_names(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    return {
-        name: tuple(map(str, feature["names"]))
-        for name, feature in features.items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
-    }
+    named = {name: class_names_of(features, name) for name in features}
+    return {name: names for name, names in named.items() if names is not None}
 
 
 def _encoded(batch: Any, name: str) -> tuple[bytes, ...]:
@@ -185,7 +182,7 @@ def read_npz(path: Path, split: str = "") -> Columns:
         for member in archive.namelist():
             name = member.removesuffix(".npy")
             with archive.open(member) as file:
-                found, dtype = _npz_header(file)
+                found, _, dtype = header_of(file)
                 is_column = len(found) == 1 and found[0] * dtype.itemsize <= _LONGEST
                 column: list[Any] = []
                 if is_column and not dtype.hasobject:
@@ -203,14 +200,6 @@ def read_npz(path: Path, split: str = "") -> Columns:
     rows = shape[0] if shape else len(next(iter(values.values()), ()))
     values = {name: column for name, column in values.items() if len(column) == rows}
     return Columns(values, types, rows, shape, dict.fromkeys(values, names) if names else {})
-
-
-def _npz_header(file: Any) -> tuple[tuple[int, ...], Any]:
-    """Shape and type of an array in an .npz."""
-    first = np.lib.format.read_magic(file) == (1, 0)
-    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
 
 
 def read_tar(path: Path) -> Columns:

@@ -129,10 +129,10 @@ class Bench:
     def remarks(self, split: Split) -> list[str]:
         """What is odd about a split's examples, and what a tokenizer loses of its texts."""
         if split.name not in self._remarks:
-            lost = (
-                embed.tokens_of(self.backbone, split).remarks(split.name) if split.plan.text else ()
-            )
-            self._remarks[split.name] = [*split.remarks, *lost]
+            said = [*split.remarks]
+            if split.plan.text:
+                said += embed.tokens_of(self.backbone, split).remarks(split.name)
+            self._remarks[split.name] = said
         return self._remarks[split.name]
 
     def say(self, remarks: Iterable[str]) -> None:

@@ -154,3 +154,12 @@ def test_hostile_names_show_as_text_in_short_lines(tmp_path: Path) -> None:
     assert "\x1b" not in text + found.to_json()
     assert "\u202e" not in text + found.to_json()
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_one_empty_class_folder_is_named_alone(tmp_path: Path) -> None:
+    class_folders(tmp_path, 6, seed=0)
+    (tmp_path / "empty").mkdir()
+
+    (refused,) = inspect_data(tmp_path).facts.refused
+
+    assert refused == "class folder 'empty' has no image; add some, or remove it"
