@@ -33,7 +33,7 @@ HEAVY = {
 ORDER = (
     {"errors", "frozen", "limits", "printable", "stats"},
     {"values", "files"},
-    {"strict_yaml"},
+    {"strict_yaml", "contact_sheets"},
     {"strict_json", "progress"},
     {"triggers.grid", "triggers.phrase_grid", "probes.probe"},
     {"probes"},  # the table of probes: settings and metrics

@@ -1,13 +1,16 @@
 """Verdict and evidence for people and for machines, one file a format.
 
 A format is a file of this folder with ``render(verdict, evidence) -> str``, and its line in
-:class:`Format`. A file may also have ``coloured``, the same for a terminal that shows colours.
+:class:`Format`. A file may also have ``coloured``, the same for a terminal that shows colours, and
+``render_with``, which takes :class:`Attachments` as well.
 """
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from importlib import import_module
 
+from gate.reports.attachments import NONE, Attachments
 from gate.reports.findings import in_brackets, tally
 from gate.values import Evidence, Verdict
 
@@ -23,7 +26,12 @@ class Format(StrEnum):
 
 
 def render(
-    shown_as: Format, verdict: Verdict, evidence: Sequence[Evidence] = (), *, colour: bool = False
+    shown_as: Format,
+    verdict: Verdict,
+    evidence: Sequence[Evidence] = (),
+    attachments: Attachments = NONE,
+    *,
+    colour: bool = False,
 ) -> str:
     """The verdict in a format; the file that renders it is loaded only now.
 
@@ -31,11 +39,15 @@ def render(
         shown_as: The format.
         verdict: What is shown.
         evidence: What it was decided on, of which a format shows what it has room for.
+        attachments: What else is at hand.
         colour: Whether it goes to a terminal that shows colours; most formats have none.
     """
-    module = import_module(f"gate.reports.{shown_as}")
-    rendering = getattr(module, "coloured", module.render) if colour else module.render
-    text: str = rendering(verdict, evidence)
+    module = import_module(f"gate.reports.{shown_as.replace('-', '_')}")
+    if hasattr(module, "render_with"):
+        module_renders = partial(module.render_with, attachments=attachments)
+    else:
+        module_renders = getattr(module, "coloured", module.render) if colour else module.render
+    text: str = module_renders(verdict, evidence)
     return text
 
 
