@@ -19,7 +19,7 @@ from gate.errors import EvidenceError, ExitCode
 from gate.policy.decide import decide as judge
 from gate.policy.load import load_policy
 from gate.reports import Format, render
-from gate.reports.pictures import pictures
+from gate.reports.pictures import DRAWINGS, pictures
 from gate.strict_json import read_evidence, read_json
 from gate.values import Verdict
 
@@ -61,16 +61,17 @@ def plots(
     evidence: Annotated[
         Path,
         typer.Argument(
-            metavar="EVIDENCE", help="One candidate's evidence: the folder, or label_prior.json."
+            metavar="EVIDENCE", help="One candidate's evidence: the folder, or a file of it."
         ),
     ],
     out: Annotated[Path, DIR(help="Where the pictures go.")],
 ) -> ExitCode:
-    """Draw the label prior and what GLA changes, as SVG: TASK-classes, TASK-prior, TASK-groups."""
+    """Draw what was measured as SVG, the pictures of the HTML report: TASK-KIND.svg for each."""
     drawn = pictures(read_evidence(evidence))
     if not drawn:
         raise EvidenceError(
-            f"{evidence}: nothing to draw: no measurement of the label_prior probe; run it first"
+            f"{evidence}: nothing to draw: no picture is of what it measured; there are some of "
+            f"{', '.join(sorted({drawing.probe for drawing in DRAWINGS}))}"
         )
     for name, picture in drawn.items():
         files.write(out / name, picture)

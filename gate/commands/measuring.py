@@ -198,7 +198,7 @@ class CurveOptions:
     def hand_over(self, choice: "Choice") -> None:
         """Write or print the table, and the picture where one is wanted."""
         from gate.checkpoints.choice import table
-        from gate.reports.pictures import transfer_curve
+        from gate.reports.pictures.transfer_curve import transfer_curve
 
         if self.plot:
             files.write(self.plot, transfer_curve(choice.plateau))

@@ -57,11 +57,18 @@ def remedies(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Row]:
     for finding in verdict.findings:
         if not finding.blocks:
             continue
-        for m in measured.get(finding.probe, ()):
-            key = (finding.rule, m.metric, in_words(m.about))
-            if key not in shown and _speaks_to(m, finding):
+        for row in remedies_of(finding, measured.get(finding.probe, ())):
+            key = (finding.rule, row.title, row.says)
+            if key not in shown:
                 shown.add(key)
-                yield _remedy(m, finding.bound, measured[finding.probe])
+                yield row
+
+
+def remedies_of(finding: Finding, measured: Sequence[Measurement]) -> Iterator[Row]:
+    """What each remedy leaves of one finding, by the measurements of its probe."""
+    for m in measured:
+        if _speaks_to(m, finding):
+            yield _remedy(m, finding.bound, measured)
 
 
 def _speaks_to(after: Measurement, finding: Finding) -> bool:

@@ -1,18 +1,201 @@
-"""The terminal's report as one page that needs nothing else, and below it all pictures."""
+"""The report as one page: read without a script and without a network, in any browser.
 
-from collections.abc import Sequence
+The first screen has the decision and why; then come what blocks, what warns, images, pictures, and
+what passed, folded. All numbers stand in a table at its end.
+"""
 
-from gate.reports.pictures import pictures
-from gate.reports.text import printed
-from gate.values import Evidence, Verdict
+import json
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
 
-_WIDTH = 130  # letters
+from gate.errors import EvidenceError
+from gate.policy.catalogue import CATALOGUE
+from gate.probes import PROBES
+from gate.probes.probe import Metrics
+from gate.reports.attachments import NONE, Attachments
+from gate.reports.findings import LIMITS, in_brackets, remedies, remedies_of, tally
+from gate.reports.interval_row import IntervalRow, interval_row
+from gate.reports.pictures import drawn
+from gate.reports.template import drawing, rendered
+from gate.values import Evidence, Finding, Measurement, Outcome, Severity, Verdict, in_words
+
+_SHOWN_PER_RULE = 3
+_MOST_MEASUREMENTS = 2_000  # keeps a page under 1 MB
+_SECTIONS = (
+    ("blocking", "blocks", "What blocks"),
+    ("warnings", "warns", "What warns or is waived"),
+    ("sheets", "images", "On images"),
+    ("remedies", "remedies", "Remedies"),
+    ("comparison", "champion", "Against the champion"),
+    ("pictures", "pictures", "Pictures"),
+    ("passed", "passed", "What passed"),
+    ("remarks", "remarks", "Remarks"),
+    ("measurements", "measurements", "All measurements"),
+)
+_FIRST = ("fail", "missing", "inconclusive", "waived", "pass")
+
+
+class Shown(NamedTuple):
+    """A finding: its drawn interval, if it has a number, and where it leans while unsettled."""
+
+    about: str
+    says: str
+    row: IntervalRow | None
+    leans: str
+
+
+class Group(NamedTuple):
+    """The findings of one rule and outcome, with what they share; ``folded`` are all but a few."""
+
+    anchor: str
+    rule: str
+    outcome: Outcome
+    blocks: bool
+    severity: Severity
+    probe: str
+    meaning: str
+    why: str
+    shown: list[Shown]
+    folded: list[Shown]
+    steps: list[str]
+    waiver: str
 
 
 def render(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
-    """The page, in HTML with pictures in SVG."""
-    page = printed(verdict, evidence, _WIDTH).export_html(inline_styles=True)
-    before, end, after = page.rpartition("</body>")
-    # in a page, SVG stands without its XML declaration
-    shown = (svg[svg.index(b"<svg") :].decode() for svg in pictures(evidence).values())
-    return "".join([before, *(f"<p>{svg}</p>\n" for svg in shown), end, after])
+    """The page, without what may stand beside a verdict."""
+    return render_with(verdict, evidence, NONE)
+
+
+def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Attachments) -> str:
+    """The page, with a day, contact sheets and a champion where they are at hand.
+
+    Raises:
+        EvidenceError: Evidence of a probe stands twice, or images are of another backbone.
+    """
+    sheets = attachments.sheets
+    if sheets and sheets.backbone != verdict.backbone:
+        raise EvidenceError(
+            f"contact sheets are of backbone {sheets.backbone}, and the verdict is on "
+            f"{verdict.backbone}; draw those of this candidate"
+        )
+    groups = sorted(_groups(verdict, evidence), key=lambda group: _FIRST.index(group.outcome))
+    measurements = [
+        (item.probe, in_words(m.about), m) for item in evidence for m in item.measurements
+    ]
+    parts = {
+        "blocking": [group for group in groups if group.blocks],
+        "warnings": [g for g in groups if not g.blocks and g.outcome != "pass"],
+        "sheets": sheets.sheets if sheets else (),
+        "remedies": list(remedies(verdict, evidence)),
+        "comparison": None,
+        "pictures": list(_pictures(verdict, evidence)),
+        "passed": [group for group in groups if group.outcome == "pass"],
+        "remarks": [(item.probe, remark) for item in evidence for remark in item.remarks],
+        "measurements": measurements[:_MOST_MEASUREMENTS],
+    }
+    return rendered(
+        "report.html",
+        verdict=verdict,
+        because=_because(verdict),
+        tally=tally(verdict),
+        day=attachments.day,
+        candidate=attachments.candidate,
+        limits=LIMITS,
+        left_out=max(len(measurements) - _MOST_MEASUREMENTS, 0),
+        sections=[(anchor, title) for name, anchor, title in _SECTIONS if parts[name]],
+        **parts,
+    )
+
+
+def _because(verdict: Verdict) -> str:
+    """One sentence: what carries the decision, the first failure or else what is not settled."""
+    blocking = sorted(
+        (f for f in verdict.findings if f.blocks), key=lambda f: _FIRST.index(f.outcome)
+    )
+    if not blocking:
+        asked = {f.rule for f in verdict.findings if f.severity == "block"}
+        return f"All {len(asked)} rules that block are held."
+    first, others = blocking[0], len({f.rule for f in blocking}) - 1
+    says = {"fail": "failed", "missing": "has no number", "inconclusive": "is not settled"}
+    about = in_brackets(first.measurement)
+    more = f" {others} more rules block." if others > 1 else " One more rule blocks." * others
+    return f"{first.rule} {says[first.outcome]}{about}: {first.says}.{more}"
+
+
+def _groups(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Group]:
+    """Findings by rule and outcome; they come worst first within a rule."""
+    measured = {item.probe: item.measurements for item in evidence}
+    alike = groupby(verdict.findings, lambda f: (f.rule, f.outcome, f.blocks))
+    for number, ((rule, outcome, blocks), group) in enumerate(alike):
+        findings = list(group)
+        first, shown = findings[0], [_shown(finding) for finding in findings]
+        metric = CATALOGUE.get(first.probe, Metrics()).get(first.metric)
+        yield Group(
+            anchor=f"rule-{number}",
+            rule=rule,
+            outcome=outcome,
+            blocks=blocks,
+            severity=first.severity,
+            probe=first.probe,
+            meaning=f"{first.metric}, {metric.meaning}" if metric else first.metric,
+            why=first.why,
+            shown=shown[:_SHOWN_PER_RULE],
+            folded=shown[_SHOWN_PER_RULE:],
+            steps=list(_steps(first, measured.get(first.probe, ()))) if blocks else [],
+            waiver=_waiver(first, verdict) if blocks and first.measurement else "",
+        )
+
+
+def _shown(finding: Finding) -> Shown:
+    """A finding as it is laid out."""
+    m, bound = finding.measurement, finding.bound
+    if m is None:
+        return Shown("", finding.says, None, "")
+    leans = ""
+    if finding.outcome == "inconclusive":
+        leans = bound.model_copy(update={"decide_on": "point", "min_n": None}).outcome(m)
+    return Shown(in_words(m.about), finding.says, interval_row(m, bound, finding.outcome), leans)
+
+
+def _steps(finding: Finding, measured: Sequence[Measurement]) -> Iterator[str]:
+    """What may be done about a finding, beside what it says itself."""
+    if finding.outcome != "fail":
+        return
+    leaves = list(remedies_of(finding, measured))
+    for row in leaves:
+        holds = "passes" if row.outcome == "pass" else f"does not pass ({row.outcome})"
+        yield f"the remedy {row.title} {holds}: {row.says}"
+    probe = PROBES.get(finding.probe)
+    if not leaves and probe and "remedies" in probe.settings.model_fields:
+        yield f"no remedy was measured; probes.{finding.probe}.remedies in the plan names some"
+
+
+def _waiver(finding: Finding, verdict: Verdict) -> str:
+    """What a file of waivers would hold, but for what only people know."""
+    about = finding.measurement.about if finding.measurement else {}
+    where = ", ".join(f"{name}: {_quoted(value)}" for name, value in about.items())
+    lines = [
+        "waivers:",
+        "  - id: W-1",
+        f"    rule: {_quoted(finding.rule)}",
+        *([f"    where: {{{where}}}"] if where else []),
+        f"    backbone: {verdict.backbone}",
+        "    reason: why this may pass until then",
+        "    owner: who answers for it",
+        "    expires: YYYY-MM-DD",
+    ]
+    return "\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    """Text as YAML and JSON quote it."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _pictures(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[dict[str, object]]:
+    """Pictures of probes whose findings block come first."""
+    blocking = {finding.probe for finding in verdict.findings if finding.blocks}
+    for picture in sorted(drawn(evidence), key=lambda picture: picture.probe not in blocking):
+        svg = drawing(picture.svg, f"{picture.probe}: {picture.shows}")
+        yield {"probe": picture.probe, "shows": picture.shows, "svg": svg}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gate.checkpoints.plateau import Plateau, images_to_settle, plateau
 from gate.checkpoints.row import in_natural_order
-from gate.reports.pictures import transfer_curve
+from gate.reports.pictures.transfer_curve import transfer_curve
 from gate.stats import Interval, paired_difference
 
 Right = NDArray[np.bool_]

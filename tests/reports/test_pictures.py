@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from gate import Evidence, Measurement, Verdict, cli, decide, files
 from gate.errors import EvidenceError
+from gate.probes import PROBES
 from gate.reports import html, markdown, text
-from gate.reports.findings import LIMITS
-from gate.reports.pictures import pictures
-from tests.builders import evidence, policy, rule
+from gate.reports.pictures import DRAWINGS, pictures
+from tests.builders import evidence, measurement, policy, rule
 from tests.conftest import ROOT
 
 DAY = date(2026, 1, 1)
@@ -402,7 +402,7 @@ def test_each_task_has_its_own_numbers() -> None:
 
 
 def test_evidence_of_the_label_prior_twice_is_refused() -> None:
-    with pytest.raises(EvidenceError, match="label_prior stands 2 times; give that of one"):
+    with pytest.raises(EvidenceError, match="label_prior stands more than once; give that of one"):
         pictures([whole(), whole()])
 
 
@@ -490,20 +490,15 @@ def judged(*found: Evidence) -> Verdict:
     return decide(policy(rule(probe="label_prior", metric="label_prior", at_most=1)), found, DAY)
 
 
-def test_the_page_shows_the_pictures_below_the_findings_and_needs_nothing_else() -> None:
+def test_the_page_shows_every_picture_once() -> None:
     found = [whole()]
+
     page = html.render(judged(*found), found)
 
-    assert page.index(LIMITS[:40]) < page.index("<svg")
-    assert page.count("<svg") == page.count("</svg>") == 3
-    assert page.startswith("<!DOCTYPE html>")
-    assert page.rindex("</svg>") < page.index("</body>")
+    for svg in pictures(found).values():
+        assert page.count(svg[svg.index(b"<svg ") + 5 :].decode()) == 1
     assert "<?xml" not in page
     assert page.count("<!DOCTYPE") == 1
-    assert "<script" not in page
-    assert not re.findall(r"(?:src|href)=\"(?!#)", page)
-    for svg in pictures(found).values():
-        assert svg[svg.index(b"<svg") :].decode() in page
 
 
 def test_no_two_pictures_of_a_page_share_an_id() -> None:
@@ -515,15 +510,105 @@ def test_no_two_pictures_of_a_page_share_an_id() -> None:
     assert len(ids) == len(set(ids)) > 6
     for svg in page.split("<svg")[1:]:
         own = set(re.findall(r" id=\"([^\"]*)\"", svg))
-        assert set(re.findall(r"(?:href=\"|url\()#(\w+)", svg)) <= own
+        assert set(re.findall(r"(?:xlink:href=\"|url\()#(\w+)", svg)) <= own
 
 
-def test_text_markdown_and_a_page_without_a_label_prior_show_no_picture() -> None:
-    verdict, plain = judged(whole()), evidence()
+def test_text_and_markdown_show_no_picture() -> None:
+    verdict = judged(whole())
 
     assert "<svg" not in text.render(verdict, [whole()])
     assert "<svg" not in markdown.render(verdict, [whole()])
-    assert "<svg" not in html.render(decide(policy(), [plain], DAY), [plain])
+
+
+def test_a_heat_map_has_each_trigger_at_its_row_and_column() -> None:
+    rates = {
+        "yellow square 5px top_left": 0.81,
+        "yellow square 4px top_left": 0.12,
+        "checkerboard 5px centre": 0.33,
+        "sinusoid 28px centre 10%": 0.44,
+    }
+    found = evidence(
+        *(
+            measurement(rate, rate, rate, metric="targeted_attack_success_rate", trigger=name)
+            for name, rate in rates.items()
+        ),
+        # less than the worst target of the same trigger, so it is not what the map shows
+        measurement(
+            0.02,
+            0.02,
+            0.02,
+            metric="targeted_attack_success_rate",
+            trigger="yellow square 5px top_left",
+            target="other",
+        ),
+        probe="trigger_patch",
+    )
+
+    picture = Picture(pictures([found])["any-triggers.svg"])
+
+    at = {word: (x, y) for word, x, y in picture.words}
+    assert at.keys() >= {"0.81", "0.12", "0.33", "0.44", "5 px top left", "sinusoid 10%"}
+    assert "0.02" not in at
+    assert at["0.81"][1] == at["0.12"][1] < at["0.33"][1] < at["0.44"][1]
+    assert at["0.12"][0] < at["0.81"][0] < at["0.33"][0] < at["0.44"][0]
+
+
+def test_a_trigger_that_has_no_place_is_in_no_heat_map() -> None:
+    found = evidence(
+        measurement(metric="attack_success_rate", trigger="a phrase at the end"),
+        probe="trigger_patch",
+    )
+
+    assert pictures([found]) == {}
+
+
+def test_doses_stand_in_the_order_of_the_correlation_and_at_their_numbers() -> None:
+    doses = {"0.9": 0.3, "0": 0.8, "0.5": 0.6}
+    found = evidence(
+        *(
+            measurement(
+                v - 0.1, v, v + 0.1, metric="conflicting_accuracy", correlation=dose, attribute="x"
+            )
+            for dose, v in doses.items()
+        ),
+        probe="spurious_attribute",
+    )
+
+    picture = Picture(pictures([found])["any-doses.svg"])
+
+    (panel,) = (each for each in picture.panels if each.marks)
+    assert panel.intervals(BEFORE) == [
+        pytest.approx(each, abs=0.01)
+        for each in ((0.7, 0.8, 0.9), (0.5, 0.6, 0.7), (0.2, 0.3, 0.4))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("probe", "metric", "label", "file"),
+    [
+        ("module_criticality", "accuracy_fall", "module", "any-modules.svg"),
+        ("feature_reuse", "pretrained_accuracy", "block", "any-blocks.svg"),
+        ("lineage", "layer_weight_alignment", "layer", "layers.svg"),
+    ],
+)
+def test_anatomy_has_each_part_of_the_network_at_its_number(
+    probe: str, metric: str, label: str, file: str
+) -> None:
+    parts = {"first": 0.2, "second": 0.6}
+    found = evidence(
+        *(measurement(v - 0.1, v, v + 0.1, metric=metric, **{label: p}) for p, v in parts.items()),
+        probe=probe,
+    )
+
+    picture = Picture(pictures([found])[file])
+
+    assert picture.across(*parts) == [*parts]
+    (panel,) = picture.panels
+    assert [each[1] for each in panel.intervals(BEFORE)] == pytest.approx([0.2, 0.6], abs=0.01)
+
+
+def test_every_probe_that_is_drawn_is_one_of_the_table() -> None:
+    assert {drawing.probe for drawing in DRAWINGS} <= PROBES.keys()
 
 
 Gate = Callable[..., tuple[int, str, str]]
@@ -562,7 +647,7 @@ def test_nothing_to_draw_is_refused_and_leaves_nothing(gate: Gate, tmp_path: Pat
     code, out, err = gate(tmp_path / "evidence", "--out", tmp_path / "plots")
 
     assert (code, out) == (3, "")
-    assert "evidence: nothing to draw: no measurement of the label_prior probe" in err
+    assert "evidence: nothing to draw: no picture is of what it measured" in err
     assert not (tmp_path / "plots").exists()
 
 
