@@ -20,6 +20,7 @@ _MARK: dict[Outcome | None, str] = {
     "pass": "pass",
     None: "",
 }
+WORST_FIRST: tuple[Outcome, ...] = ("fail", "missing", "inconclusive", "waived", "pass")
 _SHOWN_PER_RULE = 3
 
 
@@ -86,14 +87,17 @@ def _speaks_to(after: Measurement, finding: Finding) -> bool:
 def _remedy(after: Measurement, bound: Bound, measured: Sequence[Measurement]) -> Row:
     """A remedy's row: what it leaves, whether that holds the bound, and the accuracy it costs."""
     costs = (m for m in measured if m.metric == "accuracy_after_remedy")
-    accuracy = next(m for m in costs if m.about.items() <= after.about.items())
+    accuracy = next((m for m in costs if m.about.items() <= after.about.items()), None)
+    at = f", at accuracy {_with_interval(accuracy)}" if accuracy else ""
     return Row(
         bound.outcome(after),
         after.about["remedy"].replace("_", " "),
-        f"{after.metric} {after.value:.3f} [{after.low:.3f}, {after.high:.3f}], wanted {bound}, "
-        f"at accuracy {accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}]"
-        f"{in_brackets(after)}",
+        f"{after.metric} {_with_interval(after)}, wanted {bound}{at}{in_brackets(after)}",
     )
+
+
+def _with_interval(m: Measurement) -> str:
+    return f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]"
 
 
 def tally(verdict: Verdict) -> str:
@@ -101,6 +105,21 @@ def tally(verdict: Verdict) -> str:
     outcomes = [finding.outcome for finding in verdict.findings]
     counts = (f"{outcomes.count(name)} {name}" for name in _MARK if name and name in outcomes)
     return f"{len(outcomes)} findings: {', '.join(counts)}"
+
+
+def because(verdict: Verdict) -> str:
+    """One sentence: what carries the decision, the first failure or else what is not settled."""
+    blocking = sorted(
+        (f for f in verdict.findings if f.blocks), key=lambda f: WORST_FIRST.index(f.outcome)
+    )
+    if not blocking:
+        asked = {f.rule for f in verdict.findings if f.severity == "block"}
+        return f"All {len(asked)} rules that block are held."
+    first, others = blocking[0], len({f.rule for f in blocking}) - 1
+    says = {"fail": "failed", "missing": "has no number", "inconclusive": "is not settled"}
+    about = in_brackets(first.measurement)
+    more = f" {others} more rules block." if others > 1 else " One more rule blocks." * others
+    return f"{first.rule} {says[first.outcome]}{about}: {first.says}.{more}"
 
 
 def in_brackets(measurement: Measurement | None) -> str:

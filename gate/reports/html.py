@@ -14,7 +14,7 @@ from gate.policy.catalogue import CATALOGUE
 from gate.probes import PROBES
 from gate.probes.probe import Metrics
 from gate.reports.attachments import NONE, Attachments
-from gate.reports.findings import LIMITS, in_brackets, remedies, remedies_of, tally
+from gate.reports.findings import LIMITS, WORST_FIRST, because, remedies, remedies_of, tally
 from gate.reports.interval_row import IntervalRow, interval_row
 from gate.reports.pictures import drawn
 from gate.reports.template import drawing, rendered
@@ -33,7 +33,6 @@ _SECTIONS = (
     ("remarks", "remarks", "Remarks"),
     ("measurements", "measurements", "All measurements"),
 )
-_FIRST = ("fail", "missing", "inconclusive", "waived", "pass")
 
 
 class Shown(NamedTuple):
@@ -79,7 +78,7 @@ def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Att
             f"contact sheets are of backbone {sheets.backbone}, and the verdict is on "
             f"{verdict.backbone}; draw those of this candidate"
         )
-    groups = sorted(_groups(verdict, evidence), key=lambda group: _FIRST.index(group.outcome))
+    groups = sorted(_groups(verdict, evidence), key=lambda group: WORST_FIRST.index(group.outcome))
     measurements = [
         (item.probe, in_words(m.about), m) for item in evidence for m in item.measurements
     ]
@@ -97,7 +96,7 @@ def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Att
     return rendered(
         "report.html",
         verdict=verdict,
-        because=_because(verdict),
+        because=because(verdict),
         tally=tally(verdict),
         day=attachments.day,
         candidate=attachments.candidate,
@@ -106,21 +105,6 @@ def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Att
         sections=[(anchor, title) for name, anchor, title in _SECTIONS if parts[name]],
         **parts,
     )
-
-
-def _because(verdict: Verdict) -> str:
-    """One sentence: what carries the decision, the first failure or else what is not settled."""
-    blocking = sorted(
-        (f for f in verdict.findings if f.blocks), key=lambda f: _FIRST.index(f.outcome)
-    )
-    if not blocking:
-        asked = {f.rule for f in verdict.findings if f.severity == "block"}
-        return f"All {len(asked)} rules that block are held."
-    first, others = blocking[0], len({f.rule for f in blocking}) - 1
-    says = {"fail": "failed", "missing": "has no number", "inconclusive": "is not settled"}
-    about = in_brackets(first.measurement)
-    more = f" {others} more rules block." if others > 1 else " One more rule blocks." * others
-    return f"{first.rule} {says[first.outcome]}{about}: {first.says}.{more}"
 
 
 def _groups(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Group]:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -595,8 +596,9 @@ def test_anatomy_has_each_part_of_the_network_at_its_number(
     probe: str, metric: str, label: str, file: str
 ) -> None:
     parts = {"first": 0.2, "second": 0.6}
+    about: list[tuple[dict[str, Any], float]] = [({label: p}, v) for p, v in parts.items()]
     found = evidence(
-        *(measurement(v - 0.1, v, v + 0.1, metric=metric, **{label: p}) for p, v in parts.items()),
+        *(measurement(v - 0.1, v, v + 0.1, metric=metric, **each) for each, v in about),
         probe=probe,
     )
 
