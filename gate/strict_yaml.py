@@ -7,7 +7,7 @@ import typing
 from collections.abc import Hashable, Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -101,6 +101,13 @@ def _fault(at: Any, problem: str) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
 
 
+class Place(NamedTuple):
+    """A line of a file, the first of which is 1."""
+
+    file: Path
+    line: int
+
+
 class Document(Generic[Model]):
     """What a file says, and where in the file it says so."""
 
@@ -110,6 +117,10 @@ class Document(Generic[Model]):
     def place(self, *location: int | str) -> str:
         """``file:line:column`` of a value, such as ``place("rules", 0)``."""
         return f"{self.path}{_mark(self._node, location)}"
+
+    def line(self, *location: int | str) -> Place:
+        """The line on which a value begins, for those who draw beside it."""
+        return Place(self.path, _find(self._node, location)[0].start_mark.line + 1)
 
 
 def load(path: Path, model: type[Model], error: type[GateError]) -> Model:

@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from gate import files
-from gate.commands.options import DIR, FILE, Judging, OutFile, PolicyFile, Shown, VerdictFile
+from gate.commands.options import (
+    DIR,
+    FILE,
+    Attached,
+    Judging,
+    OutFile,
+    PolicyFile,
+    Shown,
+    VerdictFile,
+)
 from gate.commands.results import (
     colours,
     conclude,
@@ -47,13 +56,16 @@ def report(
     ] = None,
     out: OutFile = None,
     output_format: Shown = Format.TEXT,
+    *,
+    attached: Attached,
 ) -> ExitCode:
-    """Show a verdict to people. Exits 0 whatever the verdict says."""
+    """Show a verdict to people and to CI. Exits 0 whatever the verdict says."""
     if out:
-        make_way(out, verdict, evidence)
+        make_way(out, verdict, evidence, attached.policy, attached.admission)
     judged = read_json(verdict, Verdict, EvidenceError)
-    measured = read_evidence(evidence) if evidence else ()
-    hand_over(render(output_format, judged, measured, colour=not out and colours()), out)
+    measured, beside = read_evidence(evidence) if evidence else (), attached.attachments(judged)
+    shown = render(output_format, judged, measured, beside, colour=not out and colours())
+    hand_over(shown, out)
     return ExitCode.ACCEPT
 
 

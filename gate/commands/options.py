@@ -5,16 +5,22 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import partial, wraps
+from hashlib import sha256
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gate.errors import ExitCode
+from gate.errors import AdmissionError, ExitCode, PolicyError
+from gate.files import read as read_file
 from gate.limits import Limits
+from gate.policy.load import load_policy, places
 from gate.policy.waivers import Waiver, load_waivers
+from gate.printable import require_printable
 from gate.reports import Format
+from gate.reports.attachments import Attachments
+from gate.values import Verdict
 
 Command = Callable[..., ExitCode]
 _SILENCEABLE = {"reject", "inconclusive"}
@@ -80,6 +86,76 @@ class Judging:
             PolicyError: The file cannot be read, or is not waivers.
         """
         return load_waivers(self.waivers) if self.waivers and not self.no_waivers else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attached:
+    """What `report` shows beside a verdict and its evidence.
+
+    Raises:
+        BadParameter: The candidate's name is none.
+    """
+
+    policy: Annotated[
+        Path | None, FILE(help="What judged: findings then name the line of their rule.")
+    ] = None
+    admission: Annotated[
+        Path | None, FILE(help="What the verdict led to; it is named, and not checked.")
+    ] = None
+    candidate: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What people call the candidate.")
+    ] = None
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="The day on which the verdict was reached."),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.candidate is None:
+            return
+        try:
+            require_printable(self.candidate, lines=False)
+        except ValueError as fault:
+            raise typer.BadParameter(f"--candidate {fault}") from fault
+        if not self.candidate.strip():
+            raise typer.BadParameter("--candidate is empty; give it a name, or leave it out")
+
+    def attachments(self, verdict: Verdict) -> Attachments:
+        """What was given, read, if it belongs to a verdict.
+
+        Raises:
+            PolicyError: The policy is none, or not the one that the verdict was reached under.
+            AdmissionError: The admission is none, or carries another verdict.
+        """
+        read: dict[str, Any] = {"candidate": self.candidate}
+        if self.as_of:
+            read["day"] = self.as_of.date()
+        if self.policy:
+            read |= _policy_of(verdict, self.policy)
+        if self.admission:
+            read |= _admission_of(verdict, self.admission)
+        return Attachments(**read)
+
+
+def _policy_of(verdict: Verdict, path: Path) -> dict[str, Any]:
+    """A policy's file and the places of its rules, if the verdict was reached under it."""
+    given, judged = load_policy(path).identity, verdict.policy
+    if given.digest != judged.digest:
+        raise PolicyError(
+            f"{path}: this is {given.name} v{given.version} ({given.digest}), and the verdict was "
+            f"reached under {judged.name} v{judged.version} ({judged.digest}); "
+            "give that policy, or decide again under this one"
+        )
+    return {"policy_file": path, "places": places(path)}
+
+
+def _admission_of(verdict: Verdict, path: Path) -> dict[str, Any]:
+    """An admission's file and digest, if it carries the verdict."""
+    from gate.trust.admission import require_of  # it imports cryptography
+
+    content = read_file(path, AdmissionError)
+    require_of(verdict, content)
+    return {"admission": path, "admission_digest": f"sha256:{sha256(content).hexdigest()}"}
 
 
 class EngineName(StrEnum):

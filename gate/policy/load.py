@@ -23,6 +23,22 @@ def load_policy(path: str | Path) -> Policy:
     return _load(Path(path), ())
 
 
+def places(path: Path) -> dict[str, strict_yaml.Place]:
+    """Where each rule of a policy stands, by its id: in the file, or in one that it extends.
+
+    A rule that replaces another stands where it replaces it.
+
+    Raises:
+        PolicyError: As for :func:`load_policy`, which is called first: it knows circles.
+    """
+    document = strict_yaml.read(path, Policy, PolicyError)
+    base = document.value.extends
+    found = places(Path(os.path.normpath(path.parent / base))) if base else {}
+    for index, rule in enumerate(document.value.rules):
+        found[rule.id] = document.line("rules", index)
+    return found
+
+
 def _load(path: Path, extending: tuple[str, ...]) -> Policy:
     place = os.path.realpath(path)
     if place in extending:

@@ -18,7 +18,7 @@ from gate.files import digest_of_files
 from gate.policy.rules import Policy
 from gate.policy.waivers import Waiver
 from gate.trust import require
-from gate.trust.envelope import sealed
+from gate.trust.envelope import opened, sealed
 from gate.values import Day, Evidence, Value, Verdict, digest_of
 
 _STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -134,6 +134,20 @@ def written(carried: Carried, name: str, files: dict[str, str]) -> bytes:
 
 def _resource(name: str, digest: str) -> dict[str, Any]:
     return {"name": name, "digest": {"sha256": digest.removeprefix("sha256:")}}
+
+
+def require_of(verdict: Verdict, admission: bytes) -> None:
+    """Refuse an admission that carries another verdict. Whether it holds, only a check says.
+
+    Raises:
+        AdmissionError: It does, or is no admission.
+    """
+    carried = read(opened(admission).payload).carried.verdict
+    if carried != verdict:
+        raise AdmissionError(
+            f"the admission carries verdict {digest_of(carried)}, and this one is "
+            f"{digest_of(verdict)}; give the admission that this verdict led to"
+        )
 
 
 def read(payload: bytes) -> Statement:

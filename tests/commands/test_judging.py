@@ -122,3 +122,51 @@ def test_decide_takes_nothing_that_it_reads_for_an_older_verdict(
     assert code == ExitCode.USAGE
     assert "which is read; write it somewhere else" in err
     assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.fixture
+def shown(gate: Gate, judged: list[object], tmp_path: Path) -> list[object]:
+    """Arguments that report on an admitted artefact."""
+    assert gate(*judged)[0] == 0
+    return ["report", tmp_path / "verdict.json"]
+
+
+def test_what_a_report_is_given_beside_the_verdict_must_belong_to_it(
+    gate: Gate, shown: list[object], tmp_path: Path
+) -> None:
+    admission, policy = tmp_path / "admission.json", tmp_path / "policy.yaml"
+    whole = [*shown, "--policy", policy, "--admission", admission, "--candidate", "resnet 50"]
+    assert gate(*whole, "--as-of", "2026-01-01")[0] == 0
+
+    (tmp_path / "stricter.yaml").write_text(policy.read_text().replace("0.8", "0.81"))
+    code, _, err = gate(*shown, "--policy", tmp_path / "stricter.yaml")
+    assert (code, err.count("sha256:")) == (ExitCode.USAGE, 2)
+    assert "give that policy, or decide again under this one" in err
+
+    judged = json.loads((tmp_path / "verdict.json").read_text())
+    judged["findings"][0]["why"] = "edited"
+    (tmp_path / "verdict.json").write_text(json.dumps(judged))
+    code, _, err = gate(*shown, "--admission", admission)
+    assert code == ExitCode.ERROR
+    assert "the admission carries verdict sha256:" in err
+
+
+@pytest.mark.parametrize(("name", "says"), [(" ", "is empty"), ("a\nb", "does not show as text")])
+def test_a_candidates_name_is_a_name(gate: Gate, shown: list[object], name: str, says: str) -> None:
+    code, _, err = gate(*shown, "--candidate", name)
+
+    assert code == ExitCode.USAGE
+    assert says in err
+
+
+@pytest.mark.parametrize("option", ["--policy", "--admission"])
+def test_a_report_is_not_written_over_what_it_shows(
+    gate: Gate, shown: list[object], tmp_path: Path, option: str
+) -> None:
+    given = tmp_path / {"--policy": "policy.yaml", "--admission": "admission.json"}[option]
+
+    code, _, err = gate(*shown, option, given, "--out", given)
+
+    assert code == ExitCode.USAGE
+    assert "which is read" in err
+    assert given.exists()

@@ -7,6 +7,7 @@ import pytest
 from gate import load_policy
 from gate.errors import PolicyError
 from gate.policy.catalogue import CATALOGUE
+from gate.policy.load import places
 from gate.values import digest_of
 from tests.builders import written
 from tests.conftest import Gate
@@ -508,3 +509,24 @@ def test_a_policy_loosened_until_nothing_blocks_is_refused(tmp_path: Path) -> No
 
     with pytest.raises(PolicyError, match=r"team\.yaml: together with test: no rule blocks"):
         load_policy(extending(tmp_path, TIGHTER.replace("0.9", "0.8").replace("why:", warns)))
+
+
+def test_each_rule_stands_in_the_file_that_says_it_last(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "base.yaml").write_text(
+        GOOD + "  - {name: other, probe: clean_accuracy, metric: accuracy, at_least: 0.1, why: b}\n"
+    )
+    top = written(
+        tmp_path,
+        "# of ours\nname: ours\nversion: 1\nextends: base/../base/base.yaml\nrules:\n"
+        "  - name: other\n    probe: clean_accuracy\n    metric: accuracy\n"
+        "    at_least: 0.2\n    why: b\n",
+    )
+
+    found = places(top)
+
+    assert found == {
+        "clean_accuracy.accuracy": (tmp_path / "base" / "base.yaml", 4),
+        "other": (top, 6),
+    }
+    assert found.keys() == {rule.id for rule in load_policy(top).rules}
