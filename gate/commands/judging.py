@@ -1,5 +1,6 @@
 """The commands that hold a policy against evidence, and show what came of it."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,6 @@ from gate.commands.options import (
     OutFile,
     PolicyFile,
     Shown,
-    VerdictFile,
 )
 from gate.commands.results import (
     colours,
@@ -50,23 +50,70 @@ def decide(
 
 
 def report(
-    verdict: VerdictFile,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...",
+            help="A verdict file, or a folder that `gate run` wrote; of an index, all.",
+        ),
+    ],
     evidence: Annotated[
         Path | None, DIR(help="Adds remedies, to Markdown every measurement, to HTML pictures.")
     ] = None,
     out: OutFile = None,
     output_format: Shown = Format.TEXT,
+    index: Annotated[
+        bool, typer.Option("--index", help="One HTML page over all runs, linked to theirs.")
+    ] = False,
     *,
     attached: Attached,
 ) -> ExitCode:
     """Show a verdict to people and to CI. Exits 0 whatever the verdict says."""
+    if len(runs) > 1 and not index:
+        raise typer.BadParameter(f"{len(runs)} runs: one at a time, or all with --index")
+    verdicts = [_verdict_in(run) for run in runs]
+    measured = evidence or _evidence_in(runs[0])
     if out:
-        make_way(out, verdict, evidence, attached.policy, attached.admission)
-    judged = read_json(verdict, Verdict, EvidenceError)
-    measured, beside = read_evidence(evidence) if evidence else (), attached.attachments(judged)
-    shown = render(output_format, judged, measured, beside, colour=not out and colours())
+        make_way(out, *verdicts, measured, attached.policy, attached.admission)
+    if index:
+        shown = _index(verdicts, out, attached)
+    else:
+        shown = _report(verdicts[0], measured, output_format, attached, colour=not out)
     hand_over(shown, out)
     return ExitCode.ACCEPT
+
+
+def _verdict_in(run: Path) -> Path:
+    """The verdict's file: what was named, or of a folder the one in it."""
+    return run / "verdict.json" if run.is_dir() else run
+
+
+def _evidence_in(run: Path) -> Path | None:
+    """The evidence beside a folder's verdict, if there is some."""
+    return run / "evidence" if (run / "evidence").is_dir() else None
+
+
+def _report(
+    verdict: Path, evidence: Path | None, shown_as: Format, attached: Attached, *, colour: bool
+) -> str:
+    """One verdict in a format, with what there is beside it."""
+    judged = read_json(verdict, Verdict, EvidenceError)
+    measured = read_evidence(evidence) if evidence else ()
+    beside = attached.attachments(judged)
+    return render(shown_as, judged, measured, beside, colour=colour and colours())
+
+
+def _index(verdicts: list[Path], out: Path | None, attached: Attached) -> str:
+    """One page over all verdicts, with links to pages beside them as seen from where it lies."""
+    from gate.reports.index import Run, index_page
+
+    here, rows = out.parent if out else Path(), []
+    for verdict in verdicts:
+        page = verdict.with_name("report.html")
+        link = Path(os.path.relpath(page, here)).as_posix() if page.exists() else None
+        read = read_json(verdict, Verdict, EvidenceError)
+        rows.append(Run(verdict.absolute().parent.name, read, link))
+    return index_page(rows, attached.as_of.date() if attached.as_of else None)
 
 
 def plots(

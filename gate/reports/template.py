@@ -5,6 +5,7 @@ style and script, and pictures that gate drew.
 """
 
 import hashlib
+import re
 from base64 import b64encode
 from functools import lru_cache
 from typing import Any
@@ -44,6 +45,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
+    environment.filters["breaks"] = _breaks
     for name, file in (("style", "style.css"), ("script", "table.js")):
         source = environment.loader.get_source(environment, file)[0] if environment.loader else ""
         environment.globals[name] = Markup(source.rstrip("\n"))  # noqa: S704  # our own file
@@ -57,3 +59,8 @@ def _environment() -> Environment:
 def _shown(value: object) -> object:
     """Text as it shows, where a control or a change of direction is written out."""
     return escaped(value) if type(value) is str else value
+
+
+def _breaks(name: str) -> Markup:
+    """A long name of words and dots, which a line may break after."""
+    return Markup("<wbr>").join(re.findall(r"[^._]+[._]*|[._]+", escaped(name)))

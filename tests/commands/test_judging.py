@@ -1,14 +1,16 @@
 """The commands that judge: their codes, and what they leave behind."""
 
 import json
+import re
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from gate import Verdict
+from gate import Verdict, decide, files
 from gate.errors import ExitCode
-from tests.builders import evidence
+from tests.builders import evidence, policy, rule
 from tests.conftest import Gate
 
 
@@ -170,3 +172,59 @@ def test_a_report_is_not_written_over_what_it_shows(
     assert code == ExitCode.USAGE
     assert "which is read" in err
     assert given.exists()
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Two runs, of which one rejects, and a page beside that."""
+    for name, verdict in (
+        ("good", decide(policy(), [evidence()], date(2026, 1, 1))),
+        ("bad", decide(policy(rule(at_least=0.99)), [evidence()], date(2026, 1, 1))),
+    ):
+        files.write(tmp_path / name / "verdict.json", verdict.to_json())
+        files.write(tmp_path / name / "evidence" / "clean_accuracy.json", evidence().to_json())
+    files.write(tmp_path / "bad" / "report.html", "a page")
+    return tmp_path
+
+
+def test_an_index_has_all_runs_those_that_block_first_and_links_from_where_it_lies(
+    gate: Gate, runs: Path
+) -> None:
+    out = runs / "pages" / "index.html"
+
+    code, _, err = gate("report", runs / "good", runs / "bad", "--index", "--out", out)
+
+    assert (code, err) == (0, "")
+    page = out.read_text()
+    assert page.index(">bad<") < page.index(">good<")
+    assert re.findall(r'<a href="([^#"]+)"', page) == ["../bad/report.html"]
+    assert "1 reject, 1 accept" in page
+
+
+def test_an_index_is_not_written_where_a_run_has_no_verdict(gate: Gate, runs: Path) -> None:
+    (runs / "good" / "verdict.json").unlink()
+
+    code, _, err = gate(
+        "report", runs / "good", runs / "bad", "--index", "--out", runs / "index.html"
+    )
+
+    assert code == ExitCode.ERROR
+    assert "good/verdict.json: no such file" in err
+    assert not (runs / "index.html").exists()
+
+
+def test_several_runs_are_no_report_without_an_index(gate: Gate, runs: Path) -> None:
+    code, _, err = gate("report", runs / "good", runs / "bad")
+
+    assert code == ExitCode.USAGE
+    assert "2 runs: one at a time, or all with --index" in err
+
+
+def test_a_runs_folder_is_enough_for_its_report(gate: Gate, runs: Path) -> None:
+    page = runs / "bad" / "report.html"
+
+    code, _, err = gate("report", runs / "bad", "--format", "html", "--out", page)
+
+    assert (code, err) == (0, "")
+    assert '<h2 id="measurements">' in page.read_text()
+    assert (runs / "bad" / "evidence" / "clean_accuracy.json").exists()

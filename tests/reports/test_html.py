@@ -20,7 +20,7 @@ from gate.values import Bound, Measurement
 from tests.builders import OTHER_BACKBONE, evidence, measurement, policy, rule
 from tests.reports.full import DAY, HOSTILE, full_attachments, full_evidence, full_verdict
 
-_VOID = {"meta", "img", "br", "input", "link"}
+_VOID = {"meta", "img", "br", "input", "link", "wbr"}
 
 
 class Page(HTMLParser):
