@@ -209,7 +209,7 @@ def test_an_index_is_not_written_where_a_run_has_no_verdict(gate: Gate, runs: Pa
     )
 
     assert code == ExitCode.ERROR
-    assert "good/verdict.json: no such file" in err
+    assert "good/verdict.json: cannot be read: No such file" in err
     assert not (runs / "index.html").exists()
 
 
