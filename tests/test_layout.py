@@ -72,7 +72,7 @@ ORDER = (
         "probes.measure",
     },
     {"probes.evidence", "measure.head_files"},  # and what they depend on
-    {"probes.estimate"},
+    {"probes.estimate", "illustration"},  # what findings look like
     {"inspection"},  # files that nobody described yet, and plans for them
     {"starter"},
     {"run", "checkpoints"},
@@ -95,6 +95,7 @@ HEAVY_FILES = (
     "probes.estimate",
     "probes.skews",
     "lineage",
+    "illustration",
 )
 KNOWS = {
     "onnxruntime": {"backbone/onnx_runtime.py"},

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from gate.data.near_duplicates import Pair, near_duplicates
+from gate.data.near_duplicates import Pair
 from gate.data.split import Split
 from gate.errors import DataError
 from gate.plan.plan import Plan
@@ -78,7 +78,8 @@ def validate(plan: Plan, splits: Mapping[str, Split], progress: Progress) -> Val
                 )
             apart = (says, "ExpectColumnValuesToBeUnique", {"column": kind})
             checks += run(together, {kind: both}, [apart])
-            near = _near_duplicates(splits[fitted], splits[task.test])
+            train, test = splits[fitted], splits[task.test]
+            near = _Near(test, train, test.near_duplicates_of(train))
             checks.append(near.check(together, task.near_duplicates))
             if near.pairs and checks[-1].passed:
                 remarks.append(f"{together}: {near}")
@@ -117,14 +118,6 @@ class _Near(NamedTuple):
             passed=len(self.pairs) <= most * len(self.test),
             found=str(self),
         )
-
-
-def _near_duplicates(train: Split, test: Split) -> _Near:
-    equal = {summary.digest for summary in train.summaries}
-    sketches = [[summary.sketch for summary in split.summaries] for split in (train, test)]
-    pairs = near_duplicates(test.plan.kind, *sketches)
-    # what is equal fails a check of its own
-    return _Near(test, train, [p for p in pairs if test.summaries[p.test].digest not in equal])
 
 
 _Expectation = tuple[str, str, dict[str, Any]]

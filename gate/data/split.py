@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 
 from gate.data.class_names import ClassNames, class_names
 from gate.data.images import decode, format_of, oddities
-from gate.data.near_duplicates import sketch_of_image, sketch_of_text
+from gate.data.near_duplicates import (
+    Pair,
+    near_duplicates,
+    sketch_of_image,
+    sketch_of_text,
+)
 from gate.data.prefetch import prefetched
 from gate.data.readers import open_table
 from gate.data.source import Row, Table, rows_where
@@ -161,6 +166,14 @@ class Split:
     def digests(self) -> list[str]:
         """The digest of each example; see ``summaries``."""
         return [summary.digest for summary in self.summaries]
+
+    def near_duplicates_of(self, train: "Split") -> list[Pair]:
+        """Its examples that nearly are one of a training split, and are not equal to one."""
+        equal = {summary.digest for summary in train.summaries}
+        sketches = [[summary.sketch for summary in split.summaries] for split in (train, self)]
+        pairs = near_duplicates(self.plan.kind, *sketches)
+        # what is equal fails a check of its own
+        return [pair for pair in pairs if self.summaries[pair.test].digest not in equal]
 
     def names(self, places: Iterable[int]) -> dict[int, str]:
         """What the file calls some of the examples, by their places in this split."""

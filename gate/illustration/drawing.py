@@ -1,0 +1,65 @@
+"""From images to the cells of a contact sheet."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from io import BytesIO
+
+import numpy as np
+
+from gate.arrays import Images, Int64
+from gate.contact_sheets import LARGEST_SIDE, Cell, Example
+from gate.data.split import Split
+from gate.plan.backbone import Preprocessing
+
+_EXACT_SIDE = 64  # up to which every pixel is shown as it is
+
+
+def images_of(split: Split, rows: Int64, wanted: Preprocessing) -> Images:
+    """Images ``(n, S, S, C)`` uint8 as a backbone takes them, before they are normalised.
+
+    Args:
+        split: N images.
+        rows: Places ``(n,)`` in it, ascending.
+        wanted: Their side and channels.
+    """
+    some = split.only(rows)
+    blocks = some.batches(len(some), wanted.size, wanted.channels, wanted.resizing)
+    return np.concatenate(list(blocks))
+
+
+def examples_of(
+    labels: Sequence[str], columns: Sequence[tuple[Images, Sequence[str] | None]]
+) -> tuple[Example, ...]:
+    """Rows of a sheet.
+
+    Args:
+        labels: Of the n examples.
+        columns: Of each column its images ``(n, S, S, C)`` and what is predicted for them, if
+            anything is.
+    """
+    return tuple(
+        Example(
+            label=label,
+            cells=tuple(
+                Cell(image=_uri(images[row]), prediction=said[row] if said else None)
+                for images, said in columns
+            ),
+        )
+        for row, label in enumerate(labels)
+    )
+
+
+def _uri(pixels: Images) -> str:
+    """An image ``(S, S, C)`` as it is where it is small, else smaller and as JPEG."""
+    from PIL import Image
+
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    file = BytesIO()
+    if max(picture.size) <= _EXACT_SIDE:
+        picture.save(file, "PNG", optimize=True)
+        kind = "png"
+    else:
+        picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+        picture.save(file, "JPEG", quality=85)
+        kind = "jpeg"
+    return f"data:image/{kind};base64,{b64encode(file.getvalue()).decode()}"
