@@ -46,7 +46,7 @@ def decide(
     verdict = judge(rules, measured, judging.today, waivers)
     files.write(out, verdict.to_json())
     warn_of_unmatched(rules, measured, judging.today, waivers)
-    return conclude(verdict, judging)
+    return conclude(verdict, judging, policy)
 
 
 def report(
@@ -65,7 +65,7 @@ def report(
     judged = read_json(verdict, Verdict, EvidenceError)
     measured, beside = read_evidence(evidence) if evidence else (), attached.attachments(judged)
     shown = render(output_format, judged, measured, beside, colour=not out and colours())
-    hand_over(shown, out)
+    hand_over(shown, out, output_format)
     return ExitCode.ACCEPT
 
 
