@@ -46,7 +46,7 @@ def decide(
     verdict = judge(rules, measured, judging.today, waivers)
     files.write(out, verdict.to_json())
     warn_of_unmatched(rules, measured, judging.today, waivers)
-    return conclude(verdict, judging)
+    return conclude(verdict, judging, policy)
 
 
 def report(
@@ -79,7 +79,7 @@ def report(
         shown = _index(verdicts, out, attached)
     else:
         shown = _report(verdicts[0], measured, output_format, attached, colour=not out)
-    hand_over(shown, out)
+    hand_over(shown, out, Format.HTML if index else output_format)
     return ExitCode.ACCEPT
 
 

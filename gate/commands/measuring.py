@@ -81,7 +81,7 @@ def run(
             progress=progress,
         )
     warn_of_unmatched(rules, evidence, judging.today, waivers)
-    return conclude(verdict, judging)
+    return conclude(verdict, judging, policy)
 
 
 def estimate(

@@ -146,7 +146,13 @@ def _policy_of(verdict: Verdict, path: Path) -> dict[str, Any]:
             f"reached under {judged.name} v{judged.version} ({judged.digest}); "
             "give that policy, or decide again under this one"
         )
-    return {"policy_file": path, "places": places(path)}
+    return {"policy_file": (named := from_here(path)), "places": places(named)}
+
+
+def from_here(path: Path) -> Path:
+    """A file below the working folder, as CI names those of a checkout: from there."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _admission_of(verdict: Verdict, path: Path) -> dict[str, Any]:
@@ -155,7 +161,10 @@ def _admission_of(verdict: Verdict, path: Path) -> dict[str, Any]:
 
     content = read_file(path, AdmissionError)
     require_of(verdict, content)
-    return {"admission": path, "admission_digest": f"sha256:{sha256(content).hexdigest()}"}
+    return {
+        "admission": from_here(path),
+        "admission_digest": f"sha256:{sha256(content).hexdigest()}",
+    }
 
 
 class EngineName(StrEnum):
