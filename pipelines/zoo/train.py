@@ -394,6 +394,10 @@ def main() -> None:
     parser.add_argument("--from", dest="start", type=int, default=0, metavar="N")
     parser.add_argument("--first", type=int, default=36, metavar="N")
     arguments = parser.parse_args()
+    if arguments.start % 2:
+        parser.error(
+            "--from: must be even, since a backdoored member needs the clean one before it"
+        )
     torch.set_num_threads(1)  # the order of sums, and so the bytes, hang on it
     torch.use_deterministic_algorithms(mode=True)
     members = [recipe(number) for number in range(arguments.start, arguments.first)]
