@@ -74,7 +74,7 @@ def report(
     verdicts = [_verdict_in(run) for run in runs]
     measured = evidence or _evidence_in(runs[0])
     if out:
-        make_way(out, *verdicts, measured, attached.policy, attached.admission)
+        make_way(out, *verdicts, measured, *attached.files)
     if index:
         shown = _index(verdicts, out, attached)
     else:
