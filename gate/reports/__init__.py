@@ -11,7 +11,7 @@ from functools import partial
 from importlib import import_module
 
 from gate.reports.attachments import NONE, Attachments
-from gate.reports.findings import in_brackets, tally
+from gate.reports.findings import carrying, in_brackets, tally
 from gate.values import Evidence, Verdict
 
 
@@ -54,11 +54,10 @@ def render(
 def reason(verdict: Verdict) -> str:
     """One line: the decision, and the finding that carries it.
 
-    The first failed finding of a rejection, the first unsettled one of an inconclusive verdict.
+    The first failed finding of a rejection; of an inconclusive verdict the first that is missing,
+    or else inconclusive.
     """
     line = f"{verdict.decision}: {tally(verdict)}"
-    rejects = verdict.decision == "reject"
-    carrying = [f for f in verdict.findings if f.blocks and (f.outcome == "fail") == rejects]
-    if carrying:
-        line += f"; {carrying[0].rule}: {carrying[0].says}{in_brackets(carrying[0].measurement)}"
+    if finding := carrying(verdict):
+        line += f"; {finding.rule}: {finding.says}{in_brackets(finding.measurement)}"
     return line

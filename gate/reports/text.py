@@ -55,7 +55,7 @@ def printed(
 def _print(console: Console, lines: Iterable[Row]) -> None:
     for row in lines:
         style = _STYLE.get(row.outcome, "bold yellow")
-        console.print(Text.assemble((f"{row.mark:<5}", style), escaped(row.title)))
+        console.print(Text.assemble((f"{row.mark:<12} ", style), escaped(row.title)))
         if row.says:
             console.print(Padding(Text(escaped(row.says)), (0, 0, 0, 5)))
 
