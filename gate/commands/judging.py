@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from gate import files
-from gate.commands.options import DIR, FILE, Judging, OutFile, PolicyFile, Shown, VerdictFile
+from gate.commands.options import (
+    DIR,
+    FILE,
+    Judging,
+    OutFile,
+    PolicyFile,
+    Shown,
+    Telling,
+    VerdictFile,
+)
 from gate.commands.results import (
     colours,
     conclude,
@@ -19,6 +28,7 @@ from gate.errors import EvidenceError, ExitCode
 from gate.policy.decide import decide as judge
 from gate.policy.load import load_policy
 from gate.reports import Format, render
+from gate.reports.attachments import Attachments
 from gate.reports.pictures import pictures
 from gate.strict_json import read_evidence, read_json
 from gate.values import Verdict
@@ -36,8 +46,9 @@ def decide(
     waivers = judging.load_waivers()
     verdict = judge(rules, measured, judging.today, waivers)
     files.write(out, verdict.to_json())
-    warn_of_unmatched(rules, measured, judging.today, waivers)
-    return conclude(verdict, judging)
+    if not judging.quiet:
+        warn_of_unmatched(rules, measured, judging.today, waivers)
+    return conclude(verdict, measured, judging)
 
 
 def report(
@@ -47,13 +58,16 @@ def report(
     ] = None,
     out: OutFile = None,
     output_format: Shown = Format.TEXT,
+    *,
+    telling: Telling,
 ) -> ExitCode:
     """Show a verdict to people. Exits 0 whatever the verdict says."""
     if out:
         make_way(out, verdict, evidence)
     judged = read_json(verdict, Verdict, EvidenceError)
     measured = read_evidence(evidence) if evidence else ()
-    hand_over(render(output_format, judged, measured, colour=not out and colours()), out)
+    shown = Attachments(verbosity=telling.verbosity, colour=not out and colours())
+    hand_over(render(output_format, judged, measured, shown), out)
     return ExitCode.ACCEPT
 
 

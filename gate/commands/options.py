@@ -15,6 +15,7 @@ from gate.errors import ExitCode
 from gate.limits import Limits
 from gate.policy.waivers import Waiver, load_waivers
 from gate.reports import Format
+from gate.reports.attachments import Verbosity
 
 Command = Callable[..., ExitCode]
 _SILENCEABLE = {"reject", "inconclusive"}
@@ -36,7 +37,38 @@ OutFile = Annotated[Path | None, FILE(help="Write it here, not to stdout.")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judging:
+class Telling:
+    """How much a command tells of a verdict.
+
+    Raises:
+        BadParameter: Less and more than usual at once.
+    """
+
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Text: the decision alone, in a line; no progress or remarks."
+        ),
+    ] = False
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Text: also why, next steps, remedies and all that passed."
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.quiet and self.verbose:
+            raise typer.BadParameter("--quiet and --verbose: give one of them")
+
+    @property
+    def verbosity(self) -> Verbosity:
+        """As a report takes it."""
+        return "quiet" if self.quiet else "verbose" if self.verbose else "normal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging(Telling):
     """How `run` and `decide` come to a decision, and show it.
 
     Raises:
@@ -58,6 +90,7 @@ class Judging:
     output_format: Shown = Format.TEXT
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if unknown := sorted(self.silenced - _SILENCEABLE):
             raise typer.BadParameter(
                 f"--exit-zero-on {unknown[0]!r}: only reject and inconclusive can be silenced"

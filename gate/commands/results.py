@@ -3,11 +3,13 @@
 All that gate prints goes through here: what would steer a terminal or a CI system is escaped.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import TextIO
 
 import typer
 
@@ -19,6 +21,7 @@ from gate.policy.unmatched import unmatched
 from gate.policy.waivers import Waiver
 from gate.printable import escaped
 from gate.reports import reason, render
+from gate.reports.attachments import Attachments
 from gate.values import Evidence, Verdict
 
 
@@ -65,9 +68,16 @@ def hand_over(content: str, out: Path | None) -> None:
         sys.stdout.write(escaped(content, colours=colours()))
 
 
-def conclude(verdict: Verdict, judging: Judging) -> ExitCode:
+def quieten() -> None:
+    """Say nothing more of progress, and make no remarks."""
+    logging.getLogger("gate").setLevel(logging.CRITICAL)
+
+
+def conclude(verdict: Verdict, evidence: Sequence[Evidence], judging: Judging) -> ExitCode:
     """Print a verdict and say why it blocks; its exit code, where that is not silenced."""
-    hand_over(render(judging.output_format, verdict, (), colour=colours()), None)
+    measured = evidence if judging.verbose else ()
+    shown = Attachments(verbosity=judging.verbosity, colour=colours())
+    hand_over(render(judging.output_format, verdict, measured, shown), None)
     code = say_why(verdict)
     return ExitCode.ACCEPT if verdict.decision in judging.silenced else code
 
@@ -90,5 +100,10 @@ def warn_of_unmatched(
 
 
 def colours() -> bool:
-    """Whether stdout shows colours to somebody."""
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    """Whether stdout shows colours to somebody who wants them (https://no-color.org)."""
+    return steers(sys.stdout) and not os.environ.get("NO_COLOR")
+
+
+def steers(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that is steered by escape sequences."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"

@@ -88,6 +88,12 @@ def title(finding: Finding) -> str:
     return f"{finding.rule} (only warns)" if warns else finding.rule
 
 
+def next_step(finding: Finding) -> str:
+    """What a finding says beyond its numbers and its bound: how to settle it, or who waived it."""
+    _, numbers, step = finding.says.partition(f"wanted {finding.bound}")
+    return step.lstrip("; ") if numbers else finding.says
+
+
 def remedies(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Row]:
     """What each remedy leaves of what did not pass, held against the same bound."""
     measured = {item.probe: item.measurements for item in evidence}

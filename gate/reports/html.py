@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
+from gate.reports.attachments import Attachments
 from gate.reports.pictures import pictures
 from gate.reports.text import printed
 from gate.values import Evidence, Verdict
 
-_WIDTH = 130  # letters
-
 
 def render(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
     """The page, in HTML with pictures in SVG."""
-    page = printed(verdict, evidence, _WIDTH).export_html(inline_styles=True)
+    console = printed(verdict, evidence, Attachments(verbosity="verbose"))
+    page = console.export_html(inline_styles=True)
     before, end, after = page.rpartition("</body>")
     # in a page, SVG stands without its XML declaration
     shown = (svg[svg.index(b"<svg") :].decode() for svg in pictures(evidence).values())

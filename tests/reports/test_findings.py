@@ -10,23 +10,19 @@ from gate import Evidence, Measurement, Verdict, decide
 from gate.policy.catalogue import CATALOGUE
 from gate.policy.rules import Rule
 from gate.reports import html, markdown, text
-from gate.reports.findings import carrying, mark, ordered, remedies, rows
+from gate.reports.attachments import Attachments
+from gate.reports.findings import carrying, mark, next_step, ordered, remedies, rows
 from gate.stats import Interval
 from gate.values import Outcome, Unit
 from tests.builders import evidence, measurement, policy, rule, waiver
 
 
-@pytest.mark.parametrize("many", [3, 4])
-def test_the_worst_three_failures_of_a_rule_are_shown_and_the_rest_counted(many: int) -> None:
-    bad = evidence(*(measurement(0.1, 0.2, 0.3 + i / 100, task=f"t{i}") for i in range(many)))
-
-    shown = text.render(decide(policy(), [bad], date(2026, 1, 1)))
-
-    assert [f"(task t{i})" in shown for i in range(many)] == [True, True, True, False][:many]
-    assert ("and 1 more fail" in shown) == (many == 4)
+def verbose(verdict: Verdict, found: list[Evidence]) -> str:
+    """All that a terminal is told."""
+    return text.render_with(verdict, found, Attachments(verbosity="verbose"))
 
 
-@pytest.mark.parametrize("render", [text.render, markdown.render])
+@pytest.mark.parametrize("render", [verbose, markdown.render])
 def test_a_rejection_says_which_remedy_works_and_at_what_accuracy(
     render: Callable[[Verdict, list[Evidence]], str],
 ) -> None:
@@ -147,3 +143,24 @@ def test_every_outcome_has_a_word_of_its_own() -> None:
 
     assert len({mark(outcome) for outcome in outcomes}) == len(outcomes)
     assert all(mark(outcome).lower() == outcome for outcome in outcomes)
+
+
+def test_the_next_step_is_what_is_said_beyond_the_numbers() -> None:
+    rules = (
+        rule(name="fails", at_least=0.99),
+        rule(name="unsettled", at_least=0.9),
+        rule(name="missing", where={"task": "x"}),
+        rule(name="waived", at_least=0.99),
+    )
+    waivers = [waiver(rule="waived")]
+
+    found = decide(policy(*rules), [evidence()], date(2026, 1, 1), waivers).findings
+
+    assert [next_step(finding).split(";")[0] for finding in found] == [
+        "",
+        "so near the bound, sixteen times as many examples would not settle it",
+        "accuracy was not measured for task x",
+        "waived by W until 2026-12-31 (ml-team: known)",
+    ]
+    foreign = found[0].model_copy(update={"says": "said by somebody else"})
+    assert next_step(foreign) == "said by somebody else"
