@@ -14,13 +14,20 @@ from gate.policy.catalogue import CATALOGUE
 from gate.probes import PROBES
 from gate.probes.probe import Metrics
 from gate.reports.attachments import NONE, Attachments
-from gate.reports.findings import LIMITS, WORST_FIRST, because, remedies, remedies_of, tally
+from gate.reports.findings import (
+    LIMITS,
+    SHOWN_PER_RULE,
+    WORST_FIRST,
+    because,
+    remedies,
+    remedies_of,
+    tally,
+)
 from gate.reports.interval_row import IntervalRow, interval_row
 from gate.reports.pictures import drawn
 from gate.reports.template import drawing, rendered
 from gate.values import Evidence, Finding, Measurement, Outcome, Severity, Verdict, in_words
 
-_SHOWN_PER_RULE = 3
 _MOST_MEASUREMENTS = 2_000  # keeps a page under 1 MB
 _SECTIONS = (
     ("blocking", "blocks", "What blocks"),
@@ -124,8 +131,8 @@ def _groups(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Group]:
             probe=first.probe,
             meaning=f"{first.metric}, {metric.meaning}" if metric else first.metric,
             why=first.why,
-            shown=shown[:_SHOWN_PER_RULE],
-            folded=shown[_SHOWN_PER_RULE:],
+            shown=shown[:SHOWN_PER_RULE],
+            folded=shown[SHOWN_PER_RULE:],
             steps=list(_steps(first, measured.get(first.probe, ()))) if blocks else [],
             waiver=_waiver(first, verdict) if blocks and first.measurement else "",
         )
