@@ -11,10 +11,17 @@ from typing import NamedTuple
 
 from gate.errors import EvidenceError
 from gate.policy.catalogue import CATALOGUE
-from gate.probes import PROBES
 from gate.probes.probe import Metrics
 from gate.reports.attachments import NONE, Attachments
-from gate.reports.findings import LIMITS, WORST_FIRST, because, remedies, remedies_of, tally
+from gate.reports.findings import (
+    LIMITS,
+    WORST_FIRST,
+    after_remedies,
+    because,
+    remedies,
+    remedies_of,
+    tally,
+)
 from gate.reports.interval_row import IntervalRow, interval_row
 from gate.reports.pictures import drawn
 from gate.reports.template import drawing, rendered
@@ -101,6 +108,7 @@ def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Att
         day=attachments.day,
         candidate=attachments.candidate,
         limits=LIMITS,
+        count_passed=sum(finding.outcome == "pass" for finding in verdict.findings),
         left_out=max(len(measurements) - _MOST_MEASUREMENTS, 0),
         sections=[(anchor, title) for name, anchor, title in _SECTIONS if parts[name]],
         **parts,
@@ -109,7 +117,7 @@ def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Att
 
 def _groups(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Group]:
     """Findings by rule and outcome; they come worst first within a rule."""
-    measured = {item.probe: item.measurements for item in evidence}
+    measured = after_remedies(evidence)
     alike = groupby(verdict.findings, lambda f: (f.rule, f.outcome, f.blocks))
     for number, ((rule, outcome, blocks), group) in enumerate(alike):
         findings = list(group)
@@ -126,7 +134,7 @@ def _groups(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Group]:
             why=first.why,
             shown=shown[:_SHOWN_PER_RULE],
             folded=shown[_SHOWN_PER_RULE:],
-            steps=list(_steps(first, measured.get(first.probe, ()))) if blocks else [],
+            steps=list(_steps(first, measured.get(first.probe))) if blocks else [],
             waiver=_waiver(first, verdict) if blocks and first.measurement else "",
         )
 
@@ -142,17 +150,23 @@ def _shown(finding: Finding) -> Shown:
     return Shown(in_words(m.about), finding.says, interval_row(m, bound, finding.outcome), leans)
 
 
-def _steps(finding: Finding, measured: Sequence[Measurement]) -> Iterator[str]:
-    """What may be done about a finding, beside what it says itself."""
-    if finding.outcome != "fail":
+def _steps(finding: Finding, measured: Sequence[Measurement] | None) -> Iterator[str]:
+    """What may be done about a finding, beside what it says itself.
+
+    Args:
+        finding: Of any outcome; only of a failure there is more to say.
+        measured: What its probe measured after remedies; None where nobody knows.
+    """
+    if finding.outcome != "fail" or measured is None:
         return
     leaves = list(remedies_of(finding, measured))
     for row in leaves:
         holds = "passes" if row.outcome == "pass" else f"does not pass ({row.outcome})"
         yield f"the remedy {row.title} {holds}: {row.says}"
-    probe = PROBES.get(finding.probe)
-    if not leaves and probe and "remedies" in probe.settings.model_fields:
-        yield f"no remedy was measured; probes.{finding.probe}.remedies in the plan names some"
+    metrics = CATALOGUE.get(finding.probe, Metrics()).values()
+    if not leaves and any(finding.metric in metric.after_remedy_of for metric in metrics):
+        place = f"probes.{finding.probe}.remedies in the plan"
+        yield f"no remedy was measured on it; name some under {place}"
 
 
 def _waiver(finding: Finding, verdict: Verdict) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gate import Verdict, decide
+from gate import Evidence, Verdict, decide
 from gate.contact_sheets import ContactSheets
 from gate.errors import EvidenceError
 from gate.reports import html
@@ -163,18 +163,48 @@ def test_a_failure_names_its_remedies_and_the_waiver_that_it_would_need() -> Non
     assert 'where: {target: "owl", task: "a: b", trigger: "dot"}' in shown
 
 
-def test_no_waiver_is_shown_for_what_is_missing() -> None:
+def test_no_waiver_and_no_labels_are_shown_for_what_is_missing() -> None:
     verdict = decide(policy(rule(where={"task": "no"})), [evidence()], DAY)
 
-    assert "waivers:" not in html.render(verdict)
+    page = html.render(verdict)
+    assert "waivers:" not in page
+    assert "no number accuracy was not measured for task no" in Page(page).text
+
+
+def test_remedies_are_said_to_be_wanting_only_where_evidence_says_so_and_a_metric_has_some() -> (
+    None
+):
+    about: dict[str, Any] = {"task": "a", "trigger": "dot"}
+    found = evidence(
+        measurement(0.7, 0.8, 0.9, metric="attack_success_rate", **about),
+        measurement(0.7, 0.8, 0.9, metric="embedding_collapse", trigger="dot"),
+        probe="trigger_patch",
+    )
+
+    def shown(metric: str, labels: tuple[str, ...], beside: list[Evidence]) -> str:
+        where = dict.fromkeys(labels, "*")
+        asked = policy(rule(probe="trigger_patch", metric=metric, where=where, at_most=0.2))
+        return html.render(decide(asked, [found], DAY), beside)
+
+    named = "name some under probes.trigger_patch.remedies in the plan"
+    assert named in shown("attack_success_rate", ("task", "trigger"), [found])
+    assert "remedy" not in shown("embedding_collapse", ("trigger",), [found])
+    assert "no remedy" not in shown("attack_success_rate", ("task", "trigger"), [])
+
+
+def test_a_page_that_was_made_without_evidence_says_so() -> None:
+    verdict = decide(policy(), [evidence()], DAY)
+
+    assert "made without the evidence" in html.render(verdict)
+    assert "made without the evidence" not in html.render(verdict, [evidence()])
 
 
 def test_an_acceptance_says_that_all_is_held_and_folds_it() -> None:
     page = html.render(decide(policy(), [evidence()], DAY), [evidence()])
 
-    assert "All 1 rules that block are held." in Page(page).text
+    assert "The one rule that blocks is held." in Page(page).text
     assert '<h2 id="blocks"' not in page
-    assert "<details><summary>1 rules</summary>" in page
+    assert "<details><summary>1 of 1 findings</summary>" in page
     assert LIMITS in Page(page).text
 
 
