@@ -5,7 +5,7 @@ what passed, folded. All numbers stand in a table at its end.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ from gate.reports.template import drawing, rendered
 from gate.values import Evidence, Finding, Measurement, Outcome, Severity, Verdict, in_words
 
 _SHOWN_PER_RULE = 3
-_MOST_MEASUREMENTS = 2_000  # keeps a page under 1 MB
+_MOST_FINDINGS, _MOST_MEASUREMENTS = 500, 2_000  # they keep a page under 1 MB
 _SECTIONS = (
     ("blocking", "blocks", "What blocks"),
     ("warnings", "warns", "What warns or is waived"),
@@ -52,7 +52,10 @@ class Shown(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The findings of one rule and outcome, with what they share; ``folded`` are all but a few."""
+    """The findings of one rule and outcome, with what they share.
+
+    ``folded`` are all but a few, and ``left_out`` counts those that the page has no room for.
+    """
 
     anchor: str
     rule: str
@@ -64,6 +67,7 @@ class Group(NamedTuple):
     why: str
     shown: list[Shown]
     folded: list[Shown]
+    left_out: int
     steps: list[str]
     waiver: str
 
@@ -85,10 +89,8 @@ def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Att
             f"contact sheets are of backbone {sheets.backbone}, and the verdict is on "
             f"{verdict.backbone}; draw those of this candidate"
         )
-    groups = sorted(_groups(verdict, evidence), key=lambda group: WORST_FIRST.index(group.outcome))
-    measurements = [
-        (item.probe, in_words(m.about), m) for item in evidence for m in item.measurements
-    ]
+    groups = list(_fitting(_groups(verdict, evidence)))
+    measurements = list(_rows(evidence))
     parts = {
         "blocking": [group for group in groups if group.blocks],
         "warnings": [g for g in groups if not g.blocks and g.outcome != "pass"],
@@ -98,7 +100,7 @@ def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Att
         "pictures": list(_pictures(verdict, evidence)),
         "passed": [group for group in groups if group.outcome == "pass"],
         "remarks": [(item.probe, remark) for item in evidence for remark in item.remarks],
-        "measurements": measurements[:_MOST_MEASUREMENTS],
+        "measurements": measurements,
     }
     return rendered(
         "report.html",
@@ -109,7 +111,7 @@ def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Att
         candidate=attachments.candidate,
         limits=LIMITS,
         count_passed=sum(finding.outcome == "pass" for finding in verdict.findings),
-        left_out=max(len(measurements) - _MOST_MEASUREMENTS, 0),
+        left_out=sum(len(item.measurements) for item in evidence) - len(measurements),
         sections=[(anchor, title) for name, anchor, title in _SECTIONS if parts[name]],
         **parts,
     )
@@ -134,9 +136,32 @@ def _groups(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Group]:
             why=first.why,
             shown=shown[:_SHOWN_PER_RULE],
             folded=shown[_SHOWN_PER_RULE:],
+            left_out=0,
             steps=list(_steps(first, measured.get(first.probe))) if blocks else [],
             waiver=_waiver(first, verdict) if blocks and first.measurement else "",
         )
+
+
+def _fitting(groups: Iterable[Group]) -> Iterator[Group]:
+    """The groups, worst first; what blocks is folded out before what does not."""
+    room = _MOST_FINDINGS
+    for group in sorted(groups, key=lambda g: (not g.blocks, WORST_FIRST.index(g.outcome))):
+        room -= len(group.shown)
+        folded = group.folded[: max(room, 0)]
+        room -= len(folded)
+        yield group._replace(folded=folded, left_out=len(group.folded) - len(folded))
+
+
+def _rows(evidence: Sequence[Evidence]) -> Iterator[tuple[str, str, Measurement]]:
+    """Rows of the table: of each probe the first, where not all fit; none crowds out another."""
+    room, fits = _MOST_MEASUREMENTS, dict[str, int]()
+    by_size = sorted(evidence, key=lambda item: len(item.measurements))
+    for at, item in enumerate(by_size):
+        fits[item.probe] = min(len(item.measurements), room // (len(by_size) - at))
+        room -= fits[item.probe]
+    for item in evidence:
+        for m in item.measurements[: fits[item.probe]]:
+            yield item.probe, in_words(m.about), m
 
 
 def _shown(finding: Finding) -> Shown:

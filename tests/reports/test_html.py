@@ -248,6 +248,37 @@ def test_more_measurements_than_fit_are_counted() -> None:
     assert len(page.encode()) < 1_000_000
 
 
+def test_findings_that_do_not_fit_are_counted_and_what_passed_makes_way_for_what_blocks() -> None:
+    found = evidence(
+        *(measurement(task=f"good {i}") for i in range(400)),
+        *(measurement(0.1, 0.2, 0.3, task=f"bad {i}") for i in range(400)),
+    )
+    asked = policy(rule(where={"task": "good *"}, name="good"), rule(where={"task": "bad *"}))
+
+    page = html.render(decide(asked, [found], DAY), [found])
+
+    assert page.count('class="interval"') == 500
+    assert all(f"<strong>task bad {i}</strong>" in page for i in range(400))
+    assert "300 more stand in the verdict's file alone" in Page(page).text
+    assert len(page.encode()) < 1_000_000
+
+
+def test_a_probe_of_many_measurements_does_not_crowd_the_others_out_of_the_table() -> None:
+    shares = {f"class {i}": 0.1 for i in range(2_100)}
+    many = evidence(
+        *(
+            measurement(0.0, share, 0.2, metric="label_prior", **{"class": name, "task": "a"})  # type: ignore[arg-type]  # labels
+            for name, share in shares.items()
+        ),
+        probe="label_prior",
+    )
+
+    page = html.render(decide(policy(), [evidence(), many], DAY), [many, evidence()])
+
+    assert page.count("<td>clean_accuracy</td>") == 1
+    assert "2000 rows, 101 more in the evidence files" in page
+
+
 @pytest.mark.parametrize(
     ("bound", "zone"),
     [({"at_most": 0.25}, (8.0, 66.0)), ({"at_least": 0.25}, (74.0, 198.0))],
