@@ -294,6 +294,16 @@ def test_the_zone_is_where_the_bound_is_held(
     assert (row.low, row.value, row.high) == (74.0, 140.0, 206.0)
 
 
+@pytest.mark.parametrize("at_least", [0.48, 0.52])
+def test_the_words_beside_a_bound_fit_also_where_the_point_decides(at_least: float) -> None:
+    m = Measurement(metric="accuracy", value=0.5, low=0.25, high=0.75, n=9, unit="fraction")
+
+    row = interval_row(m, Bound(at_least=at_least, decide_on="point"), "fail")
+
+    assert row.bound_words == f"at least {at_least}"
+    assert f"wanted at least {at_least} by the point estimate" in row.words
+
+
 def test_what_is_no_fraction_has_an_axis_that_holds_all_of_it() -> None:
     m = Measurement(metric="gain", value=-0.3, low=-0.4, high=0.1, n=9, unit="nats")
 
