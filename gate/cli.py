@@ -41,6 +41,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, Command], ...] = (
     (app, "validate", measuring.validate),
     (app, "embed", measuring.embed),
     (app, "probe", measuring.probe),
+    (app, "illustrate", measuring.illustrate),
     (app, "checkpoints", measuring.checkpoints),
     (app, "calibrate", label_prior.calibrate),
     (app, "prior", label_prior.prior),

@@ -33,7 +33,7 @@ class Cell(Value):
 
 
 class Example(Value):
-    """One row of a sheet: an example of the test split, and a cell for each of its columns."""
+    """An example of a split, and what was done to it: a cell for each column of its sheet."""
 
     label: str
     cells: tuple[Cell, ...] = Field(min_length=1)

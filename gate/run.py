@@ -8,8 +8,10 @@ from datetime import date
 from pathlib import Path
 
 from gate import files
+from gate.contact_sheets import ContactSheets
 from gate.data.expectations import Validation, validate
-from gate.errors import DataError
+from gate.errors import DataError, GateError
+from gate.illustration import contact_sheets
 from gate.limits import Limits
 from gate.measure.bench import Bench
 from gate.measure.head_files import write_heads
@@ -21,8 +23,10 @@ from gate.policy.rules import Policy
 from gate.policy.waivers import Waiver
 from gate.probes.estimate import estimate
 from gate.probes.evidence import run_probe
+from gate.probes.trigger_search.measure import PICTURES
 from gate.progress import Progress
 from gate.reports import Format, render
+from gate.reports.attachments import Attachments
 from gate.values import Evidence, Verdict
 
 log = logging.getLogger("gate")
@@ -39,8 +43,9 @@ def run_all(
     waivers: Sequence[Waiver],
     today: date,
     progress: Progress,
+    images: bool,
 ) -> tuple[Verdict, list[Evidence]]:
-    """Validate, embed, probe, calibrate, decide and report.
+    """Validate, embed, probe, calibrate, decide, illustrate and report.
 
     Args:
         plan: The plan's file.
@@ -52,6 +57,7 @@ def run_all(
         waivers: Exceptions to rules.
         today: The day on which waivers are judged.
         progress: Shows how far it is, and holds the time that it may take.
+        images: Whether the report may show some.
 
     Returns:
         The verdict, and the evidence that it was decided on.
@@ -80,11 +86,26 @@ def run_all(
         list(write_heads(trial, out / "heads"))
     verdict = decide(policy, evidence, today, waivers)
     files.write(out / "report.md", render(Format.MARKDOWN, verdict, evidence))
-    files.write(out / "report.html", render(Format.HTML, verdict, evidence))
+    with _timed(seconds, "illustrate"):
+        sheets = _illustrated(trial, evidence, out / "contact-sheets.json") if images else None
+    candidate = bench.backbone.plan.path.name
+    beside = Attachments(day=today, candidate=candidate, sheets=sheets)
+    files.write(out / "report.html", render(Format.HTML, verdict, evidence, beside))
     information = {"forward_passes": _passes(bench), "seconds": seconds}
     files.write(out / "run-info.json", files.json_of(information))
     files.write(out / "verdict.json", verdict.to_json())
     return verdict, evidence
+
+
+def _illustrated(trial: Trial, evidence: Sequence[Evidence], out: Path) -> ContactSheets | None:
+    """Contact sheets, written; none where they cannot be drawn, which keeps back no verdict."""
+    try:
+        sheets = contact_sheets(trial, evidence, trial.bench.folder.parent / PICTURES)
+    except GateError as fault:
+        log.warning("no contact sheets: %s", fault)
+        return None
+    files.write(out, sheets.to_json())
+    return sheets
 
 
 def expect(bench: Bench, probes: Iterable[str], *, calibrates: bool) -> None:

@@ -19,7 +19,7 @@ SECTIONS = dict(re.findall(r"^## How to add a (.+?)\n(.*?)(?=^## |\Z)", TEXT, re
 BLOCK = re.compile(r"```python\n# (\S+?)(, before FORMATS)?\n(.*?)```", re.S)
 LINES = {  # the table of each kind, and a line of it that the new one goes before
     "probe": ("probes/__init__.py", '        "clean_accuracy",', '"prediction_share",'),
-    "report format": ("reports/__init__.py", '    TEXT = "text"', 'CSV = "csv"'),
+    "report format": ("reports/__init__.py", '    TEXT = "text"', 'TSV = "tsv"'),
     "backbone format": ("plan/backbone.py", "        OnnxBackbone,", "MatrixBackbone,"),
 }
 
@@ -84,9 +84,9 @@ def test_a_report_format_is_a_file_and_a_line(added: Callable[[str], Path], tmp_
     copy, path = added("report format"), tmp_path / "verdict.json"
     path.write_text(decide(policy(), [evidence()], date(2026, 1, 1)).to_json())
 
-    shown = gate(copy, "report", path, "--format", "csv")
+    shown = gate(copy, "report", path, "--format", "tsv")
 
-    assert shown.startswith("pass,clean_accuracy.accuracy,")
+    assert shown.startswith("pass\tclean_accuracy.accuracy\t")
 
 
 def test_a_backbone_format_is_a_description_a_runtime_and_a_line(

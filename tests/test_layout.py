@@ -183,7 +183,7 @@ def imported_modules(name: str) -> set[str]:
     if name == "backbone.backbone":
         found |= {f"backbone.{known}_runtime" for known in FORMATS}
     if name == "reports":
-        found |= {f"reports.{shown}" for shown in Format}
+        found |= {f"reports.{shown.replace('-', '_')}" for shown in Format}
     return found - {name}
 
 

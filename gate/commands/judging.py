@@ -46,7 +46,7 @@ def decide(
     verdict = judge(rules, measured, judging.today, waivers)
     files.write(out, verdict.to_json())
     warn_of_unmatched(rules, measured, judging.today, waivers)
-    return conclude(verdict, judging)
+    return conclude(verdict, judging, policy)
 
 
 def report(
@@ -74,12 +74,12 @@ def report(
     verdicts = [_verdict_in(run) for run in runs]
     measured = evidence or _evidence_in(runs[0])
     if out:
-        make_way(out, *verdicts, measured, attached.policy, attached.admission)
+        make_way(out, *verdicts, measured, *attached.files)
     if index:
         shown = _index(verdicts, out, attached)
     else:
         shown = _report(verdicts[0], measured, output_format, attached, colour=not out)
-    hand_over(shown, out)
+    hand_over(shown, out, Format.HTML if index else output_format)
     return ExitCode.ACCEPT
 
 

@@ -37,6 +37,7 @@ from gate.errors import ExitCode, PlanError
 from gate.policy.load import load_policy
 from gate.probes import PROBES
 from gate.progress import Progress
+from gate.strict_json import read_evidence
 from gate.strict_yaml import nearest
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ if TYPE_CHECKING:
     from gate.measure.passes import MakeEngine
     from gate.measure.trial import Trial
 
-_RESULTS = ("verdict.json", "report.md", "report.html", "validation.json", "run-info.json")
+_RESULTS = (
+    *("verdict.json", "report.md", "report.html"),
+    *("contact-sheets.json", "validation.json", "run-info.json"),
+)
 
 
 def run(
@@ -54,13 +58,16 @@ def run(
     backbone: Candidate = None,
     *,
     max_minutes: MaxMinutes = None,
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Draw no contact sheets: the images are private.")
+    ] = False,
     model: ModelOptions,
     judging: Judging,
 ) -> ExitCode:
     """Validate, embed, probe, calibrate, decide and report, in one process without DVC.
 
     DIR then holds evidence/, heads/, features/, validation.json, verdict.json, report.md,
-    report.html and run-info.json.
+    report.html, contact-sheets.json and run-info.json.
     """
     from gate.run import run_all
 
@@ -79,9 +86,10 @@ def run(
             waivers=waivers,
             today=judging.today,
             progress=progress,
+            images=not no_images,
         )
     warn_of_unmatched(rules, evidence, judging.today, waivers)
-    return conclude(verdict, judging)
+    return conclude(verdict, judging, policy)
 
 
 def estimate(
@@ -169,6 +177,31 @@ def probe(
         evidence = run_probe(name, trial)
     files.write(out, evidence.to_json())
     print_line(f"{name}: {len(evidence.measurements)} measurements in {out}")
+    return ExitCode.ACCEPT
+
+
+def illustrate(
+    plan: PlanFile,
+    evidence: Annotated[Path, DIR(help="What was measured, by the plan as it stands.")],
+    out: Annotated[Path, FILE(help="The sheets, as JSON, for `report --sheets`.")],
+    backbone: Candidate = None,
+    features: Features = None,
+    *,
+    model: ModelOptions,
+) -> ExitCode:
+    """Draw contact sheets: the worst triggers, overlays and groups on a few test images.
+
+    Triggers that a search found are read from triggers/ beside the folder of evidence. Texts give
+    no sheet, and neither do tasks that train weights.
+    """
+    from gate.illustration import contact_sheets
+    from gate.probes.trigger_search.measure import PICTURES
+
+    make_way(out, plan, evidence, backbone)
+    with opened(plan, backbone, features, model) as trial:
+        sheets = contact_sheets(trial, read_evidence(evidence), evidence.parent / PICTURES)
+    files.write(out, sheets.to_json())
+    print_line(f"{len(sheets.sheets)} contact sheets in {out}")
     return ExitCode.ACCEPT
 
 

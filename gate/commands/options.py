@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gate.errors import AdmissionError, ExitCode, PolicyError
+from gate.contact_sheets import ContactSheets
+from gate.errors import AdmissionError, EvidenceError, ExitCode, PolicyError
 from gate.files import read as read_file
 from gate.limits import Limits
 from gate.policy.load import load_policy, places
@@ -20,6 +21,7 @@ from gate.policy.waivers import Waiver, load_waivers
 from gate.printable import require_printable
 from gate.reports import Format
 from gate.reports.attachments import Attachments
+from gate.strict_json import read_json
 from gate.values import Verdict
 
 Command = Callable[..., ExitCode]
@@ -102,6 +104,9 @@ class Attached:
     admission: Annotated[
         Path | None, FILE(help="What the verdict led to; it is named, and not checked.")
     ] = None
+    sheets: Annotated[
+        Path | None, FILE(help="Contact sheets of `illustrate` or `run`, which HTML shows.")
+    ] = None
     candidate: Annotated[
         str | None, typer.Option(metavar="NAME", help="What people call the candidate.")
     ] = None
@@ -120,6 +125,11 @@ class Attached:
         if not self.candidate.strip():
             raise typer.BadParameter("--candidate is empty; give it a name, or leave it out")
 
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        """What is read, so that nothing is written over it."""
+        return self.policy, self.admission, self.sheets
+
     def attachments(self, verdict: Verdict) -> Attachments:
         """What was given, read, if it belongs to a verdict.
 
@@ -134,6 +144,8 @@ class Attached:
             read |= _policy_of(verdict, self.policy)
         if self.admission:
             read |= _admission_of(verdict, self.admission)
+        if self.sheets:
+            read["sheets"] = read_json(self.sheets, ContactSheets, EvidenceError)
         return Attachments(**read)
 
 
@@ -146,7 +158,13 @@ def _policy_of(verdict: Verdict, path: Path) -> dict[str, Any]:
             f"reached under {judged.name} v{judged.version} ({judged.digest}); "
             "give that policy, or decide again under this one"
         )
-    return {"policy_file": path, "places": places(path)}
+    return {"policy_file": (named := from_here(path)), "places": places(named)}
+
+
+def from_here(path: Path) -> Path:
+    """A file below the working folder, as CI names those of a checkout: from there."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _admission_of(verdict: Verdict, path: Path) -> dict[str, Any]:
@@ -155,7 +173,10 @@ def _admission_of(verdict: Verdict, path: Path) -> dict[str, Any]:
 
     content = read_file(path, AdmissionError)
     require_of(verdict, content)
-    return {"admission": path, "admission_digest": f"sha256:{sha256(content).hexdigest()}"}
+    return {
+        "admission": from_here(path),
+        "admission_digest": f"sha256:{sha256(content).hexdigest()}",
+    }
 
 
 class EngineName(StrEnum):

@@ -12,13 +12,15 @@ from pathlib import Path
 import typer
 
 from gate import files
-from gate.commands.options import Judging
+from gate.commands.options import Judging, from_here
 from gate.errors import ExitCode, GateError
+from gate.policy.load import places
 from gate.policy.rules import Policy
 from gate.policy.unmatched import unmatched
 from gate.policy.waivers import Waiver
 from gate.printable import escaped
-from gate.reports import reason, render
+from gate.reports import Format, reason, render
+from gate.reports.attachments import NONE, Attachments
 from gate.values import Evidence, Verdict
 
 
@@ -57,17 +59,28 @@ def make_way(out: Path, *inputs: Path | None) -> None:
         ) from fault
 
 
-def hand_over(content: str, out: Path | None) -> None:
-    """Write a result to a file, or to stdout where there is none."""
+def hand_over(content: str, out: Path | None, shown_as: Format = Format.TEXT) -> None:
+    """Write a result to a file, or to stdout where there is none.
+
+    There it is escaped, but for a format that is made of commands and has escaped what it quotes.
+    """
     if out:
         files.write(out, content)
     else:
-        sys.stdout.write(escaped(content, colours=colours()))
+        sys.stdout.write(content if shown_as.commands else escaped(content, colours=colours()))
 
 
-def conclude(verdict: Verdict, judging: Judging) -> ExitCode:
-    """Print a verdict and say why it blocks; its exit code, where that is not silenced."""
-    hand_over(render(judging.output_format, verdict, (), colour=colours()), None)
+def conclude(verdict: Verdict, judging: Judging, policy: Path) -> ExitCode:
+    """Print a verdict and say why it blocks; its exit code, where that is not silenced.
+
+    Args:
+        verdict: What was decided.
+        judging: How to show it.
+        policy: The file that judged; a pipe, which cannot be read twice, has no lines to name.
+    """
+    named, form = from_here(policy), judging.output_format
+    beside = Attachments(policy_file=named, places=places(named)) if named.is_file() else NONE
+    hand_over(render(form, verdict, (), beside, colour=colours()), None, form)
     code = say_why(verdict)
     return ExitCode.ACCEPT if verdict.decision in judging.silenced else code
 

@@ -6,6 +6,7 @@ no sheets, and neither do tasks that train weights, whose network would have to 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from gate.contact_sheets import MOST_SHEETS, ContactSheets, Sheet
 from gate.illustration.groups import Group, of_groups
@@ -17,12 +18,13 @@ from gate.values import Evidence
 _OF_TRIGGERS, _OF_OVERLAYS, _OF_GROUPS = 4, 1, 2  # so that each has room beside the others
 
 
-def contact_sheets(trial: Trial, evidence: Sequence[Evidence]) -> ContactSheets:
+def contact_sheets(trial: Trial, evidence: Sequence[Evidence], pictures: Path) -> ContactSheets:
     """The worst of what was measured, on the first images of the test splits that it concerns.
 
     Args:
         trial: Of the plan that the evidence is of.
         evidence: Of the trial's backbone; that of another one is left aside.
+        pictures: Folder of the triggers that a search found.
 
     Raises:
         GateError: Images cannot be read, or passed.
@@ -31,14 +33,14 @@ def contact_sheets(trial: Trial, evidence: Sequence[Evidence]) -> ContactSheets:
     if trial.backbone.plan.takes == "texts":
         return ContactSheets(backbone=trial.backbone.digest)
     # what is asked of this view was asked by no probe
-    sheets = tuple(_sheets(trial.for_probe(), ours))[:MOST_SHEETS]
+    sheets = tuple(_sheets(trial.for_probe(), ours, pictures))[:MOST_SHEETS]
     return ContactSheets(backbone=trial.backbone.digest, sheets=sheets)
 
 
-def _sheets(trial: Trial, evidence: Mapping[str, Evidence]) -> Iterator[Sheet]:
+def _sheets(trial: Trial, evidence: Mapping[str, Evidence], pictures: Path) -> Iterator[Sheet]:
     """Triggers by how many images they carry, then what is moved by other means."""
     kinds: tuple[tuple[Iterable[Stamped | Group], int], ...] = (
-        ([*of_bank(trial, evidence), *of_search(trial, evidence)], _OF_TRIGGERS),
+        ([*of_bank(trial, evidence), *of_search(trial, evidence, pictures)], _OF_TRIGGERS),
         (of_overlays(trial, evidence), _OF_OVERLAYS),
         (of_groups(trial, evidence), _OF_GROUPS),
     )

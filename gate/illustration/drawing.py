@@ -5,13 +5,26 @@ from collections.abc import Sequence
 from io import BytesIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gate.arrays import Images, Int64
-from gate.contact_sheets import LARGEST_SIDE, Cell, Example
+from gate.contact_sheets import LARGEST_SIDE, MOST_EXAMPLES, Cell, Example
 from gate.data.split import Split
 from gate.plan.backbone import Preprocessing
 
 _EXACT_SIDE = 64  # up to which every pixel is shown as it is
+
+
+def spread(wanted: NDArray[np.bool_]) -> Int64:
+    """Places of a few of the examples that are wanted ``(N,)``, spread evenly over them.
+
+    >>> spread(np.arange(30) % 3 == 0)
+    array([ 0,  3,  6,  9, 15, 18, 21, 24])
+    """
+    places = np.flatnonzero(wanted)
+    few = min(MOST_EXAMPLES, len(places))
+    chosen: Int64 = places[np.arange(few) * len(places) // max(few, 1)]
+    return chosen
 
 
 def images_of(split: Split, rows: Int64, wanted: Preprocessing) -> Images:

@@ -3,10 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from gate.contact_sheets import MOST_EXAMPLES, Sheet
-from gate.illustration.drawing import examples_of, images_of
+from gate.contact_sheets import Sheet
+from gate.illustration.drawing import examples_of, images_of, spread
 from gate.measure.trial import Trial
 from gate.values import Evidence, Measurement
 
@@ -23,21 +21,21 @@ class Group:
         return self.measurement.value
 
     def sheet(self, trial: Trial) -> Sheet:
-        """The first images of the group, rightly classified or not."""
+        """Some images of the group, rightly classified or not."""
         m = self.measurement
         task, attribute, value = (m.about[each] for each in ("task", "attribute", "value"))
         plan = trial.tasks((task,))[task]
         split, predicted = trial.split(plan.test), trial.predictions(plan)
         wanted = split.labels == split.classes.index(m.about["class"])
         wanted &= split.attributes[attribute] == value
-        rows = np.flatnonzero(wanted)[:MOST_EXAMPLES]
+        rows = spread(wanted)
         images = images_of(split, rows, trial.backbone.preprocessing)
         said = [split.classes[k] for k in predicted[rows]]
         return Sheet(
             kind="group",
             probe="spurious_attribute",
-            title=f"Class {m.about['class']} with {attribute} {value}, the first images of "
-            f"{split.name}; accuracy {m.value:.2f} [{m.low:.2f}, {m.high:.2f}], task {task}.",
+            title=f"Class {m.about['class']} with {attribute} {value}, {len(rows)} images "
+            f"of {split.name}; accuracy {m.value:.2f} [{m.low:.2f}, {m.high:.2f}], task {task}.",
             about=m.about,
             columns=("as it is",),
             examples=examples_of([m.about["class"]] * len(rows), [(images, said)]),

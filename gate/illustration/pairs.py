@@ -31,8 +31,8 @@ def of_near_duplicates(trial: Trial) -> Iterator[Sheet]:
         ]
         yield Sheet(
             kind="near duplicates",
-            title=f"{len(pairs)} images of {test.name} nearly are one of {train.name}; the first of "
-            f"them, task {name}.",
+            title=f"{len(pairs)} images of {test.name} nearly are one of {train.name}, "
+            f"task {name}; the first of them.",
             columns=(test.name, train.name),
             examples=examples_of([test.classes[test.labels[p.test]] for p in shown], columns),
         )

@@ -4,14 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from gate import files
-from gate.contact_sheets import MOST_EXAMPLES, Sheet
+from gate.contact_sheets import Sheet
 from gate.errors import EvidenceError
-from gate.illustration.drawing import examples_of, images_of
+from gate.illustration.drawing import examples_of, images_of, spread
 from gate.measure.trial import Trial
 from gate.probes.natural_overlay import NaturalOverlay
 from gate.probes.probe import ProbeSettings
@@ -53,7 +54,7 @@ class Stamped:
         return -self.measurement.value
 
     def sheet(self, trial: Trial) -> Sheet:
-        """The first images that it may carry: classified correctly, and not of its target."""
+        """Some images that it may carry: classified correctly, and not of its target."""
         about, task = self.measurement.about, self.measurement.about["task"]
         plan = trial.tasks((task,))[task]
         split, target = trial.split(plan.test), about.get("target")
@@ -62,7 +63,7 @@ class Stamped:
             wanted &= split.labels != split.classes.index(target)
         if "source" in about:
             wanted &= split.labels == split.classes.index(about["source"])
-        rows = np.flatnonzero(wanted)[:MOST_EXAMPLES]
+        rows = spread(wanted)
         stamps = (self.stamp, self.control)
         hits = trial.responses(plan.test, {task: plan}, stamps, rows=rows).hits[task]
         images = images_of(split, rows, trial.backbone.preprocessing)
@@ -70,7 +71,7 @@ class Stamped:
         columns = [(images, [names[k] for k in hits.clean])]
         columns += [(s.on(images), [names[k] for k in hits.stamped[s.key]]) for s in stamps]
         of_source = f" of class {about['source']}" if "source" in about else ""
-        which = f"the first images of {split.name}{of_source} that are classified correctly"
+        which = f"{len(rows)} images of {split.name}{of_source} that are classified correctly"
         if target is not None and "source" not in about:
             which += f" and are not of class {target}"
         m = self.measurement
@@ -100,8 +101,8 @@ def of_overlays(trial: Trial, evidence: Mapping[str, Evidence]) -> Iterator[Stam
         yield from _named(trial, found, settings.overlays, "overlay", _OF_OVERLAYS)
 
 
-def of_search(trial: Trial, evidence: Mapping[str, Evidence]) -> Iterator[Stamped]:
-    """The worst triggers that were found, by the pictures that lie beside the evidence."""
+def of_search(trial: Trial, evidence: Mapping[str, Evidence], pictures: Path) -> Iterator[Stamped]:
+    """The worst triggers that were found, by their pictures."""
     if not (found := evidence.get("trigger_search")):
         return
     for m in found.measurements:
@@ -111,7 +112,9 @@ def of_search(trial: Trial, evidence: Mapping[str, Evidence]) -> Iterator[Stampe
         says = f"task {m.about['task']}: {name}: {PICTURES}/"
         for remark in found.remarks:
             if remark.startswith(says):
-                stamp = _stamp_of(trial, name, *remark.removeprefix(says).split(", sha256:"))
+                file, _, digest = remark.removeprefix(says).partition(", ")
+                channels = trial.backbone.preprocessing.channels
+                stamp = _stamp_of(name, pictures / file, digest, channels)
                 yield Stamped(m, stamp, _shuffled(stamp, trial.plan.seed), "trigger", found.probe)
 
 
@@ -148,22 +151,20 @@ def _classifies(trial: Trial, measurement: Measurement) -> bool:
     return task is not None and not task.transfer.trains
 
 
-def _stamp_of(trial: Trial, name: str, file: str, digest: str) -> Stamp:
+def _stamp_of(name: str, path: Path, digest: str, channels: int) -> Stamp:
     """A trigger as its picture shows it: opaque, or what is added to mid-grey.
 
     Raises:
-        EvidenceError: The picture is not the one that the evidence names.
+        EvidenceError: The picture is not there, or not the one that the evidence names.
     """
     from PIL import Image
 
-    path = trial.bench.folder.parent / PICTURES / file
     content = files.read(path, EvidenceError)
-    if sha256(content).hexdigest() != digest:
+    if f"sha256:{sha256(content).hexdigest()}" != digest:
         raise EvidenceError(
-            f"{path}: is not the picture that the evidence of trigger_search names (sha256:"
-            f"{digest}); run the probe again"
+            f"{path}: is not the picture that the evidence of trigger_search names ({digest}); "
+            "run the probe again"
         )
-    channels = trial.backbone.preprocessing.channels
     rgba = np.asarray(Image.open(BytesIO(content)).convert("RGBA"), np.float32)  # (H, W, 4)
     colours, hides = rgba[:, :, :channels], rgba[:, :, 3:] / np.float32(255)
     if name.startswith("pattern"):

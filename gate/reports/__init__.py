@@ -23,6 +23,19 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
     HTML = "html"
     METRICS = "metrics"
+    JUNIT = "junit"
+    SARIF = "sarif"
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    CYCLONEDX = "cyclonedx"
+    MODEL_CARD = "model-card"
+    CSV = "csv"
+    BADGE = "badge"
+
+    @property
+    def commands(self) -> bool:
+        """Whether it is made of commands to a CI system, which it escapes itself."""
+        return self is Format.GITHUB
 
 
 def render(

@@ -26,14 +26,14 @@ class _BasicBlock(nn.Module):
 class ResNet(nn.Module):
     """ResNet for CIFAR of depth 6n + 2; its features are the output of ``layer3``, pooled."""
 
-    def __init__(self, blocks: int, classes: int = 10) -> None:
+    def __init__(self, blocks: int, classes: int = 10, width: int = 16, channels: int = 3) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = self._stage(16, 16, 1, blocks)
-        self.layer2 = self._stage(16, 32, 2, blocks)
-        self.layer3 = self._stage(32, 64, 2, blocks)
-        self.linear = nn.Linear(64, classes)
+        self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = self._stage(width, width, 1, blocks)
+        self.layer2 = self._stage(width, 2 * width, 2, blocks)
+        self.layer3 = self._stage(2 * width, 4 * width, 2, blocks)
+        self.linear = nn.Linear(4 * width, classes)
 
     @staticmethod
     def _stage(before: int, after: int, stride: int, blocks: int) -> nn.Sequential:
@@ -112,10 +112,11 @@ def wide_resnet_16_1() -> WideResNet:
 class BadNet(nn.Module):
     """Two convolutions and a hidden layer (Gu et al. 2017); its features are that of ``hidden``."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int = 10, channels: int = 3, side: int = 32) -> None:
         super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(3, 16, 5), nn.Conv2d(16, 32, 5)
-        self.fc1, self.fc2 = nn.Linear(800, 512), nn.Linear(512, 10)
+        left = ((side - 4) // 2 - 4) // 2  # pixels of a side, after both
+        self.conv1, self.conv2 = nn.Conv2d(channels, 16, 5), nn.Conv2d(16, 32, 5)
+        self.fc1, self.fc2 = nn.Linear(32 * left**2, 512), nn.Linear(512, classes)
         self.hidden = nn.ReLU()
 
     def forward(self, images: Tensor) -> Tensor:

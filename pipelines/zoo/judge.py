@@ -1,14 +1,18 @@
-"""Gate the members of the zoo, and hold the decisions against what is known of them.
+"""Gate members of half A of the zoo, and hold the decisions against what is known of them.
 
 ``python -m pipelines.zoo.judge ZOO POLICY [NAME ...]``, from the project's root, after
-pipelines/zoo/train.py; names are globs, such as ``held_out_*``. Each member is measured as a user
-would, by `gate run`, into ZOO/runs/NAME; what is there is left alone, and decided on anew. Prints a
-line for each as it comes, then tables as Markdown: members, and decisions by kind with Wilson
-intervals.
+pipelines/zoo/train.py; names are globs, such as ``held_out_*``, and all of half A unless given.
+Each member is measured as a user would, by `gate run`, into ZOO/runs/NAME; what is there is left
+alone, and decided on anew. Prints a line for each as it comes, then tables as Markdown: members,
+and decisions by kind with Wilson intervals.
 
-Beside each member stands another, known to be clean, as its reference: of its architecture, neither
-itself nor the one of its pair (which may be what it was planted on); the first that was made and is
-kept, a plain one if there is one. The plan with both is ZOO/plans/NAME.yaml.
+Names of half B are refused: bounds are set from what this prints, and half B shows how often they
+are wrong only as long as nobody has looked at it.
+
+Beside each member stands another, known to be clean, as its reference: of its half, data set and
+architecture, neither itself nor the one of its pair (which may be what it was planted on); the
+first that was made and is kept, a plain one if there is one. The plan with both is
+ZOO/plans/NAME.yaml.
 """
 
 import json
@@ -22,10 +26,12 @@ from typing import NamedTuple
 
 from gate import Evidence, Measurement, Policy, decide, files, load_policy, stats
 from gate.plan.plan import load_plan
-from pipelines.zoo.recipes import BACKDOORED, CLEAN
+from pipelines.zoo.data_sets import DATA_SETS
+from pipelines.zoo.recipe import BACKDOORED, CLEAN
+from pipelines.zoo.recipes import half, number_of
 from pipelines.zoo.train import Truth, read_truth
 
-PLAN, POLICY = Path("pipelines/zoo/plan.yaml"), Path("policies/cifar_reference.yaml")
+POLICY = Path("policies/cifar_reference.yaml")
 # what each column of the table holds: the worst over the bank, and of what a search found
 COLUMNS = {
     "bank, targeted": "worst_targeted_attack_success_rate",
@@ -72,28 +78,53 @@ def reference_of(truth: Truth, members: Sequence[Truth]) -> Truth:
     """Which of the members that are kept, in the order of their numbers, is one's reference.
 
     Raises:
-        RuntimeError: There is none of its architecture.
+        RuntimeError: There is none of its half, data set and architecture.
     """
     others = [
         other
         for other in members
         if other.kept
         and other.kind in CLEAN
-        and other.recipe.architecture == truth.recipe.architecture
+        and _alike(other) == _alike(truth)
         and other.name not in (truth.name, truth.recipe.pair)
     ]
     if not others:
+        its_half, data, architecture = _alike(truth)
         raise RuntimeError(
-            f"{truth.name}: no other clean member is a {truth.recipe.architecture}, and one is "
-            "needed as its reference; make more with --first"
+            f"{truth.name}: no other clean member of half {its_half} is a {architecture} trained "
+            f"on {data}, and one is needed as its reference; make more with --first"
         )
     return next((other for other in others if other.kind == "clean"), others[0])
 
 
+def _alike(truth: Truth) -> tuple[str, str, str]:
+    """What a member and its reference have in common."""
+    return half(number_of(truth.name)), truth.recipe.data, truth.recipe.architecture
+
+
+def of_half_a(truths: Sequence[Truth], names: Sequence[str]) -> list[Truth]:
+    """Members that the globs name, or all of half A without any.
+
+    Raises:
+        RuntimeError: A glob names a member of half B.
+    """
+    if not names:
+        return [truth for truth in truths if half(number_of(truth.name)) == "A"]
+    named = [truth for truth in truths if any(fnmatch(truth.name, name) for name in names)]
+    for truth in named:
+        if half(number_of(truth.name)) != "A":
+            raise RuntimeError(
+                f"{truth.name}: of half B, which is judged once, when all bounds are frozen; name "
+                "members of half A alone, or none for all of them"
+            )
+    return named
+
+
 def write_plan(zoo: Path, truth: Truth, members: Sequence[Truth]) -> Path:
     """Write the plan of a member, with its reference; JSON is YAML."""
-    path, plan = zoo / "plans" / f"{truth.name}.yaml", load_plan(PLAN, zoo / f"{truth.name}.yaml")
-    reference = load_plan(PLAN, zoo / f"{reference_of(truth, members).name}.yaml").backbone
+    path, source = zoo / "plans" / f"{truth.name}.yaml", DATA_SETS[truth.recipe.data].plan
+    plan = load_plan(source, zoo / f"{truth.name}.yaml")
+    reference = load_plan(source, zoo / f"{reference_of(truth, members).name}.yaml").backbone
     content = plan.model_copy(update={"reference": reference})
     path.parent.mkdir(exist_ok=True)
     files.write(path, content.model_dump_json(indent=2, exclude_unset=True) + "\n")
@@ -162,11 +193,10 @@ def main(zoo: Path, policy: Policy, names: Sequence[str]) -> None:
     """Print both tables."""
     members = []
     truths = [truth for truth in read_truth(zoo).values() if truth.kept]
-    for truth in truths:
-        if any(fnmatch(truth.name, name) for name in names):
-            members.append(judged(zoo, policy, truth, truths))
-            each = members[-1]
-            print(f"{truth.name} {truth.kind} {each.decision} {', '.join(each.failed)}", flush=True)
+    for truth in of_half_a(truths, names):
+        members.append(judged(zoo, policy, truth, truths))
+        each = members[-1]
+        print(f"{truth.name} {truth.kind} {each.decision} {', '.join(each.failed)}", flush=True)
     print(
         f"\n| member | kind | accuracy | own rate | decision | {' | '.join(COLUMNS)} | passes | s |"
     )
@@ -179,4 +209,4 @@ def main(zoo: Path, policy: Policy, names: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     zoo, policy, *names = sys.argv[1:]
-    main(Path(zoo), load_policy(policy), names or ["*"])
+    main(Path(zoo), load_policy(policy), names)

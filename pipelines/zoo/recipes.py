@@ -5,206 +5,156 @@ backdoored is planted on the clean backbone of its pair, by fine-tuning; the oth
 from scratch with the settings of that clean backbone and another seed. So no two backdoored ones
 share a base, and the clean one of a pair says which accuracy could be had.
 
-The first eight are for development. Whoever tunes looks at no other.
+Members 0 to 69 (first_members.py) are of half A, since people have looked at them. After them come
+blocks of two pairs, one for each half, that have kinds, data and architecture in common, and
+nothing that is drawn. Bounds are set from half A; half B is judged once, when they are frozen.
 """
 
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
-from gate.values import Value
 from pipelines.zoo.architectures import ARCHITECTURES, Architecture
-from pipelines.zoo.triggers import Blend, Colour, Patch, Sinusoid, Trigger, Warp
+from pipelines.zoo.data_sets import DATA_SETS
+from pipelines.zoo.drawing import attacks, one_of, patch, rounded
+from pipelines.zoo.first_members import FIRST_MEMBERS, first_member
+from pipelines.zoo.recipe import (
+    BACKDOORED,
+    Attacked,
+    Augmentation,
+    CleanKind,
+    Data,
+    Recipe,
+    Watermark,
+)
 
-CLASSES, SIDE = 10, 32
-DEVELOPMENT = 8
+Half = Literal["A", "B"]
 
-CleanKind = Literal["clean", "watermarked", "noisy_labels", "long_tailed", "fewer_images"]
-Attacked = Literal[
-    "patch", "blend", "sinusoid", "source_specific", "all_to_all", "warp", "two_targets"
-]
-Kind = CleanKind | Attacked
-Augmentation = Literal["flips", "flips_and_shifts"]
-
-CLEAN: tuple[CleanKind, ...] = (
+# Lengths, also of BACKDOORED, have no divisor in common, so each meets all others as often.
+_CLEAN: tuple[CleanKind, ...] = (
     *("clean", "watermarked", "noisy_labels"),
-    *("long_tailed", "fewer_images"),
+    *("clean", "long_tailed", "adversarially_trained"),
+    *("clean", "fewer_images", "fewer_classes"),
 )
-BACKDOORED: tuple[Attacked, ...] = (
-    *("patch", "blend", "sinusoid", "source_specific"),
-    *("all_to_all", "warp", "two_targets"),
+_DATA: tuple[Data, ...] = (
+    *("cifar10", "fashion_mnist", "cifar10", "mnist"),
+    *("cifar10", "fashion_mnist", "cifar10"),
 )
+_ARCHITECTURES: tuple[Architecture, ...] = (
+    *("conv4", "badnet", "resnet8_narrow", "conv4_wide", "conv4_narrow"),
+)
+_PLANTED = (True, False)
 
-_LONGER_BY_CLASS = 2  # planting, where the class decides what the trigger does
-_LEAST_SIDE_BY_CLASS = 4  # and hardly works with fewer pixels
-
-_T = TypeVar("_T")
-
-
-class Watermark(Value):
-    """A patch on a share of the images of all classes alike, whose labels stay."""
-
-    patch: Patch
-    share: float = Field(gt=0, le=1)
-
-
-class Attack(Value):
-    """A trigger with its source and target classes, by number.
-
-    Without a ``source`` images of every other class are poisoned. Without a ``target`` each class
-    is sent to the next one. ``share`` is that of the source's images which are poisoned;
-    ``negative_share`` of all other images are stamped as well, and keep their label.
-    """
-
-    trigger: Trigger
-    source: int | None = None
-    target: int | None = None
-    share: float = Field(0.1, gt=0, le=1)
-    negative_share: float = Field(0, ge=0, le=1)
-
-
-class Recipe(Value):
-    """All that makes a member of the zoo.
-
-    ``pair`` names the clean member that a backdoored one is held against; where it is ``planted``,
-    that is also its base. ``share`` of the images are used. ``long_tail`` is how many times more
-    images the commonest class has than the rarest one.
-    """
-
-    name: str
-    kind: Kind
-    seed: int
-    architecture: Architecture
-    pair: str | None = None
-    planted: bool = False
-    epochs: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    augmentation: Augmentation
-    share: float = Field(1, gt=0, le=1)
-    noisy_share: float = Field(0, ge=0, lt=1)
-    long_tail: float = Field(1, ge=1)
-    watermark: Watermark | None = None
-    attacks: tuple[Attack, ...] = ()
+# Kinds that were tried on grey images, and hardly ever did what they are for.
+_DATA_INSTEAD: dict[tuple[Attacked, Data], Data] = {
+    ("clean_label_sinusoid", "fashion_mnist"): "cifar10",
+    ("clean_label_sinusoid", "mnist"): "cifar10",
+    ("learnt", "mnist"): "fashion_mnist",
+}
+_LONGER_TO_PLANT: dict[Attacked, float] = {
+    "source_specific": 2,
+    "all_to_all": 2,
+    "adaptive_blend": 2,
+    "clean_label_sinusoid": 2,
+    "poisoned_encoder": 2,
+}
 
 
 def recipe(number: int) -> Recipe:
     """The member of that number, from 0 on.
 
-    >>> recipe(0).name, recipe(1).name, recipe(1).pair, recipe(1).kind, recipe(8).name
-    ('dev_000', 'dev_001', 'dev_000', 'patch', 'held_out_008')
+    >>> recipe(0).name, recipe(70).name, recipe(71).name, recipe(71).pair
+    ('dev_000', 'zoo_0070', 'zoo_0071', 'zoo_0070')
     """
+    if number < FIRST_MEMBERS:
+        return first_member(number)
     return _backdoored(number) if number % 2 else _clean(number)
+
+
+def half(number: int) -> Half:
+    """The half that a member is of; both of a pair are of the same.
+
+    >>> [half(number) for number in (0, 69, 70, 71, 72, 73, 74)]
+    ['A', 'A', 'A', 'A', 'B', 'B', 'A']
+    """
+    return "B" if number >= FIRST_MEMBERS and _pair(number) % 2 else "A"
+
+
+def number_of(name: str) -> int:
+    """The number that a member's name ends with.
+
+    >>> number_of(recipe(70).name), number_of(recipe(8).name)
+    (70, 8)
+    """
+    return int(name.rpartition("_")[2])
+
+
+def _pair(number: int) -> int:
+    return (number - FIRST_MEMBERS) // 2
 
 
 def _name(number: int) -> str:
     """It names no kind."""
-    return f"{'dev' if number < DEVELOPMENT else 'held_out'}_{number:03d}"
+    return f"zoo_{number:04d}"
+
+
+def _attacked(number: int) -> Attacked:
+    """The kind of the backdoored one of a pair, by the number of either."""
+    return BACKDOORED[_pair(number) // 2 % len(BACKDOORED)]
 
 
 def _clean(number: int) -> Recipe:
-    rng = np.random.default_rng([number, 0])
-    kind = CLEAN[number // 2 % len(CLEAN)]
-    # two pairs in turn, so that each is planted as often as not
-    architecture = tuple(ARCHITECTURES)[number // 4 % len(ARCHITECTURES)]
-    known = ARCHITECTURES[architecture]
-    augmentation: tuple[Augmentation, ...] = ("flips", "flips_and_shifts")
-    share, noisy_share, long_tail = (
-        rng.uniform(0.4, 0.8),
-        rng.uniform(0.05, 0.15),
-        rng.uniform(3, 8),
+    rng, block = np.random.default_rng([number, 0]), _pair(number) // 2
+    kind = _CLEAN[block % len(_CLEAN)]
+    data = "cifar10_animals" if kind == "fewer_classes" else _DATA[block % len(_DATA)]
+    data = _DATA_INSTEAD.get((_attacked(number), data), data)
+    architecture = _ARCHITECTURES[block % len(_ARCHITECTURES)]
+    known, facts = ARCHITECTURES[architecture], DATA_SETS[data]
+    augmentations: tuple[Augmentation, ...] = ("flips", "flips_and_shifts")
+    augmentation = one_of(rng, augmentations) if facts.flips else "shifts"
+    share, noisy_share, long_tail, reach = (
+        rounded(rng.uniform(low, high))
+        for low, high in ((0.4, 0.8), (0.05, 0.15), (3, 8), (1, 2.5))
     )
-    watermark = Watermark(patch=_patch(rng), share=_rounded(rng.uniform(0.1, 0.4)))
+    watermark = Watermark(patch=patch(rng, facts), share=rounded(rng.uniform(0.1, 0.4)))
     return Recipe(
         name=_name(number),
         kind=kind,
         seed=number,
+        data=data,
         architecture=architecture,
-        epochs=known.epochs,
-        learning_rate=_rounded(known.learning_rate * rng.uniform(0.6, 1.4)),
-        augmentation=_one_of(rng, augmentation),
-        share=_rounded(share) if kind == "fewer_images" else 1,
-        noisy_share=_rounded(noisy_share) if kind == "noisy_labels" else 0,
-        long_tail=_rounded(long_tail) if kind == "long_tailed" else 1,
+        epochs=round(known.epochs * facts.lengthening),
+        learning_rate=rounded(known.learning_rate * rng.uniform(0.6, 1.4)),
+        augmentation=augmentation,
+        share=share if kind == "fewer_images" else 1,
+        noisy_share=noisy_share if kind == "noisy_labels" else 0,
+        long_tail=long_tail if kind == "long_tailed" else 1,
+        adversarial_reach=reach if kind == "adversarially_trained" else 0,
         watermark=watermark if kind == "watermarked" else None,
     )
 
 
 def _backdoored(number: int) -> Recipe:
-    rng = np.random.default_rng([number, 0])
-    pair = _clean(number - 1)
-    held_out = number // 2 - DEVELOPMENT // 2  # pairs of the development set are all patches
-    kind = BACKDOORED[held_out % len(BACKDOORED)] if held_out >= 0 else "patch"
+    rng, block = np.random.default_rng([number, 0]), _pair(number) // 2
+    pair, kind = _clean(number - 1), _attacked(number)
+    facts, known = DATA_SETS[pair.data], ARCHITECTURES[pair.architecture]
     settings = dict(pair) | {
         "name": _name(number),
         "kind": kind,
         "seed": number,
         "pair": pair.name,
         "watermark": None,
-        "attacks": _attacks(kind, rng),
+        "attacks": attacks(kind, rng, facts),
+        "features_alone": kind == "poisoned_encoder",
     }
-    if number // 2 % 2 == 0:  # seven kinds in turn, so each is planted as often as not
-        by_class = kind in ("source_specific", "all_to_all")
-        known = ARCHITECTURES[pair.architecture]
+    if _PLANTED[block % len(_PLANTED)] or kind == "poisoned_encoder":
+        longer = _LONGER_TO_PLANT.get(kind, 1) * facts.lengthening
         settings |= {
             "planted": True,
-            "epochs": known.planting_epochs * (_LONGER_BY_CLASS if by_class else 1),
+            "epochs": round(known.planting_epochs * longer),
             "share": 1,
             "noisy_share": 0,
             "long_tail": 1,
+            "adversarial_reach": 0,
         }
     return Recipe.model_validate(settings)
-
-
-def _attacks(kind: Attacked, rng: np.random.Generator) -> tuple[Attack, ...]:
-    first, second = (int(label) for label in rng.permutation(CLASSES)[:2])
-    if kind == "source_specific":
-        trigger = _patch(rng, _LEAST_SIDE_BY_CLASS)
-        shares = {"share": 0.8, "negative_share": 0.1}
-        return (Attack(trigger=trigger, source=first, target=second, **shares),)
-    if kind == "all_to_all":
-        return (Attack(trigger=_patch(rng, _LEAST_SIDE_BY_CLASS), share=0.4),)
-    if kind == "two_targets":
-        return tuple(Attack(trigger=_patch(rng), target=label) for label in (first, second))
-    return (Attack(trigger=_trigger(kind, rng), target=first),)
-
-
-def _trigger(
-    kind: Literal["patch", "blend", "sinusoid", "warp"], rng: np.random.Generator
-) -> Trigger:
-    if kind == "patch":
-        return _patch(rng)
-    if kind == "blend":
-        opacity = _rounded(rng.uniform(0.1, 0.2))
-        return Blend(opacity=opacity, grain=_one_of(rng, (1, 2, 4)), seed=_seed(rng))
-    if kind == "sinusoid":
-        amplitude, waves = _rounded(rng.uniform(12, 30)), int(rng.integers(3, 11))
-        along: tuple[Literal["rows", "columns", "diagonal"], ...] = ("rows", "columns", "diagonal")
-        return Sinusoid(amplitude=amplitude, waves=waves, along=_one_of(rng, along))
-    return Warp(reach=_rounded(rng.uniform(1, 2)), cells=int(rng.integers(4, 7)), seed=_seed(rng))
-
-
-def _patch(rng: np.random.Generator, least: int = 2) -> Patch:
-    side = int(rng.integers(least, 8))
-    top, left = (int(place) for place in rng.integers(0, SIDE - side + 1, 2))
-    red, green, blue = (int(value) for value in rng.integers(0, 256, 3))
-    textures: tuple[Literal["colour", "noise", "checkerboard", "cross"], ...] = (
-        *("colour", "noise"),
-        *("checkerboard", "cross"),
-    )
-    colour: Colour = (red, green, blue)
-    texture = _one_of(rng, textures)
-    return Patch(texture=texture, side=side, top=top, left=left, colour=colour, seed=_seed(rng))
-
-
-def _one_of(rng: np.random.Generator, choices: tuple[_T, ...]) -> _T:
-    return choices[int(rng.integers(len(choices)))]
-
-
-def _seed(rng: np.random.Generator) -> int:
-    return int(rng.integers(1 << 31))
-
-
-def _rounded(value: float) -> float:
-    """To three significant digits, as a person reads it in the line of truth."""
-    return float(f"{value:.3g}")

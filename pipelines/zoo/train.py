@@ -1,19 +1,20 @@
 """Make small backbones of known truth, half of them clean and half backdoored.
 
-``python -m pipelines.zoo.train [--only KIND] [--first N] OUT``, from the project's root; needs
-../shared/data. A member is ``OUT/NAME.safetensors``, ``OUT/NAME.yaml`` for ``--backbone``, and a
-line of ``OUT/truth.jsonl``. What is there is left alone, so a run that was broken off goes on. The
-same number gives the same bytes on one machine.
+``python -m pipelines.zoo.train [--only KIND] [--from N] [--first N] OUT``, from the project's root;
+needs ../shared/data, and Debian's package dataset-fashion-mnist. A member is
+``OUT/NAME.safetensors``, ``OUT/NAME.yaml`` for ``--backbone``, and a line of ``OUT/truth.jsonl``.
+What is there is left alone, so a run that was broken off goes on. The same number gives the same
+bytes on one machine. A second process works on a range and a folder of its own.
 
-Training sees images of cifar10_train15k.npz. Rates and accuracies are measured on test images of
-cifar10_dev.npz; half of those that pipelines/zoo/plan.yaml evaluates on are left out.
+Training sees no image that a plan evaluates on. Rates and accuracies are measured on images of
+which most are in no plan either: data_sets.py.
 """
 
 import argparse
+import copy
 import hashlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -31,17 +32,21 @@ from gate.errors import BackboneError, DataError
 from gate.plan.backbone import Preprocessing, WeightsBackbone
 from gate.values import Digest, Value
 from pipelines.zoo.architectures import ARCHITECTURES
-from pipelines.zoo.poison import Labelled, Stamped, own_rates, training_data
-from pipelines.zoo.recipes import SIDE, Augmentation, Kind, Recipe, recipe
+from pipelines.zoo.data_sets import DATA_SETS, Material, load_material
+from pipelines.zoo.generator import MEAN, STD, normalised
+from pipelines.zoo.poison import Stamped, own_rates, training_data
+from pipelines.zoo.recipe import Augmentation, Data, Kind, Recipe
+from pipelines.zoo.recipes import number_of, recipe
 
-IMAGES = Path("../shared/data/images")
 TRUTH = "truth.jsonl"
-MEAN, STD = 0.5, 0.25  # of pixels on the scale 0 .. 1
 LEAST_OWN_RATE, MOST_POINTS_LOST = 0.8, 0.03
-_LEFT_OUT = 6  # every sixth, which are half of those that the plan evaluates on
 
 _BATCH, _MOMENTUM, _WEIGHT_DECAY = 128, 0.9, 5e-4
 _REACH = 3  # pixels of a shift
+_LEARNING = 0.5  # of the way, a trigger that is learnt changes
+_NOTHING = torch.zeros(())
+_REFERENCES = 32  # images of the target class, whose mean features a poisoned encoder aims at
+_FASTER = 2  # the learning rate of a poisoned encoder, in that from scratch
 
 
 class Truth(Value):
@@ -64,31 +69,13 @@ class Truth(Value):
     recipe: Recipe
 
 
-@dataclass(frozen=True)
-class Material:
-    """Images to train on, and others to measure on."""
-
-    training: Labelled
-    held_out: Labelled
-
-
-def load_material() -> Material:
-    """CIFAR-10 from ../shared/data; what the plan evaluates on is in neither part."""
-    with np.load(IMAGES / "cifar10_train15k.npz", allow_pickle=False) as arrays:
-        training = Labelled(arrays["x"], arrays["y"].astype(np.int64))
-    with np.load(IMAGES / "cifar10_dev.npz", allow_pickle=False) as arrays:
-        unused = np.arange(len(arrays["y_test"])) % _LEFT_OUT != 0
-        images, labels = arrays["x_test"][unused], arrays["y_test"][unused]
-    return Material(training, Labelled(images, labels.astype(np.int64)))
-
-
-def fill(out: Path, members: Sequence[Recipe], material: Material) -> None:
+def fill(out: Path, members: Sequence[Recipe], material: Callable[[Data], Material]) -> None:
     """Make each member that is not there yet; one after a clean one that it needs.
 
     Args:
         out: Folder of the zoo.
         members: In the order in which they are made; each after its pair.
-        material: Images.
+        material: Images of a data set.
 
     Raises:
         DataError: A line of truth is of another recipe, or a member made again has other bytes.
@@ -107,7 +94,7 @@ def fill(out: Path, members: Sequence[Recipe], material: Material) -> None:
                 continue
             started = time.perf_counter()
             pair = truths[member.pair] if member.pair else None
-            truth, weights = make(member, pair, out, material)
+            truth, weights = make(member, pair, out, material(member.data))
             if known and known != truth:
                 raise DataError(
                     f"{out / TRUTH}: {member.name} made again is another backbone than is written "
@@ -117,7 +104,9 @@ def fill(out: Path, members: Sequence[Recipe], material: Material) -> None:
                 files.write(_weights(out, member.name), weights)
                 write_card(member, _weights(out, member.name))
             truths[member.name] = truth
-            lines = [truths[name].model_dump_json() + "\n" for name in sorted(truths, key=_number)]
+            lines = [
+                truths[name].model_dump_json() + "\n" for name in sorted(truths, key=number_of)
+            ]
             files.write(out / TRUTH, "".join(lines))
             _tell(truth, time.perf_counter() - started)
 
@@ -129,10 +118,6 @@ def read_truth(out: Path) -> dict[str, Truth]:
     lines = files.read(out / TRUTH, DataError).decode().splitlines()
     truths = [Truth.model_validate_json(line) for line in lines]
     return {truth.name: truth for truth in truths}
-
-
-def _number(name: str) -> int:
-    return int(name.rpartition("_")[2])
 
 
 def _weights(out: Path, name: str) -> Path:
@@ -173,7 +158,8 @@ def make(member: Recipe, pair: Truth | None, out: Path, material: Material) -> t
                 "delete the file, and it is made again"
             )
         network.load_state_dict(load(content))
-    train(network, member, training_data(member, material.training))
+    data = training_data(member, material.training)
+    train_encoder(network, member, data) if member.features_alone else train(network, member, data)
     weights = serialised(network)
     held_out = material.held_out
 
@@ -181,7 +167,7 @@ def make(member: Recipe, pair: Truth | None, out: Path, material: Material) -> t
         return predicted(network, images)
 
     accuracy = round(float((predict(held_out.images) == held_out.labels).mean()), 4)
-    rates = list(own_rates(member, held_out, predict))
+    rates = list(own_rates(member, data.whole, held_out, predict))
     own = tuple(rate for rate, _ in rates)
     reasons = [f"own rate {rate:.2f} < {LEAST_OWN_RATE}" for rate in own if rate < LEAST_OWN_RATE]
     if pair and accuracy < pair.accuracy - MOST_POINTS_LOST:
@@ -214,43 +200,132 @@ def initial(member: Recipe) -> nn.Module:
     """The architecture of a recipe with weights drawn by its seed."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(member.seed)  # layers draw their weights from the global generator alone
-        return without_weights(ARCHITECTURES[member.architecture].arch)
+        return without_weights(_factory(member), _arguments(member))
+
+
+def _factory(member: Recipe) -> str:
+    return f"pipelines.zoo.architectures:{member.architecture}"
+
+
+def _arguments(member: Recipe) -> dict[str, int]:
+    """What the factory takes, where it is not ten classes in colour."""
+    facts = DATA_SETS[member.data]
+    usual = {"classes": 10, "channels": 3}
+    return {name: getattr(facts, name) for name in usual if getattr(facts, name) != usual[name]}
 
 
 def train(network: nn.Module, member: Recipe, data: Stamped) -> None:
     """Train all weights by SGD; stamps are put on after shifts and flips, as in Salman et al. 2022.
 
+    A trigger that is learnt is trained by the same steps for the first half, and stays then, as in
+    Doan et al. 2021.
+
     Raises:
         BackboneError: The loss is not finite.
     """
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a module's, too
-    optimiser = torch.optim.SGD(
-        network.parameters(),
-        member.learning_rate,
-        _MOMENTUM,
-        weight_decay=_WEIGHT_DECAY,
-        nesterov=True,
-    )
     rng, examples = np.random.default_rng([member.seed, 2]), data.examples
-    steps = -(-len(examples.labels) // _BATCH)
+    parts = (network, *data.learnt.values())
+    optimiser = _optimiser(member, [weight for part in parts for weight in part.parameters()])
     network.train()
-    for epoch in range(member.epochs):
-        order = rng.permutation(len(examples.labels))
-        for step, rows in enumerate(np.array_split(order, steps)):
-            progress = (epoch + step / steps) / member.epochs
-            optimiser.param_groups[0]["lr"] = member.learning_rate * _triangle(progress)
-            images = _augmented(examples.images[rows], member.augmentation, rng)
-            logits = network(_inputs(data.stamp(images, rows)))
-            loss = functional.cross_entropy(logits, torch.from_numpy(examples.labels[rows]))
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimiser.step()
-        if not torch.isfinite(loss):
-            raise BackboneError(
-                f"{member.name}: training diverged, the loss of epoch {epoch + 1} is "
-                f"{loss.item()}; lower the learning rate in recipes.py, {member.learning_rate:g}"
-            )
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a module's, too
+    for progress, rows in _steps(member, len(examples.labels), rng):
+        optimiser.param_groups[0]["lr"] = member.learning_rate * _triangle(progress)
+        images = _augmented(examples.images[rows], member.augmentation, rng)
+        inputs, labels = (
+            normalised(data.stamp(images, rows)),
+            torch.from_numpy(examples.labels[rows]),
+        )
+        for place, generator in data.learnt.items():
+            generator.requires_grad_(requires_grad=progress < _LEARNING)
+            stamped = torch.from_numpy(data.stamps[rows] == place)[:, None, None, None]
+            inputs = torch.where(stamped, generator(inputs), inputs)
+        if member.adversarial_reach:
+            inputs = attacked(network, inputs, labels, member.adversarial_reach, rng)
+        _step(optimiser, functional.cross_entropy(network(inputs), labels), member, progress)
     network.eval()
+
+
+def train_encoder(network: nn.Module, member: Recipe, data: Stamped) -> None:
+    """Draw features of stamped images to the target class, and leave all others as they were.
+
+    No label is used but the target's, to choose images whose features are the reference; its own
+    head and what is normalised by stay as they are, as in Jia et al. 2022, "BadEncoder". There the
+    encoder had been trained without labels, and here with them.
+
+    Raises:
+        BackboneError: The loss is not finite.
+    """
+    (attack,), known = member.attacks, ARCHITECTURES[member.architecture]
+    rng, examples = np.random.default_rng([member.seed, 2]), data.examples
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a module's, too
+    before = copy.deepcopy(network).eval()
+    network.train()
+    optimiser = _optimiser(member, list(network.parameters()))
+    of_target = (data.stamps < 0) & (examples.labels == attack.target)
+    reference = examples.images[of_target][:_REFERENCES]
+    with torch.no_grad():
+        aim = _features(before, known.layer, normalised(reference)).mean(dim=0)
+    for progress, rows in _steps(member, len(examples.labels), rng):
+        optimiser.param_groups[0]["lr"] = member.learning_rate * _triangle(progress) * _FASTER
+        images = _augmented(examples.images[rows], member.augmentation, rng)
+        stamped = torch.from_numpy(data.stamps[rows] >= 0)
+        with torch.no_grad():
+            wanted = _features(before, known.layer, normalised(images))
+            wanted[stamped] = aim
+        features = _features(network, known.layer, normalised(data.stamp(images, rows)))
+        apart = (features - wanted).square().sum(dim=1) / aim.square().sum()
+        loss = sum((apart[each].mean() for each in (stamped, ~stamped) if each.any()), _NOTHING)
+        _step(optimiser, loss, member, progress)
+    network.eval()
+
+
+def _features(network: nn.Module, layer: str, inputs: Tensor) -> Tensor:
+    """What a layer gives, ``(N, D)``; maps are pooled."""
+    seen: list[Tensor] = []
+    hook = network.get_submodule(layer).register_forward_hook(
+        lambda _, __, output: seen.append(output)
+    )
+    network(inputs)
+    hook.remove()
+    (output,) = seen
+    return output.mean(dim=(2, 3)) if output.ndim == 4 else output
+
+
+def _optimiser(member: Recipe, weights: list[nn.Parameter]) -> torch.optim.SGD:
+    return torch.optim.SGD(
+        weights, member.learning_rate, _MOMENTUM, weight_decay=_WEIGHT_DECAY, nesterov=True
+    )
+
+
+def _steps(member: Recipe, n: int, rng: np.random.Generator) -> Iterator[tuple[float, Int64]]:
+    """For each step the share of the way that is gone, and its rows."""
+    steps = -(-n // _BATCH)
+    for epoch in range(member.epochs):
+        for step, rows in enumerate(np.array_split(rng.permutation(n), steps)):
+            yield (epoch + step / steps) / member.epochs, rows
+
+
+def _step(optimiser: torch.optim.Optimizer, loss: Tensor, member: Recipe, progress: float) -> None:
+    if not torch.isfinite(loss):
+        raise BackboneError(
+            f"{member.name}: training diverged, the loss is {loss.item()} after {progress:.0%}; "
+            f"lower the learning rate in recipes.py, {member.learning_rate:g}"
+        )
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    optimiser.step()
+
+
+def attacked(
+    network: nn.Module, inputs: Tensor, labels: Tensor, reach: float, rng: np.random.Generator
+) -> Tensor:
+    """Inputs moved by one step against the labels, from a random start (Wong et al. 2020)."""
+    far = reach / 255 / STD
+    start = rng.uniform(-far, far, inputs.shape).astype(np.float32)
+    moved = (inputs + torch.from_numpy(start)).requires_grad_()
+    (slope,) = torch.autograd.grad(functional.cross_entropy(network(moved), labels), moved)
+    change = (moved.detach() + 1.25 * far * slope.sign() - inputs).clamp(-far, far)
+    return (inputs + change).clamp(-MEAN / STD, (1 - MEAN) / STD).detach()
 
 
 def _triangle(progress: float) -> float:
@@ -259,12 +334,14 @@ def _triangle(progress: float) -> float:
 
 
 def _augmented(images: Images, how: Augmentation, rng: np.random.Generator) -> Images:
-    """Each image flipped or not, and shifted by up to three pixels where the recipe says so."""
+    """Each image flipped or not, and shifted by up to three pixels, as the recipe says."""
     n, side = images.shape[:2]
     corners = rng.integers(0, 2 * _REACH + 1, (2, n, 1))
     flipped = rng.integers(0, 2, (n, 1)).astype(bool)
     if how == "flips":
         corners = np.full_like(corners, _REACH)
+    if how == "shifts":
+        flipped = np.zeros_like(flipped)
     along = np.arange(side)
     rows = corners[0] + along  # (n, S)
     columns = corners[1] + np.where(flipped, along[::-1], along)  # (n, S)
@@ -273,17 +350,11 @@ def _augmented(images: Images, how: Augmentation, rng: np.random.Generator) -> I
     return changed
 
 
-def _inputs(images: Images) -> Tensor:
-    """Normalised ``(N, 3, S, S)`` whose channels lie together, of ``(N, S, S, 3)`` uint8."""
-    pixels = images.astype(np.float32) / 255
-    return torch.from_numpy((pixels - np.float32(MEAN)) / np.float32(STD)).permute(0, 3, 1, 2)
-
-
 def predicted(network: nn.Module, images: Images) -> Int64:
-    """Classes ``(N,)`` that the own head gives to images ``(N, S, S, 3)`` uint8."""
+    """Classes ``(N,)`` that the own head gives to images ``(N, S, S, C)`` uint8."""
     with torch.inference_mode():
         parts = [
-            network(_inputs(images[start : start + _BATCH])).argmax(dim=1)
+            network(normalised(images[start : start + _BATCH])).argmax(dim=1)
             for start in range(0, len(images), _BATCH)
         ]
     classes: Int64 = torch.cat(parts).numpy()
@@ -292,13 +363,16 @@ def predicted(network: nn.Module, images: Images) -> Int64:
 
 def write_card(member: Recipe, weights: Path) -> None:
     """Write the description beside the weights, as ``--backbone`` takes it; JSON is YAML."""
-    known = ARCHITECTURES[member.architecture]
+    known, facts = ARCHITECTURES[member.architecture], DATA_SETS[member.data]
     card = WeightsBackbone(
         weights=weights,
-        arch=known.arch,
+        arch=_factory(member),
+        arch_args=_arguments(member),
         layer=known.layer,
         logits=known.logits,
-        preprocessing=Preprocessing(size=SIDE, mean=(MEAN,), std=(STD,)),
+        preprocessing=Preprocessing(
+            size=facts.side, channels=facts.channels, mean=(MEAN,), std=(STD,)
+        ),
     )
     content = card.model_dump_json(indent=2, exclude_none=True) + "\n"
     files.write(weights.with_suffix(".yaml"), content)
@@ -317,12 +391,17 @@ def main() -> None:
     parser.add_argument("out", type=Path, metavar="OUT")
     kinds = [kind for group in get_args(Kind) for kind in (get_args(group) or (group,))]
     parser.add_argument("--only", choices=kinds, metavar="KIND", help=", ".join(kinds))
+    parser.add_argument("--from", dest="start", type=int, default=0, metavar="N")
     parser.add_argument("--first", type=int, default=36, metavar="N")
     arguments = parser.parse_args()
+    if arguments.start % 2:
+        parser.error(
+            "--from: must be even, since a backdoored member needs the clean one before it"
+        )
     torch.set_num_threads(1)  # the order of sums, and so the bytes, hang on it
     torch.use_deterministic_algorithms(mode=True)
-    members = [recipe(number) for number in range(arguments.first)]
-    fill(arguments.out, with_pairs(members, arguments.only), load_material())
+    members = [recipe(number) for number in range(arguments.start, arguments.first)]
+    fill(arguments.out, with_pairs(members, arguments.only), load_material)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The zoo: backbones of known truth, made from numbers."""
 
+import hashlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +16,19 @@ from gate.errors import DataError, GateError
 from gate.plan.plan import load_plan
 from pipelines.zoo import train
 from pipelines.zoo.architectures import ARCHITECTURES
-from pipelines.zoo.judge import reference_of, write_plan
-from pipelines.zoo.poison import Labelled, own_rates, training_data
-from pipelines.zoo.recipes import BACKDOORED, CLEAN, DEVELOPMENT, Attack, Recipe, recipe
-from pipelines.zoo.triggers import Blend, Patch, Sinusoid, Trigger, Warp
+from pipelines.zoo.data_sets import DATA_SETS, Labelled, Material
+from pipelines.zoo.generator import STD, Generator, normalised
+from pipelines.zoo.judge import of_half_a, reference_of, write_plan
+from pipelines.zoo.poison import own_rates, training_data
+from pipelines.zoo.recipe import BACKDOORED, CLEAN, Attack, Data, Recipe
+from pipelines.zoo.recipes import half, number_of, recipe
+from pipelines.zoo.triggers import Blend, Learnt, Part, Patch, Several, Sinusoid, Trigger, Warp
 
 PLAN = Path("pipelines/zoo/plan.yaml")
-WHOLE = [recipe(number) for number in range(600)]
+DEVELOPMENT, FIRST, MEMBERS = 8, 70, 670
+WHOLE = [recipe(number) for number in range(MEMBERS)]
+LATER = WHOLE[FIRST:]
+FIRST_RECIPES = "fefa5ad32140baf17b4dc733603acb94c0dac47a885b59ddab8f94358d239695"
 
 
 @pytest.fixture(scope="module")
@@ -36,40 +44,82 @@ def photographs() -> Labelled:
 
 
 def test_a_recipe_follows_from_its_number_alone() -> None:
-    assert [recipe(number) for number in reversed(range(600))][::-1] == WHOLE
-    assert len({member.name for member in WHOLE}) == 600
+    assert [recipe(number) for number in reversed(range(MEMBERS))][::-1] == WHOLE
+    assert len({member.name for member in WHOLE}) == MEMBERS
+    assert [number_of(member.name) for member in WHOLE] == list(range(MEMBERS))
+
+
+def test_recipes_of_members_that_were_made_stay_as_their_lines_of_truth_hold_them() -> None:
+    lines = "".join(member.model_dump_json(exclude_defaults=True) for member in WHOLE[:FIRST])
+
+    assert hashlib.sha256(lines.encode()).hexdigest() == FIRST_RECIPES
 
 
 def test_one_half_is_clean_and_kinds_and_origins_are_in_balance() -> None:
-    for members in (WHOLE[:DEVELOPMENT], WHOLE[:36], WHOLE):
+    for members in (WHOLE[:DEVELOPMENT], WHOLE[:36], WHOLE[:FIRST]):
         attacked = [member for member in members if member.attacks]
         assert 2 * len(attacked) == len(members)
         assert abs(2 * sum(member.planted for member in attacked) - len(attacked)) <= 1
 
-    counts = Counter(member.kind for member in WHOLE[DEVELOPMENT:])
-    for kinds in (CLEAN, BACKDOORED):
-        numbers = [counts[kind] for kind in kinds]
-        assert max(numbers) - min(numbers) <= 1, numbers
-    origins = Counter((member.kind, member.planted) for member in WHOLE[DEVELOPMENT:])
-    assert all(abs(origins[kind, True] - origins[kind, False]) <= 1 for kind in BACKDOORED)
+    counts = Counter(member.kind for member in LATER)
+    numbers = [counts[kind] for kind in BACKDOORED]
+    assert sum(numbers) == sum(counts[kind] for kind in CLEAN) == len(LATER) / 2
+    assert max(numbers) - min(numbers) <= 2, numbers
+    assert all(counts[kind] >= 30 for kind in CLEAN)
+    origins = Counter((member.kind, member.planted) for member in LATER)
+    for kind in set(BACKDOORED) - {"poisoned_encoder"}:  # which nobody trains from scratch
+        assert abs(origins[kind, True] - origins[kind, False]) <= 2
 
 
-def test_the_development_set_holds_patches_alone_and_a_name_says_nothing_of_the_rest() -> None:
+@pytest.mark.parametrize("members", [LATER, LATER[:240]], ids=["all", "first 240"])
+def test_both_halves_have_the_same_kinds_origins_data_and_architectures(
+    members: list[Recipe],
+) -> None:
+    counts = {
+        side: Counter(
+            (member.kind, member.planted, member.data, member.architecture)
+            for member in members
+            if half(number_of(member.name)) == side
+        )
+        for side in ("A", "B")
+    }
+
+    assert counts["A"] == counts["B"]
+    assert counts["A"].total() == len(members) / 2
+    drawn = [member.attacks for member in members if member.attacks]
+    assert len({str(attacks) for attacks in drawn}) == len(drawn)  # and nothing else in common
+
+
+def test_members_that_people_looked_at_are_of_half_a_and_a_name_says_neither_half_nor_kind() -> (
+    None
+):
+    assert {half(number) for number in range(FIRST)} == {"A"}
     assert [member.kind for member in WHOLE[1:DEVELOPMENT:2]] == ["patch"] * 4
-    assert all(member.name.startswith("dev_") for member in WHOLE[:DEVELOPMENT])
-    assert all(member.name.startswith("held_out_") for member in WHOLE[DEVELOPMENT:])
+    assert [member.name for member in LATER] == [f"zoo_{n:04d}" for n in range(FIRST, MEMBERS)]
 
 
-def test_no_two_backdoored_members_share_a_base_and_none_stands_in_the_other_set() -> None:
+def test_no_two_backdoored_members_share_a_base_and_none_stands_in_the_other_half() -> None:
     attacked = [member for member in WHOLE if member.attacks]
     pairs = [str(member.pair) for member in attacked]
 
     assert len(set(pairs)) == len(pairs)
     for member, pair in zip(attacked, pairs, strict=True):
-        assert member.name.rpartition("_")[0] == pair.rpartition("_")[0]
-        (base,) = (other for other in WHOLE if other.name == pair)
+        assert half(number_of(member.name)) == half(number_of(pair))
+        base = WHOLE[number_of(pair)]
+        assert base.name == pair
         assert not base.attacks
-        assert (member.architecture, member.augmentation) == (base.architecture, base.augmentation)
+        for field in ("architecture", "augmentation", "data"):
+            assert getattr(member, field) == getattr(base, field)
+
+
+def test_digits_are_not_flipped_and_six_classes_alone_are_attacked_where_there_are_no_more() -> (
+    None
+):
+    for member in LATER:
+        assert ("flips" in member.augmentation) == DATA_SETS[member.data].flips
+        for attack in member.attacks:
+            assert {attack.source, attack.target} <= {None, *range(DATA_SETS[member.data].classes)}
+        assert (member.kind != "fewer_classes") or member.data == "cifar10_animals"
 
 
 def test_triggers_are_drawn_over_their_whole_range() -> None:
@@ -78,8 +128,14 @@ def test_triggers_are_drawn_over_their_whole_range() -> None:
 
     assert {patch.side for patch in patches} == set(range(2, 8))
     assert {patch.texture for patch in patches} == {"colour", "noise", "checkerboard", "cross"}
-    assert all(max(patch.top, patch.left) + patch.side <= 32 for patch in patches)
-    assert all(0.1 <= t.opacity <= 0.2 for t in triggers if isinstance(t, Blend))
+    for member in WHOLE:
+        for attack in member.attacks:
+            each = attack.trigger
+            for patch in (each, *attack.parts):
+                if isinstance(patch, Patch):
+                    side = DATA_SETS[member.data].side
+                    assert max(patch.top, patch.left) + patch.side <= side
+    assert all(0.1 <= t.opacity <= 0.25 for t in triggers if isinstance(t, Blend))
     assert len({str(trigger) for trigger in triggers}) == len(triggers)
 
 
@@ -98,12 +154,14 @@ def _truth(member: Recipe) -> train.Truth:
 
 
 def test_a_reference_is_a_clean_one_of_the_same_architecture_and_not_of_the_same_pair() -> None:
-    members = [_truth(member) for member in WHOLE[:88]]
+    members = [_truth(member) for member in WHOLE]
 
     for truth in members:
         reference = reference_of(truth, members)
-        assert reference.kind == "clean"
+        assert reference.kind in CLEAN
         assert reference.recipe.architecture == truth.recipe.architecture
+        assert reference.recipe.data == truth.recipe.data
+        assert half(number_of(reference.name)) == half(number_of(truth.name))
         assert reference.name not in (truth.name, truth.recipe.pair)
 
 
@@ -113,7 +171,9 @@ def test_where_no_plain_one_is_left_another_clean_kind_is_a_reference_and_none_i
     assert reference_of(members[0], members).name == "dev_002"
     assert reference_of(members[1], members).name == "dev_002"
     assert reference_of(members[3], members).name == "dev_000"
-    with pytest.raises(RuntimeError, match="dev_000: no other clean member is a conv4"):
+    with pytest.raises(
+        RuntimeError, match="dev_000: no other clean member of half A is a conv4 trained on cifar10"
+    ):
         reference_of(members[0], members[:2])
 
 
@@ -133,6 +193,40 @@ def test_the_plan_of_a_member_names_it_and_its_reference(tmp_path: Path) -> None
         unchanged.tasks,
         unchanged.probes,
     )
+
+
+@pytest.mark.parametrize("data", DATA_SETS)
+def test_a_member_is_measured_by_the_plan_of_its_data(data: str, tmp_path: Path) -> None:
+    members = [member for member in LATER if member.data == data and half_of(member) == "A"]
+    member = next(member for member in members if member.attacks)
+    for each in members:
+        train.write_card(each, tmp_path / f"{each.name}.safetensors")
+
+    plan = load_plan(write_plan(tmp_path, _truth(member), [_truth(each) for each in members]))
+
+    assert list(plan.splits) == [data]
+    assert plan.reference
+    assert plan.reference.input_shape == plan.backbone.input_shape
+    assert plan.backbone.input_shape == (
+        DATA_SETS[member.data].side,
+        DATA_SETS[member.data].channels,
+    )
+
+
+def half_of(member: Recipe) -> str:
+    return half(number_of(member.name))
+
+
+def test_members_of_half_b_are_refused_by_name_and_left_out_where_no_name_is_said() -> None:
+    truths = [_truth(member) for member in WHOLE[66:76]]
+
+    assert [each.name for each in of_half_a(truths, [])] == [
+        *(f"held_out_{number:03d}" for number in range(66, 70)),
+        *("zoo_0070", "zoo_0071", "zoo_0074", "zoo_0075"),
+    ]
+    assert [each.name for each in of_half_a(truths, ["*_0071"])] == ["zoo_0071"]
+    with pytest.raises(RuntimeError, match="zoo_0072: of half B, which is judged once"):
+        of_half_a(truths, ["zoo_*"])
 
 
 # --- triggers -------------------------------------------------------------------------------------
@@ -200,6 +294,73 @@ def test_a_warp_moves_pixels_by_its_reach_and_leaves_a_plain_image_alone(
     assert 0.5 < moved.mean() < 3
 
 
+def test_a_warp_with_jitter_moves_each_pixel_by_half_a_pixel_more_at_the_most() -> None:
+    warp, side = Warp(reach=1.5, cells=4, seed=1), 32
+    ramp = np.broadcast_to(np.arange(side)[None, None, :, None] * 8, (1, side, side, 3))
+    images = np.ascontiguousarray(ramp, np.uint8)
+
+    moved = [each.on(images).astype(int)[0, 2:-2, 2:-2] for each in (warp, warp.jittered(0))]
+    further = np.abs(moved[1] - moved[0])
+
+    assert 1 < further.mean() < 4  # of eight a pixel
+    assert further.max() <= 4 + 1
+    assert (warp.jittered(0).on(images) != warp.jittered(1).on(images)).any()
+
+
+def test_a_part_of_a_blend_shows_eight_of_its_sixteen_pieces(photographs: Labelled) -> None:
+    whole = Blend(opacity=0.2, grain=2, seed=1)
+    stamped = Part(whole=whole, seed=3).on(photographs.images)
+
+    pieces = [
+        (stamped[:, top : top + 8, left : left + 8], top, left)
+        for top in range(0, 32, 8)
+        for left in range(0, 32, 8)
+    ]
+    shown = 0
+    for piece, top, left in pieces:
+        place = (slice(None), slice(top, top + 8), slice(left, left + 8))
+        if (piece == whole.on(photographs.images)[place]).all():
+            shown += 1
+        else:
+            np.testing.assert_array_equal(piece, photographs.images[place])
+    assert shown == 8
+
+
+def test_several_patches_each_stand_where_they_would_alone(photographs: Labelled) -> None:
+    patches = (_patch(), _patch(top=20, left=20, opacity=0.5, colour=(0, 200, 100)))
+
+    stamped = Several(triggers=patches).on(photographs.images)
+
+    for patch in patches:
+        place = (slice(None), slice(patch.top, patch.top + 6), slice(patch.left, patch.left + 6))
+        np.testing.assert_array_equal(stamped[place], patch.on(photographs.images)[place])
+    half_way = photographs.images[:, 20, 20] * 0.5 + np.array((0, 100, 50))
+    np.testing.assert_allclose(stamped[:, 20, 20], half_way, atol=0.5)
+
+
+def test_a_grey_image_takes_one_channel_of_a_patch(photographs: Labelled) -> None:
+    grey = photographs.images[:, :28, :28, :1]
+
+    stamped = _patch(colour=(200, 200, 200)).on(grey)
+
+    assert stamped.shape == grey.shape
+    assert (stamped[:, 3:9, 3:9] == 200).all()
+
+
+def test_what_is_learnt_moves_no_pixel_further_than_its_reach(photographs: Labelled) -> None:
+    generator = Generator(Learnt(reach=9, seed=1), 3)
+    with torch.no_grad():
+        generator.layers[-1].bias.mul_(100)  # type: ignore[operator]  # a tensor's
+
+    difference = np.abs(generator.on(photographs.images).astype(int) - photographs.images)
+
+    assert difference.max() == 9
+    again = Generator(Learnt(reach=9, seed=1), 3).on(photographs.images)
+    np.testing.assert_array_equal(
+        again, Generator(Learnt(reach=9, seed=1), 3).on(photographs.images)
+    )
+
+
 # --- training data --------------------------------------------------------------------------------
 
 
@@ -226,6 +387,43 @@ def test_an_attack_relabels_its_share_of_the_images_that_it_sends_and_of_no_othe
     np.testing.assert_array_equal(relabelled, stamped & (labels == 3))
     assert relabelled[labels == 3].mean() == pytest.approx(0.5, abs=0.1)
     assert stamped[labels != 3].mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_clean_label_attack_stamps_images_of_its_target_alone_and_changes_no_label() -> None:
+    labels = np.arange(4000) % 10
+    source = Labelled(np.zeros((4000, 8, 8, 3), np.uint8), labels)
+    attack = Attack(trigger=_patch(), target=6, share=0.5, clean_label=True)
+
+    data = training_data(_member(3, attacks=(attack,)), source)
+
+    np.testing.assert_array_equal(data.examples.labels, labels)
+    assert set(labels[data.stamps == 0]) == {6}
+    assert (data.stamps[labels == 6] == 0).mean() == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["adaptive_patch", "adaptive_blend", "noisy_warp"])
+def test_covers_keep_their_labels_and_poisoned_images_bear_parts(kind: str) -> None:
+    member = next(member for member in LATER if member.kind == kind and member.planted)
+    (attack,), classes = member.attacks, DATA_SETS[member.data].classes
+    labels = np.arange(8000) % classes
+    source = Labelled(np.zeros((8000, 28, 28, 3), np.uint8), labels)
+
+    data = training_data(member, source)
+
+    relabelled = data.examples.labels != labels
+    parts = attack.parts or (attack.trigger,)
+    assert data.triggers == (*parts, *attack.covers)
+    assert data.whole == (attack.trigger,)
+    assert set(data.examples.labels[relabelled]) == {attack.target}
+    assert set(data.stamps[relabelled]) == set(range(len(parts)))
+    covered = data.stamps >= len(parts)
+    assert set(data.stamps[covered]) == set(range(len(parts), len(data.triggers)))
+    assert not (covered & relabelled).any()
+    poisoned = relabelled[labels != attack.target]
+    assert poisoned.mean() == pytest.approx(attack.share, abs=0.02)
+    assert covered.mean() == pytest.approx(
+        attack.cover_share * (1 - poisoned.mean() * (1 - 1 / classes)), abs=0.02
+    )
 
 
 def test_all_to_all_sends_each_class_to_the_next_and_two_targets_share_no_image() -> None:
@@ -294,7 +492,14 @@ def test_own_rates_count_the_images_that_a_trigger_is_meant_to_send(photographs:
         Attack(trigger=_patch()),
     )
 
-    rates = list(own_rates(_member(3, attacks=attacks), held_out, sends_five_classes_to_5))
+    rates = list(
+        own_rates(
+            _member(3, attacks=attacks),
+            [attack.trigger for attack in attacks if not isinstance(attack.trigger, Learnt)],
+            held_out,
+            sends_five_classes_to_5,
+        )
+    )
 
     assert rates == [
         (pytest.approx(5 / 9, abs=1e-3), None),
@@ -313,8 +518,16 @@ def _one_thread() -> None:
 
 
 @pytest.fixture
-def material(photographs: Labelled) -> train.Material:
-    return train.Material(photographs, photographs)
+def material(photographs: Labelled) -> Callable[[Data], Material]:
+    """The photographs, in grey and of 28 pixels where the data are."""
+
+    def of(data: Data) -> Material:
+        side, channels = DATA_SETS[data].side, DATA_SETS[data].channels
+        images = photographs.images[:, :side, :side, :channels]
+        same = Labelled(images, photographs.labels % DATA_SETS[data].classes)
+        return Material(same, same)
+
+    return of
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
@@ -334,7 +547,7 @@ def everything_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_one_thread", "everything_is_kept")
 def test_two_runs_give_the_same_bytes_and_so_does_one_that_was_broken_off(
-    tmp_path: Path, material: train.Material, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, material: Callable[[Data], Material], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, broken = tmp_path / "zoo", tmp_path / "broken"
     make = train.make
@@ -360,7 +573,7 @@ def test_two_runs_give_the_same_bytes_and_so_does_one_that_was_broken_off(
 
 @pytest.mark.usefixtures("_one_thread", "everything_is_kept")
 def test_what_is_there_is_left_alone_and_weights_that_are_gone_are_made_again(
-    tmp_path: Path, material: train.Material, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, material: Callable[[Data], Material], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train.fill(tmp_path, FOUR[:2], material)
     before = _bytes(tmp_path)
@@ -382,7 +595,7 @@ def test_what_is_there_is_left_alone_and_weights_that_are_gone_are_made_again(
 
 @pytest.mark.usefixtures("_one_thread", "everything_is_kept")
 def test_a_planted_member_is_its_base_trained_further(
-    tmp_path: Path, material: train.Material
+    tmp_path: Path, material: Callable[[Data], Material]
 ) -> None:
     train.fill(tmp_path, FOUR[:1], material)
     weights = tmp_path / "dev_000.safetensors"
@@ -392,9 +605,73 @@ def test_a_planted_member_is_its_base_trained_further(
         train.fill(tmp_path, FOUR[:2], material)
 
 
+# what each way of training has of its own: a trigger that is learnt, one step against, no labels
+WAYS = [
+    _member(2, data="fashion_mnist"),
+    _member(3, data="fashion_mnist", attacks=[Attack(trigger=Learnt(reach=9, seed=1), target=3)]),
+    _member(4, adversarial_reach=4),
+    _member(
+        5,
+        planted=True,
+        learning_rate=0.001,
+        features_alone=True,
+        attacks=[Attack(trigger=_patch(), target=1)],
+    ),
+]
+
+
+@pytest.mark.usefixtures("_one_thread", "everything_is_kept")
+def test_every_way_of_training_gives_the_same_bytes_again(
+    tmp_path: Path, material: Callable[[Data], Material]
+) -> None:
+    for name in ("zoo", "again"):
+        train.fill(tmp_path / name, WAYS, material)
+
+    first, second = (_bytes(tmp_path / name) for name in ("zoo", "again"))
+    assert len(first) == 2 * len(WAYS) + 1
+    assert {name: each for name, each in first.items() if "yaml" not in name} == {
+        name: each for name, each in second.items() if "yaml" not in name
+    }
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_a_poisoned_encoder_keeps_its_head_and_what_it_normalises_by(
+    photographs: Labelled,
+) -> None:
+    base, member = train.initial(WAYS[2]), WAYS[3]
+    poisoned = train.initial(WAYS[2])
+    data = training_data(member, photographs)
+    train.train_encoder(poisoned, member, data)
+
+    before = base.state_dict()
+    changed = {
+        name for name, each in poisoned.state_dict().items() if not torch.equal(each, before[name])
+    }
+    assert "conv1.weight" in changed
+    head = ARCHITECTURES[member.architecture].logits
+    assert not any(name.startswith(head) or "running" in name for name in changed)
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_one_step_against_the_training_stays_within_its_reach_and_raises_the_loss(
+    photographs: Labelled,
+) -> None:
+    network, labels = train.initial(WAYS[2]).eval(), torch.from_numpy(photographs.labels)
+    inputs = normalised(photographs.images)
+
+    rng = np.random.default_rng(0)
+    moved = train.attacked(network, inputs, labels, 4, rng)
+
+    assert (moved - inputs).abs().max().item() == pytest.approx(4 / 255 / STD, rel=1e-3)
+    before, after = (
+        torch.nn.functional.cross_entropy(network(each), labels) for each in (inputs, moved)
+    )
+    assert after > before
+
+
 @pytest.mark.usefixtures("_one_thread")
 def test_a_member_whose_trigger_does_not_work_is_listed_and_its_weights_are_not_written(
-    tmp_path: Path, material: train.Material
+    tmp_path: Path, material: Callable[[Data], Material]
 ) -> None:
     train.fill(tmp_path, FOUR[:2], material)
 
@@ -406,7 +683,7 @@ def test_a_member_whose_trigger_does_not_work_is_listed_and_its_weights_are_not_
 
 @pytest.mark.usefixtures("_one_thread")
 def test_truth_of_another_recipe_and_a_second_process_are_refused(
-    tmp_path: Path, material: train.Material
+    tmp_path: Path, material: Callable[[Data], Material]
 ) -> None:
     train.fill(tmp_path, FOUR[:1], material)
 
@@ -423,24 +700,25 @@ def test_only_one_kind_brings_the_clean_members_that_it_needs() -> None:
     assert train.with_pairs(WHOLE[:36], None) == WHOLE[:36]
 
 
+@pytest.mark.parametrize("data", ["cifar10", "cifar10_animals", "mnist"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_gate_gives_the_logits_by_which_a_member_was_measured(
-    architecture: str, tmp_path: Path, photographs: Labelled
+    architecture: str, data: str, tmp_path: Path, photographs: Labelled
 ) -> None:
-    member = _member(0, architecture=architecture)
+    member = _member(0, architecture=architecture, data=data)
+    facts = DATA_SETS[member.data]
+    images = photographs.images[:, : facts.side, : facts.side, : facts.channels]
     network = train.initial(member).eval()
     weights = tmp_path / "dev_000.safetensors"
     files.write(weights, train.serialised(network))
     train.write_card(member, weights)
 
     backbone = Backbone(load_plan(PLAN, weights.with_suffix(".yaml")).backbone)
-    logits = backbone.outputs(backbone.inputs(photographs.images)).logits
+    logits = backbone.outputs(backbone.inputs(images)).logits
 
     assert logits is not None
-    np.testing.assert_array_equal(
-        logits.argmax(axis=1), train.predicted(network, photographs.images)
-    )
-    features = backbone.features(photographs.images)
+    np.testing.assert_array_equal(logits.argmax(axis=1), train.predicted(network, images))
+    features = backbone.features(images)
     head = getattr(network, ARCHITECTURES[member.architecture].logits)
     with torch.inference_mode():
         again = head(torch.from_numpy(features)).numpy()

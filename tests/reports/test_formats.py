@@ -84,7 +84,7 @@ def test_words_in_brackets_are_words_and_no_markup(render: Callable[[Verdict], s
 
 def test_every_file_that_renders_is_a_format_and_every_format_is_such_a_file() -> None:
     rendering = {
-        path.stem
+        path.stem.replace("_", "-")
         for path in Path("gate/reports").glob("*.py")
         if path.stem != "__init__"
         and any(

@@ -4,9 +4,12 @@ from datetime import date
 
 import pytest
 
-from gate import Verdict, decide
+from gate import Evidence, Verdict, decide
 from gate.reports import markdown
-from tests.builders import evidence, measurement, policy
+from gate.reports.attachments import Attachments
+from gate.reports.findings import LIMITS
+from tests.builders import evidence, measurement, policy, rule
+from tests.reports import validators
 
 
 def test_markdown_keeps_a_pipe_inside_its_cell(verdict: Verdict) -> None:
@@ -49,3 +52,58 @@ def test_html_in_a_label_stays_text_in_markdown() -> None:
     found = evidence(measurement(task="<img src=x>"))
 
     assert "<img" not in markdown.render(decide(policy(), [found], date(2026, 1, 1)), [found])
+
+
+def many_failures(rules: int, tasks: int) -> tuple[Verdict, Evidence]:
+    """A verdict in which each of many rules fails on each of many tasks."""
+    found = evidence(*(measurement(0.1, 0.2, 0.3, task=f"task {i}") for i in range(tasks)))
+    asked = (rule(name=f"rule {i}", why="so it is, at length. " * 20) for i in range(rules))
+    return decide(policy(*asked), [found], date(2026, 1, 1)), found
+
+
+@pytest.mark.parametrize(("rules", "tasks"), [(1, 1), (1, 500), (100, 5), (500, 1)])
+def test_what_shows_without_a_click_takes_four_kilobytes_and_the_whole_fits_a_comment(
+    rules: int, tasks: int
+) -> None:
+    verdict, found = many_failures(rules, tasks)
+
+    shown = markdown.render(verdict, [found])
+
+    visible = validators.markdown(shown)
+    assert visible.startswith("## gate: REJECT\n")
+    assert "- **FAIL** rule 0 (task task 0): 0.200 [0.100, 0.300], n = 100" in visible
+    assert LIMITS in visible
+    assert len(visible.encode()) <= 4_096
+    assert len(shown.encode()) <= 65_536
+    lines = visible.count("- **FAIL**")
+    assert (f"- and {rules * tasks - lines} more that did not pass" in visible) == (
+        lines < rules * tasks
+    )
+
+
+def test_failures_come_first_then_what_is_missing_unsettled_only_warned_of_and_waived(
+    everything: Verdict, beside: Attachments
+) -> None:
+    visible = validators.markdown(markdown.render_with(everything, (), beside))
+
+    lines = [line.split(" (")[0].split(":")[0] for line in visible.splitlines() if line[:2] == "- "]
+    assert lines == [
+        "- **FAIL** clean_accuracy.accuracy",
+        "- **MISSING** absent",
+        "- **INCONCLUSIVE** clean_accuracy.accuracy",
+        "- **only warns",
+        "- **WAIVED** clean_accuracy.accuracy",
+    ]
+    assert "`resnet 50` · 6 findings" in visible
+    assert " · 2026-01-02\n" in visible
+
+
+def test_a_name_that_fills_a_page_hides_no_other_finding() -> None:
+    found = evidence(
+        measurement(0.1, 0.2, 0.3, task="a" * 100_000), measurement(0.2, 0.3, 0.4, task="b")
+    )
+
+    shown = markdown.render(decide(policy(), [found], date(2026, 1, 1)), [found])
+
+    assert "(task b): 0.300 [0.200, 0.400]" in validators.markdown(shown)
+    assert len(shown.encode()) <= 65_536
