@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from gate.policy.catalogue import CATALOGUE
 from gate.probes.probe import Metrics
-from gate.values import Bound, Evidence, Finding, Measurement, Outcome, Verdict, in_words
+from gate.values import Bound, Evidence, Finding, Measurement, Outcome, Verdict, in_words, worst
 
 LIMITS = (
     "A pass says that the triggers, attributes and tasks of the plan showed nothing. "
@@ -20,7 +20,6 @@ _MARK: dict[Outcome | None, str] = {
     "pass": "pass",
     None: "",
 }
-WORST_FIRST: tuple[Outcome, ...] = ("fail", "missing", "inconclusive", "waived", "pass")
 SHOWN_PER_RULE = 3
 
 
@@ -97,7 +96,7 @@ def next_step(finding: Finding) -> str:
 
 def remedies(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Row]:
     """What each remedy leaves of what did not pass, held against the same bound."""
-    measured = {item.probe: item.measurements for item in evidence}
+    measured = after_remedies(evidence)
     shown: set[tuple[str, str, str]] = set()
     for finding in verdict.findings:
         if not finding.blocks:
@@ -109,8 +108,13 @@ def remedies(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Row]:
                 yield row
 
 
+def after_remedies(evidence: Sequence[Evidence]) -> dict[str, list[Measurement]]:
+    """What was measured after remedies, by probe; a probe that tried none has an empty list."""
+    return {e.probe: [m for m in e.measurements if "remedy" in m.about] for e in evidence}
+
+
 def remedies_of(finding: Finding, measured: Sequence[Measurement]) -> Iterator[Row]:
-    """What each remedy leaves of one finding, by the measurements of its probe."""
+    """What each remedy leaves of one finding, by what its probe measured after remedies."""
     for m in measured:
         if _speaks_to(m, finding):
             yield _remedy(m, finding.bound, measured)
@@ -153,17 +157,27 @@ def tally(verdict: Verdict) -> str:
 
 def because(verdict: Verdict) -> str:
     """One sentence: what carries the decision, the first failure or else what is not settled."""
-    blocking = sorted(
-        (f for f in verdict.findings if f.blocks), key=lambda f: WORST_FIRST.index(f.outcome)
-    )
-    if not blocking:
-        asked = {f.rule for f in verdict.findings if f.severity == "block"}
-        return f"All {len(asked)} rules that block are held."
-    first, others = blocking[0], len({f.rule for f in blocking}) - 1
+    if not (first := carrying(verdict)):
+        return _held(verdict)
+    others = len({f.rule for f in verdict.findings if f.blocks}) - 1
     says = {"fail": "failed", "missing": "has no number", "inconclusive": "is not settled"}
     about = in_brackets(first.measurement)
     more = f" {others} more rules block." if others > 1 else " One more rule blocks." * others
     return f"{first.rule} {says[first.outcome]}{about}: {first.says}.{more}"
+
+
+def _held(verdict: Verdict) -> str:
+    """How the rules that block are held, where none of them does."""
+    outcomes = [*worst(f for f in verdict.findings if f.severity == "block").values()]
+    if outcomes == ["pass"]:
+        return "The one rule that blocks is held."
+    if {*outcomes} == {"pass"}:
+        return f"All {len(outcomes)} rules that block are held."
+    said = {"pass": "held", "waived": "waived", "inconclusive": "not settled, which only warns"}
+    counts = [f"{outcomes.count(each)} {says}" for each, says in said.items() if each in outcomes]
+    accepted = verdict.decision == "accept"
+    wants = "" if accepted else " An acceptance takes one that is held or waived."
+    return f"Of the rules that block: {', '.join(counts) or 'none'}.{wants}"
 
 
 def in_brackets(measurement: Measurement | None) -> str:

@@ -5,20 +5,19 @@ what passed, folded. All numbers stand in a table at its end.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from gate.errors import EvidenceError
 from gate.policy.catalogue import CATALOGUE
-from gate.probes import PROBES
 from gate.probes.probe import Metrics
 from gate.reports.attachments import NONE, Attachments
 from gate.reports.findings import (
     LIMITS,
     SHOWN_PER_RULE,
-    WORST_FIRST,
+    after_remedies,
     because,
+    grouped,
     remedies,
     remedies_of,
     tally,
@@ -28,7 +27,7 @@ from gate.reports.pictures import drawn
 from gate.reports.template import drawing, rendered
 from gate.values import Evidence, Finding, Measurement, Outcome, Severity, Verdict, in_words
 
-_MOST_MEASUREMENTS = 2_000  # keeps a page under 1 MB
+_MOST_FINDINGS, _MOST_MEASUREMENTS = 500, 2_000  # they keep a page under 1 MB
 _SECTIONS = (
     ("blocking", "blocks", "What blocks"),
     ("warnings", "warns", "What warns or is waived"),
@@ -52,7 +51,10 @@ class Shown(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The findings of one rule and outcome, with what they share; ``folded`` are all but a few."""
+    """The findings of one rule and outcome, with what they share.
+
+    ``folded`` are all but a few, and ``left_out`` counts those that the page has no room for.
+    """
 
     anchor: str
     rule: str
@@ -64,6 +66,7 @@ class Group(NamedTuple):
     why: str
     shown: list[Shown]
     folded: list[Shown]
+    left_out: int
     steps: list[str]
     waiver: str
 
@@ -85,10 +88,8 @@ def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Att
             f"contact sheets are of backbone {sheets.backbone}, and the verdict is on "
             f"{verdict.backbone}; draw those of this candidate"
         )
-    groups = sorted(_groups(verdict, evidence), key=lambda group: WORST_FIRST.index(group.outcome))
-    measurements = [
-        (item.probe, in_words(m.about), m) for item in evidence for m in item.measurements
-    ]
+    groups = list(_fitting(_groups(verdict, evidence)))
+    measurements = list(_rows(evidence))
     parts = {
         "blocking": [group for group in groups if group.blocks],
         "warnings": [g for g in groups if not g.blocks and g.outcome != "pass"],
@@ -98,7 +99,7 @@ def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Att
         "pictures": list(_pictures(verdict, evidence)),
         "passed": [group for group in groups if group.outcome == "pass"],
         "remarks": [(item.probe, remark) for item in evidence for remark in item.remarks],
-        "measurements": measurements[:_MOST_MEASUREMENTS],
+        "measurements": measurements,
     }
     return rendered(
         "report.html",
@@ -108,34 +109,56 @@ def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Att
         day=attachments.day,
         candidate=attachments.candidate,
         limits=LIMITS,
-        left_out=max(len(measurements) - _MOST_MEASUREMENTS, 0),
+        count_passed=sum(finding.outcome == "pass" for finding in verdict.findings),
+        left_out=sum(len(item.measurements) for item in evidence) - len(measurements),
         sections=[(anchor, title) for name, anchor, title in _SECTIONS if parts[name]],
         **parts,
     )
 
 
 def _groups(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Group]:
-    """Findings by rule and outcome; they come worst first within a rule."""
-    measured = {item.probe: item.measurements for item in evidence}
-    alike = groupby(verdict.findings, lambda f: (f.rule, f.outcome, f.blocks))
-    for number, ((rule, outcome, blocks), group) in enumerate(alike):
-        findings = list(group)
+    """Findings by rule and outcome, in the order in which people read them."""
+    measured = after_remedies(evidence)
+    for number, findings in enumerate(grouped(verdict)):
         first, shown = findings[0], [_shown(finding) for finding in findings]
         metric = CATALOGUE.get(first.probe, Metrics()).get(first.metric)
         yield Group(
             anchor=f"rule-{number}",
-            rule=rule,
-            outcome=outcome,
-            blocks=blocks,
+            rule=first.rule,
+            outcome=first.outcome,
+            blocks=first.blocks,
             severity=first.severity,
             probe=first.probe,
             meaning=f"{first.metric}, {metric.meaning}" if metric else first.metric,
             why=first.why,
             shown=shown[:SHOWN_PER_RULE],
             folded=shown[SHOWN_PER_RULE:],
-            steps=list(_steps(first, measured.get(first.probe, ()))) if blocks else [],
-            waiver=_waiver(first, verdict) if blocks and first.measurement else "",
+            left_out=0,
+            steps=list(_steps(first, measured.get(first.probe))) if first.blocks else [],
+            waiver=_waiver(first, verdict) if first.blocks and first.measurement else "",
         )
+
+
+def _fitting(groups: Iterable[Group]) -> Iterator[Group]:
+    """The groups, with as many of their findings as the page has room for: first of what blocks."""
+    room = _MOST_FINDINGS
+    for group in groups:
+        room -= len(group.shown)
+        folded = group.folded[: max(room, 0)]
+        room -= len(folded)
+        yield group._replace(folded=folded, left_out=len(group.folded) - len(folded))
+
+
+def _rows(evidence: Sequence[Evidence]) -> Iterator[tuple[str, str, Measurement]]:
+    """Rows of the table: of each probe the first, where not all fit; none crowds out another."""
+    room, fits = _MOST_MEASUREMENTS, dict[str, int]()
+    by_size = sorted(evidence, key=lambda item: len(item.measurements))
+    for at, item in enumerate(by_size):
+        fits[item.probe] = min(len(item.measurements), room // (len(by_size) - at))
+        room -= fits[item.probe]
+    for item in evidence:
+        for m in item.measurements[: fits[item.probe]]:
+            yield item.probe, in_words(m.about), m
 
 
 def _shown(finding: Finding) -> Shown:
@@ -149,17 +172,23 @@ def _shown(finding: Finding) -> Shown:
     return Shown(in_words(m.about), finding.says, interval_row(m, bound, finding.outcome), leans)
 
 
-def _steps(finding: Finding, measured: Sequence[Measurement]) -> Iterator[str]:
-    """What may be done about a finding, beside what it says itself."""
-    if finding.outcome != "fail":
+def _steps(finding: Finding, measured: Sequence[Measurement] | None) -> Iterator[str]:
+    """What may be done about a finding, beside what it says itself.
+
+    Args:
+        finding: Of any outcome; only of a failure there is more to say.
+        measured: What its probe measured after remedies; None where nobody knows.
+    """
+    if finding.outcome != "fail" or measured is None:
         return
     leaves = list(remedies_of(finding, measured))
     for row in leaves:
         holds = "passes" if row.outcome == "pass" else f"does not pass ({row.outcome})"
         yield f"the remedy {row.title} {holds}: {row.says}"
-    probe = PROBES.get(finding.probe)
-    if not leaves and probe and "remedies" in probe.settings.model_fields:
-        yield f"no remedy was measured; probes.{finding.probe}.remedies in the plan names some"
+    metrics = CATALOGUE.get(finding.probe, Metrics()).values()
+    if not leaves and any(finding.metric in metric.after_remedy_of for metric in metrics):
+        place = f"probes.{finding.probe}.remedies in the plan"
+        yield f"no remedy was measured on it; name some under {place}"
 
 
 def _waiver(finding: Finding, verdict: Verdict) -> str:

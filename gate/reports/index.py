@@ -60,7 +60,7 @@ def _row(run: Run) -> dict[str, object]:
         worst.setdefault(finding.rule, _Worst(finding.outcome, _number(finding)))
     return {
         "name": run.name,
-        "link": quote(run.page) if run.page else None,
+        "link": quote(run.page, errors="surrogateescape") if run.page else None,
         "decision": verdict.decision,
         "word": _WORDS[verdict.decision],
         "because": because(verdict),
@@ -71,8 +71,10 @@ def _row(run: Run) -> dict[str, object]:
 
 
 def _number(finding: Finding) -> str:
-    """The end of an interval that the bound is held against."""
+    """The end of an interval, or the point, that the bound is held against."""
     if finding.measurement is None:
         return ""
+    if finding.bound.decide_on == "point":
+        return f"{finding.measurement.value:.3f}"
     low, high = finding.measurement.low, finding.measurement.high
     return f"{high:.3f}" if finding.bound.at_most is not None else f"{low:.3f}"

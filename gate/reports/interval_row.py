@@ -13,7 +13,8 @@ class IntervalRow(NamedTuple):
     """Places from left to right in units of the picture, and the words that stand in it.
 
     ``zone`` is where the bound is held: where it begins, and how wide it is. ``mark`` is the
-    outcome, which a shape tells apart and not only a colour.
+    outcome, which a shape tells apart and not only a colour. ``bound_words`` fit beside the bound:
+    whether the point estimate decides stands in ``words``.
     """
 
     width: float
@@ -66,7 +67,7 @@ def interval_row(measurement: Measurement, bound: Bound, mark: Outcome) -> Inter
         mark=mark,
         least=f"{least:g}",
         most=f"{most:g}",
-        bound_words=str(bound),
+        bound_words=str(Bound(at_most=bound.at_most, at_least=bound.at_least)),
         words=(f"{m.value:.3f}, 95 % interval {m.low:.3f} to {m.high:.3f}, wanted {bound}: {mark}"),
     )
 

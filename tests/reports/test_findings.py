@@ -11,7 +11,7 @@ from gate.policy.catalogue import CATALOGUE
 from gate.policy.rules import Rule
 from gate.reports import html, markdown, text
 from gate.reports.attachments import Attachments
-from gate.reports.findings import carrying, mark, next_step, ordered, remedies, rows
+from gate.reports.findings import because, carrying, mark, next_step, ordered, remedies, rows
 from gate.stats import Interval
 from gate.values import Outcome, Unit
 from tests.builders import evidence, measurement, policy, rule, waiver
@@ -164,3 +164,21 @@ def test_the_next_step_is_what_is_said_beyond_the_numbers() -> None:
     ]
     foreign = found[0].model_copy(update={"says": "said by somebody else"})
     assert next_step(foreign) == "said by somebody else"
+
+
+def test_what_carries_a_decision_is_not_called_held_where_it_is_waived_or_open() -> None:
+    held, waived = rule(at_least=0.5, name="held"), rule(at_least=0.99)
+    unsettled = rule(at_least=0.9, on_inconclusive="warn", name="open")
+
+    def why(*rules: Rule) -> str:
+        return because(decide(policy(*rules), [evidence()], date(2026, 1, 1), [waiver()]))
+
+    assert why(held) == "The one rule that blocks is held."
+    assert why(held, rule(name="b")) == "All 2 rules that block are held."
+    assert why(held, waived, unsettled) == (
+        "Of the rules that block: 1 held, 1 waived, 1 not settled, which only warns."
+    )
+    assert why(unsettled) == (
+        "Of the rules that block: 1 not settled, which only warns. "
+        "An acceptance takes one that is held or waived."
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gate import Verdict, decide
+from gate import Evidence, Verdict, decide
 from gate.contact_sheets import ContactSheets
 from gate.errors import EvidenceError
 from gate.reports import html
@@ -163,18 +163,48 @@ def test_a_failure_names_its_remedies_and_the_waiver_that_it_would_need() -> Non
     assert 'where: {target: "owl", task: "a: b", trigger: "dot"}' in shown
 
 
-def test_no_waiver_is_shown_for_what_is_missing() -> None:
+def test_no_waiver_and_no_labels_are_shown_for_what_is_missing() -> None:
     verdict = decide(policy(rule(where={"task": "no"})), [evidence()], DAY)
 
-    assert "waivers:" not in html.render(verdict)
+    page = html.render(verdict)
+    assert "waivers:" not in page
+    assert "no number accuracy was not measured for task no" in Page(page).text
+
+
+def test_remedies_are_said_to_be_wanting_only_where_evidence_says_so_and_a_metric_has_some() -> (
+    None
+):
+    about: dict[str, Any] = {"task": "a", "trigger": "dot"}
+    found = evidence(
+        measurement(0.7, 0.8, 0.9, metric="attack_success_rate", **about),
+        measurement(0.7, 0.8, 0.9, metric="embedding_collapse", trigger="dot"),
+        probe="trigger_patch",
+    )
+
+    def shown(metric: str, labels: tuple[str, ...], beside: list[Evidence]) -> str:
+        where = dict.fromkeys(labels, "*")
+        asked = policy(rule(probe="trigger_patch", metric=metric, where=where, at_most=0.2))
+        return html.render(decide(asked, [found], DAY), beside)
+
+    named = "name some under probes.trigger_patch.remedies in the plan"
+    assert named in shown("attack_success_rate", ("task", "trigger"), [found])
+    assert "remedy" not in shown("embedding_collapse", ("trigger",), [found])
+    assert "no remedy" not in shown("attack_success_rate", ("task", "trigger"), [])
+
+
+def test_a_page_that_was_made_without_evidence_says_so() -> None:
+    verdict = decide(policy(), [evidence()], DAY)
+
+    assert "made without the evidence" in html.render(verdict)
+    assert "made without the evidence" not in html.render(verdict, [evidence()])
 
 
 def test_an_acceptance_says_that_all_is_held_and_folds_it() -> None:
     page = html.render(decide(policy(), [evidence()], DAY), [evidence()])
 
-    assert "All 1 rules that block are held." in Page(page).text
+    assert "The one rule that blocks is held." in Page(page).text
     assert '<h2 id="blocks"' not in page
-    assert "<details><summary>1 rules</summary>" in page
+    assert "<details><summary>1 of 1 findings</summary>" in page
     assert LIMITS in Page(page).text
 
 
@@ -218,6 +248,37 @@ def test_more_measurements_than_fit_are_counted() -> None:
     assert len(page.encode()) < 1_000_000
 
 
+def test_findings_that_do_not_fit_are_counted_and_what_passed_makes_way_for_what_blocks() -> None:
+    found = evidence(
+        *(measurement(task=f"good {i}") for i in range(400)),
+        *(measurement(0.1, 0.2, 0.3, task=f"bad {i}") for i in range(400)),
+    )
+    asked = policy(rule(where={"task": "good *"}, name="good"), rule(where={"task": "bad *"}))
+
+    page = html.render(decide(asked, [found], DAY), [found])
+
+    assert page.count('class="interval"') == 500
+    assert all(f"<strong>task bad {i}</strong>" in page for i in range(400))
+    assert "300 more stand in the verdict's file alone" in Page(page).text
+    assert len(page.encode()) < 1_000_000
+
+
+def test_a_probe_of_many_measurements_does_not_crowd_the_others_out_of_the_table() -> None:
+    shares = {f"class {i}": 0.1 for i in range(2_100)}
+    many = evidence(
+        *(
+            measurement(0.0, share, 0.2, metric="label_prior", **{"class": name, "task": "a"})  # type: ignore[arg-type]  # labels
+            for name, share in shares.items()
+        ),
+        probe="label_prior",
+    )
+
+    page = html.render(decide(policy(), [evidence(), many], DAY), [many, evidence()])
+
+    assert page.count("<td>clean_accuracy</td>") == 1
+    assert "2000 rows, 101 more in the evidence files" in page
+
+
 @pytest.mark.parametrize(
     ("bound", "zone"),
     [({"at_most": 0.25}, (8.0, 66.0)), ({"at_least": 0.25}, (74.0, 198.0))],
@@ -231,6 +292,16 @@ def test_the_zone_is_where_the_bound_is_held(
 
     assert row.zone == zone
     assert (row.low, row.value, row.high) == (74.0, 140.0, 206.0)
+
+
+@pytest.mark.parametrize("at_least", [0.48, 0.52])
+def test_the_words_beside_a_bound_fit_also_where_the_point_decides(at_least: float) -> None:
+    m = Measurement(metric="accuracy", value=0.5, low=0.25, high=0.75, n=9, unit="fraction")
+
+    row = interval_row(m, Bound(at_least=at_least, decide_on="point"), "fail")
+
+    assert row.bound_words == f"at least {at_least}"
+    assert f"wanted at least {at_least} by the point estimate" in row.words
 
 
 def test_what_is_no_fraction_has_an_axis_that_holds_all_of_it() -> None:
