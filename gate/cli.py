@@ -19,11 +19,11 @@ app = typer.Typer(
     name="gate",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
     help="Judges pretrained backbones before they reach a model registry: "
     "plan -> evidence -> verdict -> admission.",
 )
+_COMPLETE = "_GATE_COMPLETE"
 policy_app = typer.Typer(no_args_is_help=True, help="For those who edit policies.")
 app.add_typer(policy_app, name="policy")
 promote_app = typer.Typer(
@@ -48,6 +48,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, Command], ...] = (
     (app, "decide", judging.decide),
     (app, "report", judging.report),
     (app, "plots", judging.plots),
+    (app, "explain", policies.explain),
     (app, "admit", trusting.admit),
     (app, "check", trusting.check),
     (app, "digests", starting.digests),
@@ -97,6 +98,10 @@ def main() -> None:
     log = logging.getLogger("gate")
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    if len(sys.argv) > 1:
+        # shells ask for completions by this variable and no argument; where it merely is set, a
+        # command would not run and exit 0: accepted
+        os.environ.pop(_COMPLETE, None)
     code = _exit_code()
     if code == ExitCode.INTERRUPTED:
         # native threads may be at work still, and Python's own way out can abort under them;
@@ -108,7 +113,11 @@ def main() -> None:
 
 def _exit_code() -> int:
     try:
-        code = int(app(standalone_mode=False))
+        result = app(prog_name="gate", standalone_mode=False)
+        if result == 1 and not isinstance(result, ExitCode):  # of --install-completion
+            say("there is no completion for this shell; there is for bash, zsh, fish, PowerShell")
+            return ExitCode.ERROR
+        code = int(result)
         if code == ExitCode.INTERRUPTED:  # typer turns Ctrl-C into this code, and says nothing
             say("interrupted; run again to complete")
         sys.stdout.flush()
@@ -119,7 +128,10 @@ def _exit_code() -> int:
     except typer.TyperException as fault:
         say(f"{fault.format_message()} Try --help.")
         return ExitCode.USAGE
-    except (SystemExit, BrokenPipeError):  # typer's answer to a closed pipe is 1: rejected
+    except (SystemExit, BrokenPipeError) as ended:
+        if isinstance(ended, SystemExit) and not ended.code:  # completions were shown
+            return ExitCode.ACCEPT
+        # typer's answer to a closed pipe is 1: rejected
         # nobody reads on; without this, the flush at exit would fail once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitCode.ERROR

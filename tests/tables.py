@@ -25,8 +25,6 @@ from gate.probes import PROBES
 README = Path("README.md")
 HEADER = "| probe | question |\n|---|---|\n"
 _NOTE = "<!-- written by `python -m tests.tables`; change what it is made from instead -->\n\n"
-_TOPICS = ("What it measures", "Control", "Looks", "Why it matters", "Blind spots", "Source")
-_TOPIC = re.compile(rf"^(?=(?:{'|'.join(_TOPICS)}): )", re.M)
 _PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
 
 
@@ -59,9 +57,7 @@ def probe_pages() -> str:
     pages: list[str] = []
     shared: set[type[BaseModel]] = set()
     for name, probe in PROBES.items():
-        _, _, header = probe.header.partition("\n")
-        topics = [topic.split(": ", 1) for topic in _TOPIC.split(header.strip()) if topic]
-        told = "".join(f"**{topic}.** {_begun(text)}\n\n" for topic, text in topics)
+        told = "".join(f"**{topic}.** {_begun(text)}\n\n" for topic, text in probe.topics.items())
         takes = f"It takes {probe.takes} alone.\n\n" if probe.takes else ""
         rows = "".join(
             f"| `{metric}` | {_safe(of.meaning)} | {_listed(of.labels)} | {of.unit} "

@@ -253,6 +253,7 @@ LIGHT = [
     ["policy", "diff", "policies/research.yaml", "policies/production.yaml"],
     ["policy", "backtest", "policies/digits.yaml", "--evidence", "{evidence}"],
     ["waiver", "check", "--help"],
+    ["explain", "trigger_patch.worst_attack_success_rate"],
     ["decide", "--policy", "policies/digits.yaml", "--evidence", "{evidence}", "--out", "{out}"],
     ["promote", "gto", "--help"],
     ["check", "LICENSE", "--admission", "README.md", "--policy", "policies/digits.yaml"],

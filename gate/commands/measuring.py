@@ -157,7 +157,11 @@ def embed(
 def probe(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help=f"One that the plan names, of {', '.join(PROBES)}."),
+        typer.Argument(
+            metavar="NAME",
+            help=f"One that the plan names, of {', '.join(PROBES)}.",
+            autocompletion=lambda: [*PROBES],
+        ),
     ],
     plan: Annotated[Path, typer.Option(metavar="PLAN", help="What is measured.")],
     out: Annotated[Path, FILE(help="The evidence, as JSON.")],

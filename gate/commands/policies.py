@@ -12,10 +12,13 @@ from gate.commands.results import hand_over, print_line, say
 from gate.errors import ExitCode, PolicyError
 from gate.policy import diff as diffs
 from gate.policy.cases import run_tests
+from gate.policy.explain import explain as explanation
+from gate.policy.explain import names
 from gate.policy.load import load_policy
 from gate.policy.rules import Policy
 from gate.policy.unmatched import require_matched
 from gate.policy.waivers import load_waivers
+from gate.starter.shipped import shipped_policies
 from gate.strict_json import read_evidence
 
 PolicyArgument = Annotated[Path, typer.Argument(metavar="POLICY", help="A policy file.")]
@@ -111,6 +114,27 @@ def backtest(
         print_line(
             f"{changed} of {len(candidates)} candidates are decided otherwise than by {against}"
         )
+    return ExitCode.ACCEPT
+
+
+def explain(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A rule, a metric or a probe; PROBE.METRIC where several probes have it.",
+            autocompletion=names,
+        ),
+    ],
+    policy: Annotated[
+        Path | None, FILE(help="Whose rules are meant; by default those that ship.")
+    ] = None,
+) -> ExitCode:
+    """Say what a rule asks, and what a metric and a probe measure, how, and what they do not see.
+
+    Exits 2 where it is none of them, and names the nearest.
+    """
+    hand_over(explanation(name, [load_policy(policy)] if policy else shipped_policies()), None)
     return ExitCode.ACCEPT
 
 

@@ -1,5 +1,6 @@
 """What a probe is to everybody but itself: a name, settings, and the metrics that it measures."""
 
+import re
 from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
@@ -7,6 +8,9 @@ from pydantic import Field
 
 from gate import stats
 from gate.values import Measurement, Unit, Value
+
+_TOPICS = ("What it measures", "Control", "Looks", "Why it matters", "Blind spots", "Source")
+_TOPIC = re.compile(rf"^(?=(?:{'|'.join(_TOPICS)}): )", re.M)
 
 
 class Metric(NamedTuple):
@@ -90,3 +94,10 @@ class Probe(NamedTuple):
     def question(self) -> str:
         """The question that it answers: the first line of its header."""
         return self.header.splitlines()[0]
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """What its header says besides, by topic: how it measures, what a pass does not say."""
+        _, _, rest = self.header.partition("\n")
+        told = (part.partition(": ") for part in _TOPIC.split(rest.strip()) if part)
+        return {topic: text.strip() for topic, _, text in told}

@@ -62,6 +62,12 @@ def policy_files(shipped: Shipped, name: str, measured: Measured) -> dict[str, s
     return written
 
 
+def shipped_policies() -> list[Policy]:
+    """The policies that ship, each together with what it extends, in the order of their names."""
+    with as_file(_home()) as home:
+        return [load_policy(path) for path in sorted(home.glob("*.yaml"))]
+
+
 def _home() -> Any:
     """Inside the package where it was installed from a wheel, else beside it."""
     installed = resources("gate.starter") / "policies"

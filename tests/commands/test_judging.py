@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -228,3 +229,85 @@ def test_a_runs_folder_is_enough_for_its_report(gate: Gate, runs: Path) -> None:
     assert (code, err) == (0, "")
     assert '<h2 id="measurements">' in page.read_text()
     assert (runs / "bad" / "evidence" / "clean_accuracy.json").exists()
+
+
+def test_quiet_prints_one_line_and_says_only_why_it_blocks(
+    gate: Gate, case: Callable[..., list[object]], tmp_path: Path
+) -> None:
+    (tmp_path / "waivers.yaml").write_text(
+        f"waivers: [{{id: W, rule: nothing, backbone: '{evidence().backbone}', "
+        "reason: known, owner: me, expires: 2999-12-31}]"
+    )
+    arguments = [*case(0.1, 0.3), "--waivers", tmp_path / "waivers.yaml"]
+
+    code, out, err = gate("decide", *arguments, "-q")
+
+    assert code == ExitCode.REJECT
+    assert out.count("\n") == err.count("\n") == 1
+    assert out.startswith("REJECT  clean_accuracy.accuracy: 0.300 [0.100, 0.300], wanted at least")
+    assert err.startswith("gate: reject: 1 findings: 1 fail; clean_accuracy.accuracy: ")
+    assert "waiver W matches nothing" in gate("decide", *arguments)[2]
+    accepted = gate("decide", *case(0.9), "--quiet")
+    assert accepted == (0, "ACCEPT  1 findings: 1 pass\n", "")
+
+
+def test_verbose_says_why(gate: Gate, case: Callable[..., list[object]], tmp_path: Path) -> None:
+    assert "why: because" in gate("decide", *case(0.1, 0.3), "-v")[1]
+    assert "why: because" not in gate("decide", *case(0.1, 0.3))[1]
+    assert "why: because" in gate("report", tmp_path / "verdict.json", "--verbose")[1]
+    assert gate("report", tmp_path / "verdict.json", "-q")[1].count("\n") == 1
+
+
+def test_verbose_tells_what_probes_remarked_and_other_formats_stay_as_they_are(
+    gate: Gate, case: Callable[..., list[object]], tmp_path: Path
+) -> None:
+    arguments = case(0.9)
+    path = tmp_path / "evidence" / "clean_accuracy.json"
+    path.write_text(path.read_text().replace('"remarks": []', '"remarks": ["look!"]'))
+
+    assert "clean_accuracy: look!" in gate("decide", *arguments, "-v")[1]
+    assert "look!" not in gate("decide", *arguments)[1]
+    for shown in ("json", "metrics"):
+        usual = gate("decide", *arguments, "--format", shown)[1]
+        for less_or_more in ("-q", "-v"):
+            assert gate("decide", *arguments, "--format", shown, less_or_more)[1] == usual
+
+
+@pytest.mark.parametrize("command", ["decide", "report"])
+def test_quiet_and_verbose_at_once_are_a_wrong_call(
+    gate: Gate, case: Callable[..., list[object]], tmp_path: Path, command: str
+) -> None:
+    arguments = case(0.9)
+    gate("decide", *arguments)
+    call = arguments if command == "decide" else [tmp_path / "verdict.json"]
+
+    code, _, err = gate(command, *call, "-q", "-v")
+
+    assert code == ExitCode.USAGE
+    assert "--quiet and --verbose: give one of them" in err
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm", "NO_COLOR": "0"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_colours_are_for_a_terminal_that_wants_them(
+    gate: Gate, case: Callable[..., list[object]], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], coloured: bool,
+) -> None:  # fmt: skip
+    arguments = case(0.9)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert "\x1b[" not in gate("decide", *arguments)[1]  # no terminal
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert ("\x1b[" in gate("decide", *arguments)[1]) == coloured
+    out = tmp_path / "report.txt"
+    gate("report", tmp_path / "verdict.json", "--out", out)
+    assert "\x1b[" not in out.read_text()

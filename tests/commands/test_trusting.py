@@ -27,7 +27,10 @@ def test_an_accepted_artefact_is_admitted_and_checked_and_a_changed_one_is_not(
 
     assert gate(*admit)[0] == 0
     check = ["check", artefact, "--admission", admission, "--policy", policy]
-    assert gate(*check)[0] == 0
+    code, out, _ = gate(*check)
+    assert (code, out) == (0, f"{artefact}: admitted under policy test v1\n")
+    more = gate(*check, "--verbose")[1].removeprefix(out)
+    assert more.startswith("ACCEPT  1 findings: 1 pass\n")
 
     artefact.write_bytes(b"other weights")
     code, _, err = gate(*check)
