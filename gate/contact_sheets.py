@@ -3,9 +3,9 @@
 A report shows them beside a verdict. They are no evidence: nothing is decided on them.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gate.values import About, Digest, Value
 
@@ -53,6 +53,16 @@ class Sheet(Value):
     target: str | None = None
     columns: tuple[str, ...] = Field(min_length=1)
     examples: tuple[Example, ...] = Field(min_length=1, max_length=MOST_EXAMPLES)
+
+    @model_validator(mode="after")
+    def _each_column(self) -> Self:
+        for at, example in enumerate(self.examples):
+            if len(example.cells) != len(self.columns):
+                raise ValueError(
+                    f"examples.{at} has {len(example.cells)} cells, and the sheet has "
+                    f"{len(self.columns)} columns; give a cell for each"
+                )
+        return self
 
 
 class ContactSheets(Value):

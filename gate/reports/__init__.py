@@ -9,9 +9,10 @@ from enum import StrEnum
 from functools import partial
 from importlib import import_module
 
+from gate.errors import EvidenceError
 from gate.reports.attachments import NONE, Attachments
 from gate.reports.findings import carrying, in_brackets, tally
-from gate.values import Evidence, Verdict
+from gate.values import Evidence, Verdict, digest_of
 
 
 class Format(StrEnum):
@@ -50,7 +51,17 @@ def render(
         verdict: What is shown.
         evidence: What it was decided on, of which a format shows what it has room for.
         attachments: What else is at hand, and how it is shown.
+
+    Raises:
+        EvidenceError: The verdict was not decided on this evidence.
     """
+    for item in evidence:
+        if verdict.evidence.get(item.probe) != (found := digest_of(item)):
+            raise EvidenceError(
+                f"evidence of probe {item.probe} is {found}, and the verdict was decided on "
+                f"{verdict.evidence.get(item.probe, 'none of this probe')}; give the evidence that "
+                "it was decided on, or decide again"
+            )
     module = import_module(f"gate.reports.{shown_as.replace('-', '_')}")
     if hasattr(module, "render_with"):
         module_renders = partial(module.render_with, attachments=attachments)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gate import Evidence, Verdict, decide
+from gate.errors import EvidenceError
 from gate.reports import Format, html, markdown, reason, render, text
 from gate.reports.attachments import Attachments
 from gate.reports.findings import LIMITS
@@ -128,7 +129,20 @@ def test_colours_are_asked_of_the_formats_that_have_them(verdict: Verdict) -> No
 
 
 def test_json_is_what_decide_writes(verdict: Verdict) -> None:
-    assert render(Format.JSON, verdict, [evidence()]) == verdict.to_json()
+    assert render(Format.JSON, verdict) == verdict.to_json()
+
+
+@pytest.mark.parametrize("shown_as", Format)
+def test_evidence_that_a_verdict_was_not_decided_on_is_refused(
+    verdict: Verdict, shown_as: Format
+) -> None:
+    other = evidence(measurement(task="another"))
+    another_probe = evidence(measurement(metric="embedding_collapse"), probe="trigger_patch")
+
+    with pytest.raises(EvidenceError, match=r"clean_accuracy is sha256:.* decided on sha256:"):
+        render(shown_as, verdict, [other])
+    with pytest.raises(EvidenceError, match="decided on none of this probe; give the evidence"):
+        render(shown_as, verdict, [another_probe])
 
 
 def test_pictures_are_drawn_for_the_page_alone(verdict: Verdict) -> None:

@@ -25,6 +25,7 @@ from gate.printable import escaped
 from gate.reports import Format, render
 from gate.reports.attachments import Attachments
 from gate.strict_json import read_json
+from gate.values import digest_of
 from tests.builders import evidence, measurement, policy, rule
 from tests.conftest import Gate
 
@@ -180,7 +181,8 @@ def judged() -> tuple[Verdict, Evidence]:
         update={"rule": MARKUP, "why": MARKUP, "says": MARKUP, "measurement": labelled}
     )
     name = verdict.policy.model_copy(update={"name": MARKUP + "`x`"})
-    return verdict.model_copy(update={"findings": (finding,), "policy": name}), bad
+    of = {bad.probe: digest_of(bad)}
+    return verdict.model_copy(update={"findings": (finding,), "policy": name, "evidence": of}), bad
 
 
 def commands_in(text: str) -> list[str]:
