@@ -1,5 +1,6 @@
 """The commands that hold a policy against evidence, and show what came of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +31,7 @@ from gate.policy.load import load_policy
 from gate.reports import Format, render
 from gate.reports.pictures import pictures
 from gate.strict_json import read_evidence, read_json
-from gate.values import Verdict
+from gate.values import Evidence, Verdict, digest_of
 
 
 def decide(
@@ -63,10 +64,27 @@ def report(
     if out:
         make_way(out, verdict, evidence, attached.policy, attached.admission)
     judged = read_json(verdict, Verdict, EvidenceError)
-    measured, beside = read_evidence(evidence) if evidence else (), attached.attachments(judged)
+    measured, beside = _evidence_of(judged, evidence), attached.attachments(judged)
     shown = render(output_format, judged, measured, beside, colour=not out and colours())
     hand_over(shown, out, output_format)
     return ExitCode.ACCEPT
+
+
+def _evidence_of(verdict: Verdict, folder: Path | None) -> Sequence[Evidence]:
+    """The evidence in a folder, if the verdict was reached on it; none where there is no folder.
+
+    Raises:
+        EvidenceError: It cannot be read, or the verdict was reached on other evidence of a probe.
+    """
+    measured = read_evidence(folder) if folder else ()
+    for item in measured:
+        judged = verdict.evidence.get(item.probe, "none")
+        if digest_of(item) != judged:
+            raise EvidenceError(
+                f"{folder}: evidence of probe {item.probe} is {digest_of(item)}, and the verdict "
+                f"was reached on {judged}; give the evidence that was judged, or decide again"
+            )
+    return measured
 
 
 def plots(

@@ -8,7 +8,7 @@ import pytest
 
 from gate import Verdict
 from gate.errors import ExitCode
-from tests.builders import evidence
+from tests.builders import evidence, measurement
 from tests.conftest import Gate
 
 
@@ -170,3 +170,17 @@ def test_a_report_is_not_written_over_what_it_shows(
     assert code == ExitCode.USAGE
     assert "which is read" in err
     assert given.exists()
+
+
+def test_a_report_refuses_evidence_that_the_verdict_was_not_reached_on(
+    gate: Gate, shown: list[object], tmp_path: Path
+) -> None:
+    assert gate(*shown, "--evidence", tmp_path / "evidence")[0] == 0
+    other = evidence(measurement(0.86))
+    (tmp_path / "evidence" / "clean_accuracy.json").write_text(other.to_json())
+
+    code, _, err = gate(*shown, "--evidence", tmp_path / "evidence")
+
+    assert code == ExitCode.ERROR
+    assert "evidence of probe clean_accuracy is sha256:" in err
+    assert "give the evidence that was judged, or decide again" in err
