@@ -53,16 +53,23 @@ _RESULTS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The options that `run` alone has."""
+
+    max_minutes: MaxMinutes = None
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Draw no contact sheets: the images are private.")
+    ] = False
+
+
 def run(
     plan: PlanFile,
     policy: PolicyFile,
     out: Annotated[Path, DIR(help="Where everything goes.")],
     backbone: Candidate = None,
     *,
-    max_minutes: MaxMinutes = None,
-    no_images: Annotated[
-        bool, typer.Option("--no-images", help="Draw no contact sheets: the images are private.")
-    ] = False,
+    whole: RunOptions,
     model: ModelOptions,
     judging: Judging,
 ) -> ExitCode:
@@ -88,7 +95,7 @@ def run(
             waivers=waivers,
             today=judging.today,
             progress=progress,
-            images=not no_images,
+            images=not whole.no_images,
         )
     if not judging.quiet:
         warn_of_unmatched(rules, evidence, judging.today, waivers)

@@ -11,7 +11,7 @@ import pytest
 
 from gate import Verdict, decide, files
 from gate.errors import ExitCode
-from tests.builders import evidence, policy, rule
+from tests.builders import evidence, measurement, policy, rule
 from tests.conftest import Gate
 
 
@@ -311,3 +311,17 @@ def test_colours_are_for_a_terminal_that_wants_them(
     out = tmp_path / "report.txt"
     gate("report", tmp_path / "verdict.json", "--out", out)
     assert "\x1b[" not in out.read_text()
+
+
+def test_a_report_refuses_evidence_that_the_verdict_was_not_reached_on(
+    gate: Gate, shown: list[object], tmp_path: Path
+) -> None:
+    assert gate(*shown, "--evidence", tmp_path / "evidence")[0] == 0
+    other = evidence(measurement(0.86))
+    (tmp_path / "evidence" / "clean_accuracy.json").write_text(other.to_json())
+
+    code, _, err = gate(*shown, "--evidence", tmp_path / "evidence")
+
+    assert code == ExitCode.ERROR
+    assert "evidence of probe clean_accuracy is sha256:" in err
+    assert "give the evidence that was judged, or decide again" in err
