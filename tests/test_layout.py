@@ -41,6 +41,7 @@ ORDER = (
     {""},  # and what the package itself offers, its version too
     {"checkpoints.plateau"},  # from what was classified correctly,
     {"checkpoints.choice"},
+    {"comparison"},  # a candidate against the champion
     {"reports", "trust"},
     {"plan"},  # the measuring half, in five steps: descriptions,
     {"arrays", "triggers"},
@@ -82,7 +83,7 @@ ORDER = (
 )
 # The torch line: what is above reaches nothing below it, not even in a function. `run` joins both
 # halves, and the commands that measure call what is below once they run.
-ABOVE = {module for wings in ORDER[:11] for module in wings} | {
+ABOVE = {module for wings in ORDER[:12] for module in wings} | {
     "commands.judging", "commands.trusting", "commands.policies",
     "commands.options", "commands.results",
 }  # fmt: skip

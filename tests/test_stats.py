@@ -430,3 +430,40 @@ def test_largest_and_smallest_take_each_end_by_itself() -> None:
 
     assert stats.largest(intervals) == (0.3, 0.25, 0.5)
     assert stats.smallest(intervals) == (0.2, 0.1, 0.4)
+
+
+def test_a_rate_of_many_is_what_it_would_be_had_it_been_searched_for() -> None:
+    for hits, n, many in ((0, 50, 300), (7, 50, 5), (50, 50, 20), (999, 1000, 300)):
+        corrected = stats.rate(hits, n, searched_low=many, searched_high=many)
+
+        assert stats.rate_of_many(stats.rate(hits, n), many) == pytest.approx(corrected, abs=1e-6)
+
+
+def test_a_paired_difference_of_many_is_no_narrower_than_at_their_level() -> None:
+    for first, second, n in (
+        (10, 0, 200),
+        (1, 0, 100),
+        (5, 1, 400),
+        (60, 20, 200),
+        (300, 200, 999),
+    ):
+        for many in (1, 5, 300):
+            exact = stats.paired_difference(first, second, n, searched_low=many, searched_high=many)
+            found = stats.number_of_many(stats.paired_difference(first, second, n), many, n)
+
+            assert found.value == exact.value
+            assert found.low <= exact.low + 1e-9
+            assert found.high >= exact.high - 1e-9
+
+
+def test_newcombes_example_has_newcombes_interval() -> None:
+    """Newcombe 1998, table II, method 10: 56 of 70 and 48 of 80; 9 of 10 and 3 of 10."""
+    for (a, m, b, n), ends in (
+        ((56, 70, 48, 80), (0.0524, 0.3339)),
+        ((9, 10, 3, 10), (0.1705, 0.8090)),
+        ((10, 10, 0, 20), (0.6791, 1.0)),
+        ((0, 10, 0, 20), (-0.1611, 0.2775)),
+    ):
+        found = stats.difference(stats.rate(a, m), stats.rate(b, n))
+
+        assert (found.low, found.high) == pytest.approx(ends, abs=1e-4)

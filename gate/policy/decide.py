@@ -6,9 +6,10 @@ from datetime import date
 from typing import Any
 
 from gate import stats, values
-from gate.errors import EvidenceError, PolicyError
-from gate.policy.catalogue import needs_reference, require_known
+from gate.errors import PolicyError
+from gate.policy.catalogue import needs_reference
 from gate.policy.rules import Names, Policy, Rule, names_in
+from gate.policy.sound import require_sound
 from gate.policy.waivers import Waiver
 from gate.values import Evidence, Finding, Measurement, Verdict, digest_of, in_words
 
@@ -42,9 +43,7 @@ def decide(
             f"policy {policy.name} extends {policy.extends}, which it was not put together with; "
             "read it with load_policy"
         )
-    backbone = _only_backbone(evidence)
-    for item in evidence:
-        _require_sound(item)
+    backbone = require_sound("decide", evidence)
     valid = [w for w in waivers if w.backbone == backbone and w.holds_on(today)]
     for waiver in valid:
         waiver.require_short(policy, today)
@@ -61,46 +60,6 @@ def decide(
         findings=tuple(findings),
         valid_until=values.last_day(findings),
     )
-
-
-def _only_backbone(evidence: Sequence[Evidence]) -> str:
-    """The digest of the backbone that all evidence is of, one value a probe."""
-    backbones = sorted({item.backbone for item in evidence})
-    if len(backbones) != 1:
-        several = f"evidence of {len(backbones)} backbones" if backbones else "no evidence"
-        raise EvidenceError(
-            f"decide: {several} ({', '.join(backbones)}), and a verdict is on exactly one; "
-            "give the evidence of one candidate"
-        )
-    for twice in values.repeated(item.probe for item in evidence):
-        raise EvidenceError(
-            f"decide: evidence of probe {twice} stands twice; give one file a probe"
-        )
-    return backbones[0]
-
-
-def _require_sound(evidence: Evidence) -> None:
-    """Refuse what no probe measures, which would slip past rules or pass for a good number."""
-    try:
-        for measurement in evidence.measurements:
-            require_known(evidence.probe, measurement)
-    except ValueError as fault:
-        raise EvidenceError(
-            f"decide: evidence of probe {evidence.probe}: {fault}; run the probe again"
-        ) from fault
-    metrics = (m.metric for m in evidence.measurements)
-    compared = next((m for m in metrics if needs_reference(evidence.probe, m)), None)
-    if compared and evidence.reference is None:
-        raise EvidenceError(
-            f"decide: evidence of probe {evidence.probe} holds {compared} and names no reference "
-            "that it was measured against; give the plan a reference and run the probe again"
-        )
-    if compared and evidence.reference == evidence.backbone:
-        raise EvidenceError(
-            f"decide: evidence of probe {evidence.probe} holds {compared}, and its reference is "
-            f"the candidate itself ({evidence.backbone}), from which nothing differs; "
-            "give the plan another reference or none, and run the probe again"
-        )
 
 
 def _findings(

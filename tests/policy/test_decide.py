@@ -325,7 +325,7 @@ def test_images_may_come_to_lie_further_apart_and_a_sum_of_shares_may_be_rounded
     ("reference", "says"),
     [
         (None, "names no reference that it was measured against; give the plan a reference"),
-        (BACKBONE, "its reference is the candidate itself .* give the plan another reference"),
+        (BACKBONE, "its reference is its own backbone .* give the plan another reference"),
     ],
 )
 @pytest.mark.parametrize(
