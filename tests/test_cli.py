@@ -72,7 +72,6 @@ COMMANDS = {
     *("decide", "report", "plots", "admit", "check", "promote gto", "promote mlflow"),
     *("policy lint", "policy schema", "policy test", "policy diff", "policy show"),
     *("policy backtest", "waiver check", "inspect", "init", "exit-codes", "digests"),
-    "explain",
 }
 
 

@@ -80,7 +80,7 @@ def run(
     """
     from gate.run import run_all
 
-    progress = _progress(max_minutes, quiet=judging.quiet)
+    progress = _progress(whole.max_minutes, quiet=judging.quiet)
     with files.claimed(out):
         for name in _RESULTS:
             make_way(out / name, plan, policy, backbone, judging.waivers)
