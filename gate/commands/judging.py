@@ -1,6 +1,8 @@
 """The commands that hold a policy against evidence, and show what came of it."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +17,7 @@ from gate.commands.options import (
     OutFile,
     PolicyFile,
     Shown,
+    Telling,
 )
 from gate.commands.results import (
     colours,
@@ -28,6 +31,7 @@ from gate.errors import EvidenceError, ExitCode
 from gate.policy.decide import decide as judge
 from gate.policy.load import load_policy
 from gate.reports import Format, render
+from gate.reports.attachments import Attachments
 from gate.reports.pictures import DRAWINGS, pictures
 from gate.strict_json import read_evidence, read_json
 from gate.values import Verdict
@@ -45,8 +49,9 @@ def decide(
     waivers = judging.load_waivers()
     verdict = judge(rules, measured, judging.today, waivers)
     files.write(out, verdict.to_json())
-    warn_of_unmatched(rules, measured, judging.today, waivers)
-    return conclude(verdict, judging, policy)
+    if not judging.quiet:
+        warn_of_unmatched(rules, measured, judging.today, waivers)
+    return conclude(verdict, measured, judging, policy)
 
 
 def report(
@@ -67,6 +72,7 @@ def report(
     ] = False,
     *,
     attached: Attached,
+    telling: Telling,
 ) -> ExitCode:
     """Show a verdict to people and to CI. Exits 0 whatever the verdict says."""
     if len(runs) > 1 and not index:
@@ -78,7 +84,8 @@ def report(
     if index:
         shown = _index(verdicts, out, attached)
     else:
-        shown = _report(verdicts[0], measured, output_format, attached, colour=not out)
+        beside = partial(attached.attachments, telling, colour=not out and colours())
+        shown = _report(verdicts[0], measured, output_format, beside)
     hand_over(shown, out, Format.HTML if index else output_format)
     return ExitCode.ACCEPT
 
@@ -94,13 +101,15 @@ def _evidence_in(run: Path) -> Path | None:
 
 
 def _report(
-    verdict: Path, evidence: Path | None, shown_as: Format, attached: Attached, *, colour: bool
+    verdict: Path,
+    evidence: Path | None,
+    shown_as: Format,
+    beside: Callable[[Verdict], Attachments],
 ) -> str:
     """One verdict in a format, with what there is beside it."""
     judged = read_json(verdict, Verdict, EvidenceError)
     measured = read_evidence(evidence) if evidence else ()
-    beside = attached.attachments(judged)
-    return render(shown_as, judged, measured, beside, colour=colour and colours())
+    return render(shown_as, judged, measured, beside(judged))
 
 
 def _index(verdicts: list[Path], out: Path | None, attached: Attached) -> str:

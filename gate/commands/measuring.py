@@ -30,7 +30,9 @@ from gate.commands.results import (
     hand_over,
     make_way,
     print_line,
+    quieten,
     say,
+    steers,
     warn_of_unmatched,
 )
 from gate.errors import ExitCode, PlanError
@@ -71,7 +73,7 @@ def run(
     """
     from gate.run import run_all
 
-    progress = _progress(max_minutes)
+    progress = _progress(max_minutes, quiet=judging.quiet)
     with files.claimed(out):
         for name in _RESULTS:
             make_way(out / name, plan, policy, backbone, judging.waivers)
@@ -88,8 +90,9 @@ def run(
             progress=progress,
             images=not no_images,
         )
-    warn_of_unmatched(rules, evidence, judging.today, waivers)
-    return conclude(verdict, judging, policy)
+    if not judging.quiet:
+        warn_of_unmatched(rules, evidence, judging.today, waivers)
+    return conclude(verdict, evidence, judging, policy)
 
 
 def estimate(
@@ -339,10 +342,15 @@ def opened(
         yield Trial(Bench(loaded, kept, progress, how.limits, engine_of(how)))
 
 
-def _progress(max_minutes: float | None) -> Progress:
-    """A bar on a terminal, and else lines; the time that it may take counts from now on."""
-    shown: Literal["bar", "lines"] = "bar" if sys.stderr.isatty() else "lines"
-    return Progress(shown, math.inf if max_minutes is None else max_minutes)
+def _progress(max_minutes: float | None, *, quiet: bool = False) -> Progress:
+    """A bar on a terminal, and else lines; the time that it may take counts from now on.
+
+    Where it is quiet nothing is shown, and what is logged besides is not said either.
+    """
+    if quiet:
+        quieten()
+    shown: Literal["bar", "lines"] = "bar" if steers(sys.stderr) else "lines"
+    return Progress(None if quiet else shown, math.inf if max_minutes is None else max_minutes)
 
 
 def engine_of(model: ModelOptions) -> "MakeEngine":

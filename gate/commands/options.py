@@ -20,7 +20,7 @@ from gate.policy.load import load_policy, places
 from gate.policy.waivers import Waiver, load_waivers
 from gate.printable import require_printable
 from gate.reports import Format
-from gate.reports.attachments import Attachments
+from gate.reports.attachments import Attachments, Verbosity
 from gate.strict_json import read_json
 from gate.values import Verdict
 
@@ -44,7 +44,38 @@ OutFile = Annotated[Path | None, FILE(help="Write it here, not to stdout.")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judging:
+class Telling:
+    """How much a command tells of a verdict.
+
+    Raises:
+        BadParameter: Less and more than usual at once.
+    """
+
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Text: the decision alone, in a line; no progress or remarks."
+        ),
+    ] = False
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Text: also why, next steps, remedies and all that passed."
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.quiet and self.verbose:
+            raise typer.BadParameter("--quiet and --verbose: give one of them")
+
+    @property
+    def verbosity(self) -> Verbosity:
+        """As a report takes it."""
+        return "quiet" if self.quiet else "verbose" if self.verbose else "normal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging(Telling):
     """How `run` and `decide` come to a decision, and show it.
 
     Raises:
@@ -66,6 +97,7 @@ class Judging:
     output_format: Shown = Format.TEXT
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if unknown := sorted(self.silenced - _SILENCEABLE):
             raise typer.BadParameter(
                 f"--exit-zero-on {unknown[0]!r}: only reject and inconclusive can be silenced"
@@ -130,14 +162,18 @@ class Attached:
         """What is read, so that nothing is written over it."""
         return self.policy, self.admission, self.sheets
 
-    def attachments(self, verdict: Verdict) -> Attachments:
-        """What was given, read, if it belongs to a verdict.
+    def attachments(self, telling: "Telling", verdict: Verdict, *, colour: bool) -> Attachments:
+        """What was given, read, if it belongs to a verdict, and how it is told.
 
         Raises:
             PolicyError: The policy is none, or not the one that the verdict was reached under.
             AdmissionError: The admission is none, or carries another verdict.
         """
-        read: dict[str, Any] = {"candidate": self.candidate}
+        read: dict[str, Any] = {
+            "candidate": self.candidate,
+            "verbosity": telling.verbosity,
+            "colour": colour,
+        }
         if self.as_of:
             read["day"] = self.as_of.date()
         if self.policy:

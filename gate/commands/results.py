@@ -3,11 +3,13 @@
 All that gate prints goes through here: what would steer a terminal or a CI system is escaped.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import TextIO
 
 import typer
 
@@ -20,7 +22,7 @@ from gate.policy.unmatched import unmatched
 from gate.policy.waivers import Waiver
 from gate.printable import escaped
 from gate.reports import Format, reason, render
-from gate.reports.attachments import NONE, Attachments
+from gate.reports.attachments import Attachments
 from gate.values import Evidence, Verdict
 
 
@@ -70,17 +72,31 @@ def hand_over(content: str, out: Path | None, shown_as: Format = Format.TEXT) ->
         sys.stdout.write(content if shown_as.commands else escaped(content, colours=colours()))
 
 
-def conclude(verdict: Verdict, judging: Judging, policy: Path) -> ExitCode:
+def quieten() -> None:
+    """Say nothing more of progress, and make no remarks."""
+    logging.getLogger("gate").setLevel(logging.CRITICAL)
+
+
+def conclude(
+    verdict: Verdict, evidence: Sequence[Evidence], judging: Judging, policy: Path
+) -> ExitCode:
     """Print a verdict and say why it blocks; its exit code, where that is not silenced.
 
     Args:
         verdict: What was decided.
+        evidence: On what; it is shown where much is to be told.
         judging: How to show it.
         policy: The file that judged; a pipe, which cannot be read twice, has no lines to name.
     """
     named, form = from_here(policy), judging.output_format
-    beside = Attachments(policy_file=named, places=places(named)) if named.is_file() else NONE
-    hand_over(render(form, verdict, (), beside, colour=colours()), None, form)
+    measured, read = evidence if judging.verbose else (), named.is_file()
+    beside = Attachments(
+        policy_file=named if read else None,
+        places=places(named) if read else {},
+        verbosity=judging.verbosity,
+        colour=colours(),
+    )
+    hand_over(render(form, verdict, measured, beside), None, form)
     code = say_why(verdict)
     return ExitCode.ACCEPT if verdict.decision in judging.silenced else code
 
@@ -103,5 +119,10 @@ def warn_of_unmatched(
 
 
 def colours() -> bool:
-    """Whether stdout shows colours to somebody."""
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    """Whether stdout shows colours to somebody who wants them (https://no-color.org)."""
+    return steers(sys.stdout) and not os.environ.get("NO_COLOR")
+
+
+def steers(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that is steered by escape sequences."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"

@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gate import files
-from gate.commands.options import DIR, FILE, PolicyFile, VerdictFile, day
-from gate.commands.results import make_way, print_line, say_why, warn_of_unmatched
+from gate.commands.options import DIR, FILE, PolicyFile, Telling, VerdictFile, day
+from gate.commands.results import (
+    colours,
+    hand_over,
+    make_way,
+    print_line,
+    say_why,
+    warn_of_unmatched,
+)
 from gate.errors import AdmissionError, EvidenceError, ExitCode
 from gate.policy.load import load_policy
 from gate.policy.waivers import load_waivers
+from gate.reports import Format, render
+from gate.reports.attachments import Attachments
 from gate.strict_json import read_evidence, read_json
 from gate.trust.require import Grounds
 from gate.values import Verdict
@@ -97,14 +106,19 @@ class Demands:
         )
 
 
-def check(artefact: Artefact, demands: Demands) -> ExitCode:
+def check(artefact: Artefact, demands: Demands, telling: Telling) -> ExitCode:
     """Before deployment: exits 0 only if the admission admits this very artefact, today.
 
     In order: the envelope is well-formed, it is signed by a given key, its subject is this
     artefact, its verdict accepts and follows from the evidence that it carries, its policy is the
-    given one, no waiver that it leans on has ended, and it is not too old.
+    given one, no waiver that it leans on has ended, and it is not too old. With --verbose, the
+    verdict that it carries is shown.
     """
-    print_line(f"{artefact}: {demands.check(artefact)}")
+    admitted = demands.check(artefact)
+    print_line(f"{artefact}: {admitted}")
+    if telling.verbose:
+        shown = Attachments(verbosity=telling.verbosity, colour=colours())
+        hand_over(render(Format.TEXT, admitted.verdict, (), shown), None)
     return ExitCode.ACCEPT
 
 

@@ -1,8 +1,7 @@
 """Verdict and evidence for people and for machines, one file a format.
 
 A format is a file of this folder with ``render(verdict, evidence) -> str``, and its line in
-:class:`Format`. A file may also have ``coloured``, the same for a terminal that shows colours, and
-``render_with``, which takes :class:`Attachments` as well.
+:class:`Format`. A file may also have ``render_with``, which takes :class:`Attachments` as well.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from importlib import import_module
 
 from gate.errors import EvidenceError
 from gate.reports.attachments import NONE, Attachments
-from gate.reports.findings import in_brackets, tally
+from gate.reports.findings import carrying, in_brackets, tally
 from gate.values import Evidence, Verdict, digest_of
 
 
@@ -44,8 +43,6 @@ def render(
     verdict: Verdict,
     evidence: Sequence[Evidence] = (),
     attachments: Attachments = NONE,
-    *,
-    colour: bool = False,
 ) -> str:
     """The verdict in a format; the file that renders it is loaded only now.
 
@@ -53,8 +50,7 @@ def render(
         shown_as: The format.
         verdict: What is shown.
         evidence: What it was decided on, of which a format shows what it has room for.
-        attachments: What else is at hand.
-        colour: Whether it goes to a terminal that shows colours; most formats have none.
+        attachments: What else is at hand, and how it is shown.
 
     Raises:
         EvidenceError: The verdict was not decided on this evidence.
@@ -70,7 +66,7 @@ def render(
     if hasattr(module, "render_with"):
         module_renders = partial(module.render_with, attachments=attachments)
     else:
-        module_renders = getattr(module, "coloured", module.render) if colour else module.render
+        module_renders = module.render
     text: str = module_renders(verdict, evidence)
     return text
 
@@ -78,11 +74,10 @@ def render(
 def reason(verdict: Verdict) -> str:
     """One line: the decision, and the finding that carries it.
 
-    The first failed finding of a rejection, the first unsettled one of an inconclusive verdict.
+    The first failed finding of a rejection; of an inconclusive verdict the first that is missing,
+    or else inconclusive.
     """
     line = f"{verdict.decision}: {tally(verdict)}"
-    rejects = verdict.decision == "reject"
-    carrying = [f for f in verdict.findings if f.blocks and (f.outcome == "fail") == rejects]
-    if carrying:
-        line += f"; {carrying[0].rule}: {carrying[0].says}{in_brackets(carrying[0].measurement)}"
+    if finding := carrying(verdict):
+        line += f"; {finding.rule}: {finding.says}{in_brackets(finding.measurement)}"
     return line

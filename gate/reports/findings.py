@@ -14,14 +14,13 @@ LIMITS = (
 )
 _MARK: dict[Outcome | None, str] = {
     "fail": "FAIL",
-    "missing": "MISS",
-    "inconclusive": "????",
-    "waived": "WAIV",
+    "missing": "MISSING",
+    "inconclusive": "INCONCLUSIVE",
+    "waived": "WAIVED",
     "pass": "pass",
     None: "",
 }
-WORST_FIRST: tuple[Outcome, ...] = ("fail", "missing", "inconclusive", "waived", "pass")
-_SHOWN_PER_RULE = 3
+SHOWN_PER_RULE = 3
 
 
 class Row(NamedTuple):
@@ -34,21 +33,65 @@ class Row(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """The outcome in four letters, or nothing."""
-        return _MARK[self.outcome]
+        """The outcome in a word, or nothing."""
+        return mark(self.outcome)
+
+
+def mark(outcome: Outcome | None) -> str:
+    """An outcome as reports show it: what keeps a backbone out, or would, in capitals."""
+    return _MARK[outcome]
+
+
+def ordered(verdict: Verdict) -> list[Finding]:
+    """The findings as people read them; those of a rule and outcome stay worst first.
+
+    What blocks comes first: failures, what is missing, what is inconclusive. Then what is waived,
+    what only warns, and what passed.
+    """
+    return sorted(verdict.findings, key=_place)
+
+
+def _place(finding: Finding) -> int:
+    if finding.blocks:
+        return ("fail", "missing", "inconclusive").index(finding.outcome)
+    return {"waived": 3, "pass": 5}.get(finding.outcome, 4)
+
+
+def carrying(verdict: Verdict) -> Finding | None:
+    """The finding that a decision is reached by: the first that blocks; none of an acceptance."""
+    first = ordered(verdict)[0]
+    return first if first.blocks else None
+
+
+def grouped(verdict: Verdict) -> Iterator[list[Finding]]:
+    """The findings in their order, those of one rule and outcome together."""
+    for _, group in groupby(ordered(verdict), lambda finding: (finding.rule, finding.outcome)):
+        yield list(group)
 
 
 def rows(verdict: Verdict) -> Iterator[Row]:
-    """At most a few findings of each rule and outcome; they come worst first."""
-    for (rule, outcome), group in groupby(verdict.findings, lambda f: (f.rule, f.outcome)):
-        findings = list(group)
-        shown = findings[: 1 if outcome == "pass" else _SHOWN_PER_RULE]
+    """At most a few findings of each rule and outcome, in the order of :func:`ordered`."""
+    for findings in grouped(verdict):
+        outcome = findings[0].outcome
+        shown = findings[: 1 if outcome == "pass" else SHOWN_PER_RULE]
         for finding in shown:
-            title = rule if finding.severity == "block" else f"{rule} (only warns)"
             says = finding.says + in_brackets(finding.measurement)
-            yield Row(outcome, title, says, finding.why)
+            yield Row(outcome, title(finding), says, finding.why)
         if more := len(findings) - len(shown):
             yield Row(None, f"and {more} more {outcome}")
+
+
+def title(finding: Finding) -> str:
+    """The finding's rule, and whether it only warns."""
+    unsettled = finding.outcome not in ("pass", "waived")
+    warns = finding.severity == "warn" or (unsettled and not finding.blocks)
+    return f"{finding.rule} (only warns)" if warns else finding.rule
+
+
+def next_step(finding: Finding) -> str:
+    """What a finding says beyond its numbers and its bound: how to settle it, or who waived it."""
+    _, numbers, step = finding.says.partition(f"wanted {finding.bound}")
+    return step.lstrip("; ") if numbers else finding.says
 
 
 def remedies(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Row]:
@@ -114,12 +157,9 @@ def tally(verdict: Verdict) -> str:
 
 def because(verdict: Verdict) -> str:
     """One sentence: what carries the decision, the first failure or else what is not settled."""
-    blocking = sorted(
-        (f for f in verdict.findings if f.blocks), key=lambda f: WORST_FIRST.index(f.outcome)
-    )
-    if not blocking:
+    if not (first := carrying(verdict)):
         return _held(verdict)
-    first, others = blocking[0], len({f.rule for f in blocking}) - 1
+    others = len({f.rule for f in verdict.findings if f.blocks}) - 1
     says = {"fail": "failed", "missing": "has no number", "inconclusive": "is not settled"}
     about = in_brackets(first.measurement)
     more = f" {others} more rules block." if others > 1 else " One more rule blocks." * others

@@ -6,7 +6,6 @@ what passed, folded. All numbers stand in a table at its end.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 from gate.errors import EvidenceError
@@ -15,9 +14,10 @@ from gate.probes.probe import Metrics
 from gate.reports.attachments import NONE, Attachments
 from gate.reports.findings import (
     LIMITS,
-    WORST_FIRST,
+    SHOWN_PER_RULE,
     after_remedies,
     because,
+    grouped,
     remedies,
     remedies_of,
     tally,
@@ -27,7 +27,6 @@ from gate.reports.pictures import drawn
 from gate.reports.template import drawing, rendered
 from gate.values import Evidence, Finding, Measurement, Outcome, Severity, Verdict, in_words
 
-_SHOWN_PER_RULE = 3
 _MOST_FINDINGS, _MOST_MEASUREMENTS = 500, 2_000  # they keep a page under 1 MB
 _SECTIONS = (
     ("blocking", "blocks", "What blocks"),
@@ -118,34 +117,32 @@ def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Att
 
 
 def _groups(verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[Group]:
-    """Findings by rule and outcome; they come worst first within a rule."""
+    """Findings by rule and outcome, in the order in which people read them."""
     measured = after_remedies(evidence)
-    alike = groupby(verdict.findings, lambda f: (f.rule, f.outcome, f.blocks))
-    for number, ((rule, outcome, blocks), group) in enumerate(alike):
-        findings = list(group)
+    for number, findings in enumerate(grouped(verdict)):
         first, shown = findings[0], [_shown(finding) for finding in findings]
         metric = CATALOGUE.get(first.probe, Metrics()).get(first.metric)
         yield Group(
             anchor=f"rule-{number}",
-            rule=rule,
-            outcome=outcome,
-            blocks=blocks,
+            rule=first.rule,
+            outcome=first.outcome,
+            blocks=first.blocks,
             severity=first.severity,
             probe=first.probe,
             meaning=f"{first.metric}, {metric.meaning}" if metric else first.metric,
             why=first.why,
-            shown=shown[:_SHOWN_PER_RULE],
-            folded=shown[_SHOWN_PER_RULE:],
+            shown=shown[:SHOWN_PER_RULE],
+            folded=shown[SHOWN_PER_RULE:],
             left_out=0,
-            steps=list(_steps(first, measured.get(first.probe))) if blocks else [],
-            waiver=_waiver(first, verdict) if blocks and first.measurement else "",
+            steps=list(_steps(first, measured.get(first.probe))) if first.blocks else [],
+            waiver=_waiver(first, verdict) if first.blocks and first.measurement else "",
         )
 
 
 def _fitting(groups: Iterable[Group]) -> Iterator[Group]:
-    """The groups, worst first; what blocks is folded out before what does not."""
+    """The groups, with as many of their findings as the page has room for: first of what blocks."""
     room = _MOST_FINDINGS
-    for group in sorted(groups, key=lambda g: (not g.blocks, WORST_FIRST.index(g.outcome))):
+    for group in groups:
         room -= len(group.shown)
         folded = group.folded[: max(room, 0)]
         room -= len(folded)

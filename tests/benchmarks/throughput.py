@@ -62,6 +62,7 @@ def main() -> None:
             waivers=(),
             today=date(2026, 1, 1),
             progress=Progress(),
+            images=False,
         )
         wall = time.perf_counter() - start
         information = json.loads((Path(folder) / "run-info.json").read_text())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date
+from typing import get_args
 
 import pytest
 
@@ -9,23 +10,19 @@ from gate import Evidence, Measurement, Verdict, decide
 from gate.policy.catalogue import CATALOGUE
 from gate.policy.rules import Rule
 from gate.reports import html, markdown, text
-from gate.reports.findings import because, remedies
+from gate.reports.attachments import Attachments
+from gate.reports.findings import because, carrying, mark, next_step, ordered, remedies, rows
 from gate.stats import Interval
-from gate.values import Unit
+from gate.values import Outcome, Unit
 from tests.builders import evidence, measurement, policy, rule, waiver
 
 
-@pytest.mark.parametrize("many", [3, 4])
-def test_the_worst_three_failures_of_a_rule_are_shown_and_the_rest_counted(many: int) -> None:
-    bad = evidence(*(measurement(0.1, 0.2, 0.3 + i / 100, task=f"t{i}") for i in range(many)))
-
-    shown = text.render(decide(policy(), [bad], date(2026, 1, 1)))
-
-    assert [f"(task t{i})" in shown for i in range(many)] == [True, True, True, False][:many]
-    assert ("and 1 more fail" in shown) == (many == 4)
+def verbose(verdict: Verdict, found: list[Evidence]) -> str:
+    """All that a terminal is told."""
+    return text.render_with(verdict, found, Attachments(verbosity="verbose"))
 
 
-@pytest.mark.parametrize("render", [text.render, markdown.render])
+@pytest.mark.parametrize("render", [verbose, markdown.render])
 def test_a_rejection_says_which_remedy_works_and_at_what_accuracy(
     render: Callable[[Verdict, list[Evidence]], str],
 ) -> None:
@@ -74,7 +71,7 @@ def test_a_remedy_is_shown_beside_what_it_speaks_to_and_nothing_else(metric: str
 
     assert shown(other) == []
     ((mark, says),) = shown(worst)
-    assert mark == "????"
+    assert mark == "INCONCLUSIVE"
     assert says.startswith("worst_group_accuracy_after_remedy 0.500 [0.400, 0.600], wanted at ")
 
 
@@ -92,6 +89,81 @@ def test_evidence_that_is_not_in_the_catalogue_has_no_remedies() -> None:
     )
 
     assert list(remedies(verdict, [unknown])) == []
+
+
+@pytest.fixture
+def mixed() -> Verdict:
+    """Every outcome of rules that block and that warn, in an order that is nobody's."""
+    found = evidence(*(measurement(task=task) for task in ("a", "b", "c")))
+    rules = (
+        rule(name="passes"),
+        rule(name="warns", at_least=0.99, severity="warn"),
+        rule(name="unsettled", at_least=0.9, where={"task": "a"}),
+        rule(name="waived", at_least=0.99, where={"task": "b"}),
+        rule(name="lets through", at_least=0.9, where={"task": "b"}, on_inconclusive="warn"),
+        rule(name="missing", where={"task": "x"}),
+        rule(name="fails", at_least=0.99, where={"task": "c"}),
+    )
+    return decide(policy(*rules), [found], date(2026, 1, 1), [waiver(rule="waived")])
+
+
+def test_what_blocks_comes_first_and_failures_before_all_else(mixed: Verdict) -> None:
+    order = ["fails", "missing", "unsettled", "waived", *["warns"] * 3, "lets through"]
+
+    assert [finding.rule for finding in ordered(mixed)] == [*order, *["passes"] * 3]
+    assert [row.title for row in rows(mixed) if row.outcome] == [
+        *order[:4],
+        *["warns (only warns)"] * 3,
+        "lets through (only warns)",
+        "passes",
+    ]
+
+
+def test_findings_of_one_rule_stay_worst_first() -> None:
+    lows = {"b": 0.2, "c": 0.1, "a": 0.3}
+    bad = evidence(*(measurement(low, 0.4, 0.5, task=task) for task, low in lows.items()))
+
+    verdict = decide(policy(), [bad], date(2026, 1, 1))
+
+    tasks = [f.measurement.about["task"] for f in ordered(verdict) if f.measurement]
+    assert tasks == ["c", "b", "a"]
+
+
+def test_an_acceptance_is_carried_by_no_finding_and_all_else_by_the_first(mixed: Verdict) -> None:
+    first = carrying(mixed)
+
+    assert first
+    assert first.rule == "fails"
+    warns = rule(name="warns", at_least=0.99, severity="warn")
+    assert carrying(decide(policy(warns, rule()), [evidence()], date(2026, 1, 1))) is None
+
+
+def test_every_outcome_has_a_word_of_its_own() -> None:
+    outcomes = get_args(Outcome)
+
+    assert len({mark(outcome) for outcome in outcomes}) == len(outcomes)
+    assert all(mark(outcome).lower() == outcome for outcome in outcomes)
+
+
+def test_the_next_step_is_what_is_said_beyond_the_numbers() -> None:
+    rules = (
+        rule(name="fails", at_least=0.99),
+        rule(name="unsettled", at_least=0.9),
+        rule(name="missing", where={"task": "x"}),
+        rule(name="waived", at_least=0.99),
+    )
+    waivers = [waiver(rule="waived")]
+
+    found = decide(policy(*rules), [evidence()], date(2026, 1, 1), waivers).findings
+
+    assert [next_step(finding).split(";")[0] for finding in found] == [
+        "",
+        "so near the bound, sixteen times as many examples would not settle it",
+        "accuracy was not measured for task x",
+        "waived by W until 2026-12-31 (ml-team: known)",
+    ]
+    foreign = found[0].model_copy(update={"says": "said by somebody else"})
+    assert next_step(foreign) == "said by somebody else"
 
 
 def test_what_carries_a_decision_is_not_called_held_where_it_is_waived_or_open() -> None:

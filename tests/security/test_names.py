@@ -23,6 +23,7 @@ from gate.policy.load import load_policy
 from gate.policy.waivers import load_waivers
 from gate.printable import escaped
 from gate.reports import Format, render
+from gate.reports.attachments import Attachments
 from gate.strict_json import read_json
 from gate.values import digest_of
 from tests.builders import evidence, measurement, policy, rule
@@ -207,7 +208,7 @@ def test_no_format_steers_a_terminal_or_a_ci_system(
 def test_colours_are_all_that_steers_a_terminal_in_a_coloured_report(
     judged: tuple[Verdict, Evidence],
 ) -> None:
-    shown = render(Format.TEXT, judged[0], [judged[1]], colour=True)
+    shown = render(Format.TEXT, judged[0], [judged[1]], Attachments(colour=True))
 
     assert "\x1b" not in re.sub(r"\x1b\[[\d;]*m", "", shown)
 
