@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from gate.values import About, Digest, Value
 
 MOST_SHEETS, MOST_EXAMPLES = 8, 8
-LARGEST_SIDE = 112  # pixels of a picture
+LARGEST_SIDE = 96  # pixels of a picture
 _LONGEST_URI = 40_000  # letters: 30 kB in base 64
 
 Uri = Annotated[
@@ -23,7 +23,7 @@ Uri = Annotated[
 
 
 class Cell(Value):
-    """A picture, at most 112 pixels a side, and the class that a classifier gives to it.
+    """A picture, at most 96 pixels a side, and the class that a classifier gives to it.
 
     What is shown without being classified, such as a training image, has no prediction.
     """

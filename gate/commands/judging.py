@@ -75,9 +75,8 @@ def report(
     telling: Telling,
 ) -> ExitCode:
     """Show a verdict to people and to CI. Exits 0 whatever the verdict says."""
-    if len(runs) > 1 and not index:
-        raise typer.BadParameter(f"{len(runs)} runs: one at a time, or all with --index")
     verdicts = [_verdict_in(run) for run in runs]
+    _require_one_or_an_index(verdicts, out, output_format, index=index)
     measured = evidence or _evidence_in(runs[0])
     if out:
         make_way(out, *verdicts, measured, *attached.files)
@@ -88,6 +87,26 @@ def report(
         shown = _report(verdicts[0], measured, output_format, beside)
     hand_over(shown, out, Format.HTML if index else output_format)
     return ExitCode.ACCEPT
+
+
+def _require_one_or_an_index(
+    verdicts: list[Path], out: Path | None, shown_as: Format, *, index: bool
+) -> None:
+    """Refuse what says neither: several runs, or an index in a format or a place that is not its.
+
+    Raises:
+        BadParameter: One of these.
+    """
+    if len(verdicts) > 1 and not index:
+        raise typer.BadParameter(f"{len(verdicts)} runs: one at a time, or all with --index")
+    if index and shown_as not in (Format.TEXT, Format.HTML):
+        raise typer.BadParameter(f"--index is a page of HTML; drop --format {shown_as}")
+    if (
+        index
+        and out
+        and any(out.absolute() == v.absolute().with_name("report.html") for v in verdicts)
+    ):
+        raise typer.BadParameter(f"{out} is the page of one of the runs; write the index elsewhere")
 
 
 def _verdict_in(run: Path) -> Path:
@@ -117,11 +136,13 @@ def _index(verdicts: list[Path], out: Path | None, attached: Attached) -> str:
     from gate.reports.index import Run, index_page
 
     here, rows = out.parent if out else Path(), []
-    for verdict in verdicts:
+    folders = [verdict.absolute().parent for verdict in verdicts]
+    apart = len({folder.name for folder in folders}) == len(folders)
+    for verdict, folder in zip(verdicts, folders, strict=True):
         page = verdict.with_name("report.html")
         link = Path(os.path.relpath(page, here)).as_posix() if page.exists() else None
         read = read_json(verdict, Verdict, EvidenceError)
-        rows.append(Run(verdict.absolute().parent.name, read, link))
+        rows.append(Run(folder.name if apart else str(verdict.parent), read, link))
     return index_page(rows, attached.as_of.date() if attached.as_of else None)
 
 

@@ -6,6 +6,7 @@ no sheets, and neither do tasks that train weights, whose network would have to 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from gate.contact_sheets import MOST_SHEETS, ContactSheets, Sheet
@@ -16,6 +17,8 @@ from gate.measure.trial import Trial
 from gate.values import Evidence
 
 _OF_TRIGGERS, _OF_OVERLAYS, _OF_GROUPS = 4, 1, 2  # so that each has room beside the others
+
+_MOST_LETTERS = 500_000  # of pictures: a page stays under 1 MB
 
 
 def contact_sheets(trial: Trial, evidence: Sequence[Evidence], pictures: Path) -> ContactSheets:
@@ -33,8 +36,19 @@ def contact_sheets(trial: Trial, evidence: Sequence[Evidence], pictures: Path) -
     if trial.backbone.plan.takes == "texts":
         return ContactSheets(backbone=trial.backbone.digest)
     # what is asked of this view was asked by no probe
-    sheets = tuple(_sheets(trial.for_probe(), ours, pictures))[:MOST_SHEETS]
-    return ContactSheets(backbone=trial.backbone.digest, sheets=sheets)
+    sheets = within_a_page(_sheets(trial.for_probe(), ours, pictures))
+    return ContactSheets(backbone=trial.backbone.digest, sheets=tuple(sheets))
+
+
+def within_a_page(sheets: Iterable[Sheet]) -> list[Sheet]:
+    """The first sheets, as many as leave room for the rest of a report."""
+    kept, room = list[Sheet](), _MOST_LETTERS
+    for sheet in islice(sheets, MOST_SHEETS):
+        room -= sum(len(cell.image) for example in sheet.examples for cell in example.cells)
+        if room < 0:
+            break
+        kept.append(sheet)
+    return kept
 
 
 def _sheets(trial: Trial, evidence: Mapping[str, Evidence], pictures: Path) -> Iterator[Sheet]:

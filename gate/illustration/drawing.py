@@ -12,7 +12,7 @@ from gate.contact_sheets import LARGEST_SIDE, MOST_EXAMPLES, Cell, Example
 from gate.data.split import Split
 from gate.plan.backbone import Preprocessing
 
-_EXACT_SIDE = 64  # up to which every pixel is shown as it is
+_EXACT_SIDE = 48  # up to which every pixel is shown as it is
 
 
 def spread(wanted: NDArray[np.bool_]) -> Int64:
@@ -73,6 +73,6 @@ def _uri(pixels: Images) -> str:
         kind = "png"
     else:
         picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
-        picture.save(file, "JPEG", quality=85)
+        picture.save(file, "JPEG", quality=75)
         kind = "jpeg"
     return f"data:image/{kind};base64,{b64encode(file.getvalue()).decode()}"

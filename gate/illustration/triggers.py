@@ -1,5 +1,6 @@
 """The worst triggers and overlays: images as they are, with the trigger, and with a control."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,6 +22,8 @@ from gate.probes.trigger_search.measure import PICTURES
 from gate.triggers.grid import TriggerGrid
 from gate.triggers.stamp import Stamp
 from gate.values import Evidence, Measurement
+
+log = logging.getLogger("gate")
 
 # what names a trigger of the bank or an overlay; one that only flips images names no target
 _OF_OVERLAYS = ("excess_prediction_skew",)
@@ -114,7 +117,11 @@ def of_search(trial: Trial, evidence: Mapping[str, Evidence], pictures: Path) ->
             if remark.startswith(says):
                 file, _, digest = remark.removeprefix(says).partition(", ")
                 channels = trial.backbone.preprocessing.channels
-                stamp = _stamp_of(name, pictures / file, digest, channels)
+                try:
+                    stamp = _stamp_of(name, pictures / file, digest, channels)
+                except EvidenceError as fault:  # DVC keeps evidence, and not what lies beside it
+                    log.warning("no contact sheet of %s: %s", name, fault)
+                    continue
                 yield Stamped(m, stamp, _shuffled(stamp, trial.plan.seed), "trigger", found.probe)
 
 

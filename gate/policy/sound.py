@@ -27,9 +27,7 @@ def require_sound(who: str, evidence: Sequence[Evidence]) -> str:
             "give the evidence of one"
         )
     for twice in values.repeated(item.probe for item in evidence):
-        raise EvidenceError(
-            f"{who}: evidence of probe {twice} stands twice; give one file a probe"
-        )
+        raise EvidenceError(f"{who}: evidence of probe {twice} stands twice; give one file a probe")
     for item in evidence:
         _require_measured(who, item)
     return backbones[0]

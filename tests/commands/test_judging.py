@@ -325,3 +325,30 @@ def test_a_report_refuses_evidence_that_the_verdict_was_not_reached_on(
     assert code == ExitCode.ERROR
     assert "evidence of probe clean_accuracy is sha256:" in err
     assert "give the evidence that was judged, or decide again" in err
+
+
+def test_an_index_replaces_no_runs_own_page(gate: Gate, runs: Path) -> None:
+    page = runs / "bad" / "report.html"
+
+    code, _, err = gate("report", runs / "good", runs / "bad", "--index", "--out", page)
+
+    assert code == ExitCode.USAGE
+    assert "is the page of one of the runs" in err
+    assert page.read_text() == "a page"
+
+
+def test_an_index_is_html_and_no_other_format(gate: Gate, runs: Path) -> None:
+    code, _, err = gate("report", runs / "good", "--index", "--format", "json")
+
+    assert code == ExitCode.USAGE
+    assert "--index is a page of HTML; drop --format json" in err
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(gate: Gate, runs: Path) -> None:
+    (runs / "other").mkdir()
+    (runs / "good").rename(runs / "other" / "bad")
+
+    _, page, _ = gate("report", runs / "other" / "bad", runs / "bad", "--index")
+
+    assert f"{runs}/other/bad<" in page
+    assert f"{runs}/bad<" in page
