@@ -341,6 +341,13 @@ def test_a_light_command_imports_nothing_heavy(
         assert code == 0
 
 
+def test_a_command_that_lays_out_no_report_loads_nothing_to_do_so(
+    imported: dict[str, tuple[set[str], int]],
+) -> None:
+    assert "rich.console" not in imported["exit-codes"][0]
+    assert "rich.console" in imported["explain trigger_patch.worst_attack_success_rate"][0]
+
+
 def test_an_onnx_backbone_on_parquet_is_probed_without_torch(
     digits_plan: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -4,9 +4,6 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from io import StringIO
 
-from rich.console import Console
-from rich.text import Text
-
 from gate.errors import PolicyError
 from gate.policy.rules import Policy, Rule
 from gate.printable import escaped
@@ -115,5 +112,8 @@ def _told(what: str, text: str) -> Iterator[str]:
 
 def _wrapped(text: str, indent: int) -> list[str]:
     """Lines that leave room for an indent; of a terminal's columns, some letters take two."""
+    from rich.console import Console  # all commands know this file, and start without it
+    from rich.text import Text
+
     console = Console(file=StringIO())
     return [line.plain.rstrip() for line in Text(escaped(text)).wrap(console, _WIDTH - indent)]
