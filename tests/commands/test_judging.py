@@ -324,4 +324,4 @@ def test_a_report_refuses_evidence_that_the_verdict_was_not_reached_on(
 
     assert code == ExitCode.ERROR
     assert "evidence of probe clean_accuracy is sha256:" in err
-    assert "give the evidence that was judged, or decide again" in err
+    assert "give the evidence that it was decided on, or decide again" in err
