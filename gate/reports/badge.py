@@ -6,6 +6,7 @@ It loads nothing: no fonts, no scripts, no links. White on its colours has a con
 from collections.abc import Sequence
 from html import escape
 
+from gate.printable import escaped
 from gate.reports.attachments import NONE, Attachments
 from gate.values import Evidence, Verdict
 
@@ -24,13 +25,12 @@ def render_with(
     attachments: Attachments,
 ) -> str:
     """Left the policy, right the decision and, where it leans on a waiver, its last day."""
-    left = f"{_cut(verdict.policy.name)} v{verdict.policy.version}"
+    policy = escaped(verdict.policy.name)
+    left = f"{_cut(policy)} v{verdict.policy.version}"
     leans = verdict.decision == "accept" and verdict.valid_until
     right = verdict.decision + (f" until {verdict.valid_until}" if leans else "")
-    of = f"{attachments.candidate}: " if attachments.candidate else ""
-    title = escape(
-        f"gate: {of}{right} under policy {verdict.policy.name} v{verdict.policy.version}"
-    )
+    of = f"{escaped(attachments.candidate)}: " if attachments.candidate else ""
+    title = escape(f"gate: {of}{right} under policy {policy} v{verdict.policy.version}")
     middle = _LETTER * len(left) + _ROOM
     width = middle + _LETTER * len(right) + _ROOM
     return (

@@ -8,6 +8,7 @@ import csv
 from collections.abc import Sequence
 from io import StringIO
 
+from gate.printable import escaped
 from gate.reports.attachments import NONE, Attachments
 from gate.values import Evidence, Finding, Measurement, Verdict, in_words
 
@@ -44,7 +45,7 @@ def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Att
         for m in item.measurements
     ]
     writer.writerows([_cell(row.get(column)) for column in _COLUMNS] for row in rows)
-    return lines.getvalue()
+    return escaped(lines.getvalue())
 
 
 def _finding(finding: Finding) -> dict[str, _Cell]:
@@ -74,4 +75,4 @@ def _cell(content: _Cell) -> _Cell:
     if not isinstance(content, str):
         return "" if content is None else content
     line = " ".join(content.splitlines())
-    return f"'{line}" if line.lstrip(" ").startswith(_FORMULA) else line
+    return f"'{line}" if line.lstrip().startswith(_FORMULA) else line

@@ -8,6 +8,7 @@ without failing the build, and hide what a passed case prints.
 from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from gate.printable import escaped
 from gate.reports.attachments import NONE, Attachments
 from gate.reports.findings import short
 from gate.reports.issues import DECISION, issues, title
@@ -48,7 +49,8 @@ def render_with(
         suite.set(name, str(count))
     suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
     indent(root)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, encoding="unicode")}\n'
+    content = tostring(root, encoding="unicode")
+    return escaped(f'<?xml version="1.0" encoding="UTF-8"?>\n{content}\n')
 
 
 def _properties(verdict: Verdict, attachments: Attachments) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gate import strict_yaml
+from gate.printable import escaped
 from gate.reports.attachments import NONE, Attachments
 from gate.reports.findings import LIMITS, tally
 from gate.reports.issues import title
@@ -50,7 +51,7 @@ def render_with(
         LIMITS,
         "",
     ]
-    return (f"---\n{front}---\n\n" if front else "") + "\n".join(lines)
+    return escaped((f"---\n{front}---\n\n" if front else "") + "\n".join(lines))
 
 
 def _worst(verdict: Verdict) -> list[Finding]:

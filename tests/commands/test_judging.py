@@ -324,7 +324,7 @@ def test_a_report_refuses_evidence_that_the_verdict_was_not_reached_on(
 
     assert code == ExitCode.ERROR
     assert "evidence of probe clean_accuracy is sha256:" in err
-    assert "give the evidence that was judged, or decide again" in err
+    assert "give the evidence that it was decided on, or decide again" in err
 
 
 def test_an_index_replaces_no_runs_own_page(gate: Gate, runs: Path) -> None:
