@@ -5,9 +5,12 @@ what passed, folded. All numbers stand in a table at its end.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from gate.comparison.compare import compare
+from gate.comparison.values import WORST_FIRST, Change
 from gate.errors import EvidenceError
 from gate.policy.catalogue import CATALOGUE
 from gate.probes.probe import Metrics
@@ -27,6 +30,8 @@ from gate.reports.pictures import drawn
 from gate.reports.template import drawing, rendered
 from gate.values import Evidence, Finding, Measurement, Outcome, Severity, Verdict, in_words
 
+_MOST_CHANGES = 200
+_CHANGES: dict[Change, Outcome] = {"worse": "fail", "better": "pass", "changed": "inconclusive"}
 _MOST_FINDINGS, _MOST_MEASUREMENTS = 500, 2_000  # they keep a page under 1 MB
 _SECTIONS = (
     ("blocking", "blocks", "What blocks"),
@@ -95,7 +100,7 @@ def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Att
         "warnings": [g for g in groups if not g.blocks and g.outcome != "pass"],
         "sheets": sheets.sheets if sheets else (),
         "remedies": list(remedies(verdict, evidence)),
-        "comparison": None,
+        "comparison": _comparison(evidence, attachments.champion),
         "pictures": list(_pictures(verdict, evidence)),
         "passed": [group for group in groups if group.outcome == "pass"],
         "remarks": [(item.probe, remark) for item in evidence for remark in item.remarks],
@@ -109,6 +114,7 @@ def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Att
         day=attachments.day,
         candidate=attachments.candidate,
         limits=LIMITS,
+        words=_CHANGES | {"unsettled": "", "not comparable": ""},
         count_passed=sum(finding.outcome == "pass" for finding in verdict.findings),
         left_out=sum(len(item.measurements) for item in evidence) - len(measurements),
         sections=[(anchor, title) for name, anchor, title in _SECTIONS if parts[name]],
@@ -206,6 +212,26 @@ def _waiver(finding: Finding, verdict: Verdict) -> str:
         "    expires: YYYY-MM-DD",
     ]
     return "\n".join(lines)
+
+
+def _comparison(
+    evidence: Sequence[Evidence], champion: Sequence[Evidence]
+) -> dict[str, object] | None:
+    """What changed against the champion, and what did not; nothing where one side is unknown."""
+    if not evidence or not champion:
+        return None
+    found = compare(evidence, champion)
+    changed = [row for row in found.rows if row.change in _CHANGES]
+    rest = [row for row in found.rows if row.change not in _CHANGES]
+    counts = Counter(row.change for row in found.rows)
+    return {
+        "champion": found.champion,
+        "tally": ", ".join(f"{counts[each]} {each}" for each in WORST_FIRST if counts[each]),
+        "changed": changed[:_MOST_CHANGES],
+        "rest": rest[:_MOST_CHANGES],
+        "left_out": len(found.rows) - len(changed[:_MOST_CHANGES]) - len(rest[:_MOST_CHANGES]),
+        "notes": found.notes,
+    }
 
 
 def _quoted(text: str) -> str:

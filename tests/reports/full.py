@@ -11,7 +11,7 @@ from gate import Evidence, Verdict, decide
 from gate.contact_sheets import Cell, ContactSheets, Example, Sheet
 from gate.reports.attachments import Attachments
 from gate.values import Measurement
-from tests.builders import BACKBONE, evidence, measurement, policy, rule, waiver
+from tests.builders import BACKBONE, OTHER_BACKBONE, evidence, measurement, policy, rule, waiver
 
 DAY = date(2026, 11, 28)
 HOSTILE = "<script>alert(1)</script>\"'`&amp;"
@@ -97,7 +97,17 @@ def full_attachments(name: str = HOSTILE) -> Attachments:
         examples=(Example(label="cat", cells=(Cell(image=picture()),) * 2),),
     )
     sheets = ContactSheets(backbone=BACKBONE, sheets=(sheet, pairs))
-    return Attachments(day=DAY, candidate=name, sheets=sheets)
+    return Attachments(day=DAY, candidate=name, sheets=sheets, champion=(champion(name),))
+
+
+def champion(name: str = HOSTILE) -> Evidence:
+    """What another backbone is better and worse at than that of `full_evidence`."""
+    return evidence(
+        measurement(0.85, 0.9, 0.95, task=name, n=400),
+        measurement(0.1, 0.2, 0.3, task="good 1", n=400),
+        measurement(task="good 2"),
+        backbone=OTHER_BACKBONE,
+    )
 
 
 def picture(side: int = 8) -> str:

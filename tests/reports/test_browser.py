@@ -118,7 +118,7 @@ def test_a_table_sorts_by_a_column_and_filters_by_words(
     browser: "Browser", pages: dict[str, Path]
 ) -> None:
     page, _ = opened(browser, pages["report"])
-    page.locator("details.long > summary").click()
+    page.locator("details.long > summary").last.click()
 
     page.locator("#all th button", has_text="value").click()
     values = [float(text) for text in page.locator("#all tbody td:nth-child(4)").all_inner_texts()]
@@ -135,7 +135,7 @@ def test_without_scripts_all_is_there_and_no_control_that_would_do_nothing(
 ) -> None:
     page, _ = opened(browser, pages["report"], scripts=False)
 
-    page.locator("details.long > summary").click()
+    page.locator("details.long > summary").last.click()
 
     assert page.locator("#all tbody tr:visible").count() > 20
     assert page.locator("input:visible").count() == 0

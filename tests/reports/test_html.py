@@ -18,7 +18,7 @@ from gate.reports.findings import LIMITS
 from gate.reports.interval_row import interval_row
 from gate.values import Bound, Measurement
 from tests.builders import OTHER_BACKBONE, evidence, measurement, policy, rule
-from tests.reports.full import DAY, HOSTILE, full_attachments, full_evidence, full_verdict
+from tests.reports.full import DAY, HOSTILE, champion, full_attachments, full_evidence, full_verdict
 
 _VOID = {"meta", "img", "br", "input", "link", "wbr"}
 
@@ -308,3 +308,21 @@ def test_what_is_no_fraction_has_an_axis_that_holds_all_of_it() -> None:
 
     assert (row.least, row.most) == ("-0.5", "0.1")
     assert row.left < row.low < row.value < row.bound < row.high == row.right
+
+
+def test_the_champion_stands_beside_what_changed_worst_first(page: str) -> None:
+    shown = Page(page).text
+
+    part = shown[shown.index("Against the champion Champion") :]
+    assert OTHER_BACKBONE in part
+    assert part.index("1 worse, 1 better, 1 unsettled") < part.index("WORSE") < part.index("BETTER")
+    worse = part[part.index("WORSE") : part.index("BETTER")]
+    assert HOSTILE in worse
+    assert "0.200 [0.100, 0.300] 0.900 [0.850, 0.950] -0.700 [" in worse
+
+
+def test_a_page_without_a_champion_or_without_evidence_compares_nothing(verdict: Verdict) -> None:
+    beside = Attachments(champion=(champion(),))
+
+    assert "Against the champion" not in html.render_with(verdict, (), beside)
+    assert "Against the champion" not in html.render(verdict)
