@@ -141,7 +141,10 @@ class Attached:
     ] = None
     champion: Annotated[
         str | None,
-        typer.Option(metavar="CHAMPION", help="HTML compares with it; what `compare` takes."),
+        typer.Option(
+            metavar="CHAMPION",
+            help="What it would replace, as `compare` takes it; HTML shows both.",
+        ),
     ] = None
     candidate: Annotated[
         str | None, typer.Option(metavar="NAME", help="What people call the candidate.")
