@@ -47,6 +47,7 @@ COMMANDS: tuple[tuple[typer.Typer, str, Command], ...] = (
     (app, "prior", label_prior.prior),
     (app, "decide", judging.decide),
     (app, "report", judging.report),
+    (app, "compare", judging.compare),
     (app, "plots", judging.plots),
     (app, "explain", policies.explain),
     (app, "admit", trusting.admit),

@@ -349,7 +349,7 @@ def number_of_many(number: Interval, rows: int, n: int | None = None) -> Interva
     """Any number's interval, as wide as it must be where those of ``rows`` rows hold at once.
 
     Reaches grow as the normal distribution's quantiles do. That of a difference of rates grows by
-    as much more as where hardly any example differs: there it is nearly quadratic in them.
+    as much more as where hardly any example differs, which is by their squares at most.
 
     Args:
         number: Each of its ends errs in 2.5 % of cases.
@@ -360,10 +360,13 @@ def number_of_many(number: Interval, rows: int, n: int | None = None) -> Interva
     Interval(value=1.0, low=0.6915, high=1.617)
     """
     z, (value, low, high) = _quantile(rows), number
-    more = z * (z - _Z) / n if n else 0.0
-    return Interval(
-        value, value - (value - low) * z / _Z - more, value + (high - value) * z / _Z + more
-    )
+    return Interval(value, value - _grown(value - low, z, n), value + _grown(high - value, z, n))
+
+
+def _grown(reach: float, z: float, n: int | None) -> float:
+    """A reach at another quantile."""
+    grown = reach * z / _Z
+    return min(grown + z * (z - _Z) / n, reach * (z / _Z) ** 2) if n else grown
 
 
 def _quantile(rows: int) -> float:

@@ -69,7 +69,7 @@ def test_the_version_is_the_packages(gate: Gate) -> None:
 COMMANDS = {
     *("run", "estimate", "validate", "embed", "probe", "illustrate", "calibrate"),
     *("prior", "checkpoints", "explain"),
-    *("decide", "report", "plots", "admit", "check", "promote gto", "promote mlflow"),
+    *("decide", "report", "compare", "plots", "admit", "check", "promote gto", "promote mlflow"),
     *("policy lint", "policy schema", "policy test", "policy diff", "policy show"),
     *("policy backtest", "waiver check", "inspect", "init", "exit-codes", "digests"),
 }

@@ -34,6 +34,8 @@ ELSEWHERE = {
     "dvc repro gating/": "tests/test_starter.py",
     "gate promote gto": "tests/trust/test_gto.py",
     "gate promote mlflow": "tests/trust/test_mlflow.py",
+    "other gto:": "tests/trust/test_sides.py",
+    "other mlflow:": "tests/trust/test_mlflow.py",
     "--engine ray": "tests/measure/test_ray_engine.py",
 }
 DECIDING = {"run": {0, 1, 4}, "decide": {0, 1, 4}, "checkpoints": {0, 1, 4}}

@@ -256,6 +256,7 @@ LIGHT = [
     ["waiver", "check", "--help"],
     ["explain", "trigger_patch.worst_attack_success_rate"],
     ["decide", "--policy", "policies/digits.yaml", "--evidence", "{evidence}", "--out", "{out}"],
+    ["compare", "{evidence}", "{admission}"],
     ["promote", "gto", "--help"],
     ["check", "LICENSE", "--admission", "README.md", "--policy", "policies/digits.yaml"],
     ["admit", "{verdict}", "--artefact", "LICENSE", "--policy", "{policy}", "--out", "{out}"],

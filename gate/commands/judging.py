@@ -27,11 +27,14 @@ from gate.commands.results import (
     print_line,
     warn_of_unmatched,
 )
-from gate.errors import EvidenceError, ExitCode
+from gate.comparison.compare import compare as hold_against
+from gate.errors import AdmissionError, EvidenceError, ExitCode
 from gate.policy.decide import decide as judge
 from gate.policy.load import load_policy
 from gate.reports import Format, render
 from gate.reports.attachments import Attachments
+from gate.reports.comparison import ComparisonFormat
+from gate.reports.comparison import render as render_comparison
 from gate.reports.pictures import DRAWINGS, pictures
 from gate.strict_json import read_evidence, read_json
 from gate.values import Verdict
@@ -144,6 +147,37 @@ def _index(verdicts: list[Path], out: Path | None, attached: Attached) -> str:
         read = read_json(verdict, Verdict, EvidenceError)
         rows.append(Run(folder.name if apart else str(verdict.parent), read, link))
     return index_page(rows, attached.as_of.date() if attached.as_of else None)
+
+
+def compare(
+    candidate: Annotated[
+        str, typer.Argument(metavar="CANDIDATE", help="Its evidence, by file or by name.")
+    ],
+    champion: Annotated[
+        str, typer.Argument(metavar="CHAMPION", help="That of what it would replace.")
+    ],
+    output_format: Annotated[
+        ComparisonFormat, typer.Option("--format", help="How the comparison is printed.")
+    ] = ComparisonFormat.TEXT,
+    out: OutFile = None,
+    public_key: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PEM", help="Who must have signed the champion's admission."),
+    ] = None,
+) -> ExitCode:
+    """Hold a candidate's numbers against the champion's. Exits 0 whatever it finds.
+
+    Each side is a folder or a file of evidence, a folder that `gate run` wrote, an admission, or
+    what was promoted: gto:NAME@STAGE, mlflow:NAME@ALIAS.
+    """
+    from gate.trust.sides import evidence_of, path_of  # it imports cryptography
+
+    if out:
+        make_way(out, path_of(candidate), path_of(champion), *(public_key or ()))
+    keys = [files.read(key, AdmissionError) for key in public_key or ()]
+    found = hold_against(evidence_of(candidate), evidence_of(champion, keys))
+    hand_over(render_comparison(output_format, found), out)
+    return ExitCode.ACCEPT
 
 
 def plots(

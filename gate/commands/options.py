@@ -139,6 +139,13 @@ class Attached:
     sheets: Annotated[
         Path | None, FILE(help="Contact sheets of `illustrate` or `run`, which HTML shows.")
     ] = None
+    champion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHAMPION",
+            help="What it would replace, as `compare` takes it; HTML shows both.",
+        ),
+    ] = None
     candidate: Annotated[
         str | None, typer.Option(metavar="NAME", help="What people call the candidate.")
     ] = None
@@ -160,7 +167,10 @@ class Attached:
     @property
     def files(self) -> tuple[Path | None, ...]:
         """What is read, so that nothing is written over it."""
-        return self.policy, self.admission, self.sheets
+        from gate.trust.sides import path_of  # it imports cryptography
+
+        champion = path_of(self.champion) if self.champion else None
+        return self.policy, self.admission, self.sheets, champion
 
     def attachments(self, telling: "Telling", verdict: Verdict, *, colour: bool) -> Attachments:
         """What was given, read, if it belongs to a verdict, and how it is told.
@@ -168,6 +178,7 @@ class Attached:
         Raises:
             PolicyError: The policy is none, or not the one that the verdict was reached under.
             AdmissionError: The admission is none, or carries another verdict.
+            GateError: The champion's evidence cannot be found or read.
         """
         read: dict[str, Any] = {
             "candidate": self.candidate,
@@ -182,6 +193,10 @@ class Attached:
             read |= _admission_of(verdict, self.admission)
         if self.sheets:
             read["sheets"] = read_json(self.sheets, ContactSheets, EvidenceError)
+        if self.champion:
+            from gate.trust.sides import evidence_of
+
+            read["champion"] = tuple(evidence_of(self.champion))
         return Attachments(**read)
 
 

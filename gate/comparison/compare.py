@@ -97,7 +97,10 @@ def compare(candidate: Sequence[Evidence], champion: Sequence[Evidence]) -> Comp
         champion=backbones[1],
         rows=tuple(sorted(rows, key=_worst_first)),
         unmatched=tuple(_unmatched(candidate, champion, matched)),
-        notes=tuple(_notes(backbones, pairs, differ, rows)),
+        notes=(
+            *_notes_on_sides(backbones, pairs, differ),
+            *_notes_on_pairing(pairs, sources, rows),
+        ),
     )
 
 
@@ -196,9 +199,7 @@ def _paired(
         return None
     for source in sorted(sources, key=lambda source: source.evidence.probe != pair.probe):
         m = source.differences.get((one.metric + _OVER, tuple(one.about.items())))
-        reference = pair.champion if source.of_candidate else pair.candidate
-        # a reference that was opened in another way is not what the other side's evidence is of
-        if not m or source.evidence.settings.get("reference") != reference.settings.get("backbone"):
+        if not m or not _opened_alike(source, pair):
             continue
         difference = m if source.of_candidate else _negative(m)
         agrees = abs(difference.value - (one.value - other.value)) <= _SAME
@@ -310,17 +311,15 @@ def _unmatched(
     for side, evidence in sides:
         for item in sorted(evidence, key=lambda item: item.probe):
             for m in item.measurements:
-                if (side, item.probe, *_key(m)) not in taken:
+                of_reference = m.metric.startswith("reference_") or m.metric.endswith(_OVER)
+                if not of_reference and (side, item.probe, *_key(m)) not in taken:
                     yield Unmatched(side=side, probe=item.probe, metric=m.metric, about=m.about)
 
 
-def _notes(
-    backbones: tuple[str, str],
-    pairs: Sequence[_Pair],
-    differ: Mapping[str, Sequence[str]],
-    rows: Sequence[Row],
+def _notes_on_sides(
+    backbones: tuple[str, str], pairs: Sequence[_Pair], differ: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
-    """What a reader must know of a comparison, the gravest first."""
+    """What a reader must know of both sides' evidence, the gravest first."""
     if backbones[0] == backbones[1]:
         yield (
             "both sides are the same backbone, so that what differs is how it was measured, "
@@ -340,11 +339,35 @@ def _notes(
             "what was measured against a reference is left out where the sides have different "
             f"ones: {', '.join(pairs_apart)}"
         )
-    if unpaired := sum(not row.difference.paired for row in rows if row.difference):
+
+
+def _notes_on_pairing(
+    pairs: Sequence[_Pair], sources: Sequence[_Source], rows: Sequence[Row]
+) -> Iterator[str]:
+    """How many rows are not paired, and why."""
+    unpaired = sum(not row.difference.paired for row in rows if row.difference)
+    if unpaired and not sources:
         yield (
             f"{unpaired} of {len(rows)} rows are not paired, and their intervals wider than need "
             "be; give the candidate's plan the champion as its reference"
         )
+    elif unpaired:
+        yield (
+            f"{unpaired} of {len(rows)} rows are not paired, and their intervals wider than need "
+            "be: no probe measured their difference example by example"
+        )
+    if any(not _opened_alike(source, pair) for source in sources for pair in pairs):
+        yield (
+            "one side was the other's reference, opened with other settings (such as "
+            "preprocessing) than its own evidence names; give the reference the settings of the "
+            "backbone, and their difference is paired"
+        )
+
+
+def _opened_alike(source: _Source, pair: _Pair) -> bool:
+    """Whether the reference of a source was run as the evidence of that backbone says."""
+    reference = pair.champion if source.of_candidate else pair.candidate
+    return source.evidence.settings.get("reference") == reference.settings.get("backbone")
 
 
 def _also_differing(pair: _Pair) -> Iterator[str]:

@@ -18,8 +18,13 @@ class Admitted(NamedTuple):
     """An artefact that a check let through."""
 
     files: dict[str, str]
-    admission: str
+    envelope: bytes
     verdict: Verdict
+
+    @property
+    def admission(self) -> str:
+        """The admission's digest."""
+        return "sha256:" + hashlib.sha256(self.envelope).hexdigest()
 
     def __str__(self) -> str:
         policy, until = self.verdict.policy, self.verdict.valid_until
@@ -58,7 +63,7 @@ def check(
         max_age: In days; without one, an admission does not age.
 
     Returns:
-        What a registry needs to know: the files, the admission's digest, the verdict.
+        What a registry needs to know: the files, the admission itself, the verdict.
 
     Raises:
         AdmissionError: At the first step that fails.
@@ -77,7 +82,7 @@ def check(
         require.policy(verdict, policy)
     require.current(verdict, carried.waivers, today)
     _require_age(carried.issued, today, max_age)
-    return Admitted(files, "sha256:" + hashlib.sha256(admission).hexdigest(), verdict)
+    return Admitted(files, admission, verdict)
 
 
 def _require_subject(statement: Statement, files: dict[str, str]) -> None:

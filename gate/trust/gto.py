@@ -1,15 +1,22 @@
-"""Admitted -> a stage of GTO, by a git tag. The only file that imports gto, dvc and scmrepo."""
+"""Admitted -> a stage of GTO, by a git tag, and back.
 
+The only file that imports gto, dvc and scmrepo.
+"""
+
+import re
 import shlex
 from collections.abc import Collection, Iterator
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from gate.errors import PromotionError, failing_as
-from gate.files import claimed, digest_of_files
+from gate.files import LONGEST, claimed, digest_of_files
 from gate.trust.check import Admitted
 from gate.trust.registry import require_extra, require_same
+
+_RECORDED = re.compile(r"^gate: .*; admission (sha256:[0-9a-f]{64})\s*$", re.DOTALL)
 
 
 def promote(
@@ -55,6 +62,66 @@ def promote(
         root, commit = str(committed.root), committed.commit
         assigned = api.assign(root, name, stage, ref=commit, message=message)
     return [f"{assigned.tag}: {message}", f"git push origin {assigned.tag} makes it known"]
+
+
+def admission_of(name: str, stage: str) -> bytes:
+    """The admission on whose strength a version was assigned its stage, as the commit holds it.
+
+    It is looked for among the files of that commit, of git and of DVC, whose names have "admission"
+    in them and end with .json, by the digest in the tag's message.
+
+    Args:
+        name: What the registry of this folder's repository calls the artefact.
+        stage: Such as prod.
+
+    Raises:
+        PromotionError: The extra is missing, this is no repository, nothing is in that stage or was
+            not put there by gate, or the commit does not hold the admission.
+    """
+    require_extra("gto")
+    from gto import api
+    from scmrepo.git import Git
+
+    with failing_as(
+        PromotionError, f"GTO does not give {name}@{stage} of this folder's repository"
+    ):
+        root = Git(search_parent_directories=True).root_dir
+        assigned = api.find_versions_in_stage(root, name, stage)
+    if not assigned:
+        raise PromotionError(f"no version of {name} is in stage {stage}; see gto show {name}")
+    latest = assigned[0].assignments[-1]
+    message = _RECORDED.match(latest.message)
+    if not message:
+        raise PromotionError(
+            f"tag {latest.tag} names no admission: it was not set by gate promote; "
+            "give the admission's own file, or promote it again"
+        )
+    commit, seen = latest.commit_hexsha, list[bytes | None]()
+    with failing_as(PromotionError, f"commit {commit[:7]} of {latest.tag} cannot be read"):
+        for content in _admissions(root, commit):
+            if content and f"sha256:{sha256(content).hexdigest()}" == message[1]:
+                return content
+            seen.append(content)
+    raise PromotionError(
+        f"commit {commit[:7]} of {latest.tag} was promoted on admission {message[1]}, and it is "
+        f"none of its {len(seen)} files *admission*.json, of which {seen.count(None)} are in no "
+        "cache or remote; give that file itself, or commit admissions, to git or to DVC, before "
+        "you promote"
+    )
+
+
+def _admissions(root: str, commit: str) -> Iterator[bytes | None]:
+    """The content of a commit's files that may be admissions; None where DVC does not have it."""
+    from dvc.api import DVCFileSystem
+
+    holds: Any = DVCFileSystem(root, rev=commit)
+    for path in sorted(holds.find("/")):
+        if "admission" in Path(path).name and path.endswith(".json"):
+            try:
+                with holds.open(path, "rb") as file:
+                    yield file.read(LONGEST + 1)
+            except FileNotFoundError:
+                yield None
 
 
 class _Committed(NamedTuple):

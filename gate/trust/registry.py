@@ -7,6 +7,7 @@ so what deploys runs ``gate check`` as well.
 """
 
 from collections.abc import Mapping
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,6 +42,21 @@ def require_same(place: Path, admitted: Admitted, where: str, do: str) -> None:
             f"admitted, so that what is served is not what was admitted: "
             f"{_difference(served, admitted.files)}; {do}, and promote again"
         )
+
+
+def require_recorded(content: bytes, recorded: str, where: str) -> bytes:
+    """An admission as a registry keeps it, if its digest is the one that promotion recorded.
+
+    Raises:
+        PromotionError: It is another file.
+    """
+    found = "sha256:" + sha256(content).hexdigest()
+    if found != recorded:
+        raise PromotionError(
+            f"{where} is {found}, and {recorded} was recorded when it was promoted: it was changed "
+            "since; give the admission's own file"
+        )
+    return content
 
 
 def _difference(served: Mapping[str, str], admitted: Mapping[str, str]) -> str:

@@ -13,39 +13,8 @@ from gate.comparison.compare import compare
 from gate.comparison.values import Change, Comparison, Row
 from gate.errors import EvidenceError
 from gate.values import Evidence, Measurement
-from tests.builders import BACKBONE, OTHER_BACKBONE, REFERENCE, evidence
-
-RATE = "attack_success_rate"
-
-
-def rates(
-    hits: dict[str, int], n: int = 1000, metric: str = RATE, **labels: str
-) -> tuple[Measurement, ...]:
-    """Rates by trigger."""
-    return tuple(
-        Measurement.rate(metric, count, n, task="t", trigger=trigger, **labels)
-        for trigger, count in hits.items()
-    )
-
-
-def side(
-    *measurements: Measurement,
-    champion: bool = False,
-    probe: str = "trigger_patch",
-    reference: str | None = None,
-    **changes: Any,
-) -> Evidence:
-    bare = evidence(
-        *measurements,
-        probe=probe,
-        backbone=OTHER_BACKBONE if champion else BACKBONE,
-        reference=reference,
-    )
-    return Evidence(**{**bare.model_dump(), **changes})
-
-
-def patched(hits: dict[str, int], *, champion: bool = False, **changes: Any) -> Evidence:
-    return side(*rates(hits), champion=champion, **changes)
+from tests.builders import BACKBONE, OTHER_BACKBONE, REFERENCE
+from tests.comparison.sides import RATE, patched, rates, side
 
 
 def changes(comparison: Comparison) -> list[Change]:
@@ -66,6 +35,7 @@ def test_a_planted_regression_is_worse_and_stands_before_a_smaller_one() -> None
     assert worst.difference
     assert worst.difference.value == pytest.approx(0.89)
     assert (found.candidate, found.champion) == (BACKBONE, OTHER_BACKBONE)
+    assert found.notes[0].endswith("give the candidate's plan the champion as its reference")
 
 
 def test_of_what_is_better_where_it_is_higher_less_is_worse() -> None:
@@ -181,7 +151,11 @@ def test_the_difference_is_the_probes_own_where_the_champion_was_the_reference()
     assert ends == (own.value, own.low, own.high)
     assert paired.change == "worse"
     assert {row.metric for row in found.rows} == {RATE}
-    assert any("1 of 2 rows are not paired" in note for note in found.notes)
+    assert found.notes == (
+        "1 of 2 rows are not paired, and their intervals wider than need be: no probe measured "
+        "their difference example by example",
+    )
+    assert not found.unmatched
 
 
 def test_a_difference_to_another_backbone_is_no_difference_to_the_champion() -> None:
@@ -202,10 +176,12 @@ def test_a_reference_that_was_opened_otherwise_is_not_what_the_champions_evidenc
     )
     champion = patched({"a": 10}, champion=True, settings={"backbone": {"size": 64}})
 
-    (row,) = compare([candidate], [champion]).rows
+    found = compare([candidate], [champion])
 
+    (row,) = found.rows
     assert row.difference
     assert not row.difference.paired
+    assert "opened with other settings" in found.notes[-1]
 
 
 def test_the_pairs_of_shared_mistakes_are_those_of_accuracy_if_they_are_of_the_same_images() -> (
@@ -224,9 +200,6 @@ def test_the_pairs_of_shared_mistakes_are_those_of_accuracy_if_they_are_of_the_s
         (row,) = compare(candidate, [accuracy(n * 920 // 1000, n, champion=True)]).rows
         assert row.difference
         assert row.difference.paired == is_paired
-    assert mistakes.probe in {
-        u.probe for u in compare(candidate, [accuracy(1, 2, champion=True)]).unmatched
-    }
 
 
 def test_worst_cases_are_compared_where_each_side_has_its_own() -> None:

@@ -104,6 +104,45 @@ def test_an_alias_moves_to_the_version_that_holds_what_was_admitted(
     found = client.get_model_version_by_alias("resnet", "champion")
     assert int(found.version) == version
     assert found.tags["gate.admission"] == through.admission
+    assert mlflow.admission_of("resnet", "champion") == through.envelope
+
+
+def test_an_admission_that_was_changed_or_not_kept_is_not_the_champions(
+    client: Any, tmp_path: Path
+) -> None:
+    artefact = tmp_path / "model.bin"
+    artefact.write_text("weights")
+    version = str(registered(client, "kept", artefact))
+    through = admitted(artefact)
+    mlflow.promote(through, "kept", int(version), "champion")
+    place = client.get_model_version("kept", version).tags["gate.admission_file"]
+
+    run = place.split("/")[1]
+    client.log_text(run, through.envelope.decode() + " ", "admission.json")
+    with pytest.raises(PromotionError, match=r"was recorded when it was promoted: it was changed"):
+        mlflow.admission_of("kept", "champion")
+    for elsewhere in ("file:///etc/passwd", f"runs:/{run}/../admission.json", ""):
+        client.set_model_version_tag("kept", version, "gate.admission_file", elsewhere)
+        with pytest.raises(PromotionError, match=r"kept v1, to which champion points, has no tags"):
+            mlflow.admission_of("kept", "champion")
+    client.set_registered_model_alias("kept", "by_hand", version)
+    client.delete_model_version_tag("kept", version, "gate.admission")
+    with pytest.raises(PromotionError, match=r"to which by_hand points, has no tags"):
+        mlflow.admission_of("kept", "by_hand")
+    with pytest.raises(PromotionError, match="MLflow does not give kept@nobody"):
+        mlflow.admission_of("kept", "nobody")
+
+
+def test_an_alias_that_is_refused_keeps_no_admission(client: Any, tmp_path: Path) -> None:
+    artefact = tmp_path / "model.bin"
+    artefact.write_text("weights")
+    version = registered(client, "unkept", artefact)
+
+    with pytest.raises(PromotionError, match="MLflow does not point latest"):
+        mlflow.promote(admitted(artefact), "unkept", version, "latest")
+
+    kept = client.get_experiment_by_name("gate admissions")
+    assert "unkept v1" not in {r.info.run_name for r in client.search_runs([kept.experiment_id])}
 
 
 def test_a_version_that_holds_anything_else_moves_no_alias(client: Any, tmp_path: Path) -> None:
@@ -232,3 +271,9 @@ def test_the_command_moves_the_alias_only_for_a_checked_artefact(
     assert code == 0, err
     assert out.startswith(f"champion -> command v{version}: admitted")
     assert client.get_registered_model("command").aliases == {"champion": str(version)}
+    code, out, err = gate(
+        "compare", folder / "admission.json", "mlflow:command@champion", "--public-key",
+        folder / "public.pem",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "both sides are the same backbone" in out
