@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gate import files, starter
+from gate.contact_sheets import ContactSheets
 from gate.errors import AdmissionError, PlanError
 from gate.plan.plan import load_plan
 from tests.builders import evidence, measurement
@@ -87,6 +88,8 @@ def test_the_decided_half_of_what_init_writes_runs_by_dvc(fresh: Gated, tmp_path
     out = fresh.folder / "gating" / "out" / "evidence"
     out.mkdir(parents=True)
     (out / "clean_accuracy.json").write_text(low.to_json())
+    sheets = ContactSheets(backbone=low.backbone)
+    (out.parent / "contact-sheets.json").write_text(sheets.to_json())
 
     fresh.must("dvc", "repro", "-s", "gating/dvc.yaml:decide", "gating/dvc.yaml:report")
     done = fresh.run("dvc", "repro", "-s", "gating/dvc.yaml:admit")
@@ -224,7 +227,9 @@ def test_ci_signs_no_evidence_that_was_written_by_hand(shared: Gated, example: P
     files.write(out / "validation.json", "{}")
     files.write(out / "features" / "forged", "")
     shared.must("dvc", "repro", "-s", "gating/dvc.yaml:digests")  # these are as they should be
-    for stage in ("validate", "embed", "probe"):
+    sheets = ContactSheets(backbone=backbone)
+    files.write(out / "contact-sheets.json", sheets.to_json())
+    for stage in ("validate", "embed", "probe", "illustrate"):
         shared.must("dvc", "commit", "--quiet", "-f", f"gating/dvc.yaml:{stage}")
     shared.must("dvc", "repro", "-s", "gating/dvc.yaml:decide", "gating/dvc.yaml:report")
     shared.must("git", "add", "--force", "gating/out/evidence/spurious_attribute.json")
