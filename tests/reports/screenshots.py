@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from tests.reports.test_browser import CHROMIUM, DESK, PHONE, QUIET
 
@@ -24,6 +23,8 @@ SCREENS: dict[str, dict[str, Any]] = {
 
 def main(page: Path, folder: Path) -> None:
     """Take all of them."""
+    from playwright.sync_api import sync_playwright  # not where the oldest versions are tried
+
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)

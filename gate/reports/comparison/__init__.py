@@ -1,9 +1,9 @@
 """A comparison for people and for machines."""
 
 from enum import StrEnum
+from importlib import import_module
 
 from gate.comparison.values import Comparison
-from gate.reports.comparison import markdown, text
 
 
 class ComparisonFormat(StrEnum):
@@ -14,13 +14,10 @@ class ComparisonFormat(StrEnum):
     MARKDOWN = "markdown"
 
 
-_RENDERS = {
-    ComparisonFormat.TEXT: text.render,
-    ComparisonFormat.JSON: Comparison.to_json,
-    ComparisonFormat.MARKDOWN: markdown.render,
-}
-
-
 def render(shown_as: ComparisonFormat, comparison: Comparison) -> str:
     """The comparison in a format: in JSON whole, else what changed, and how much did not."""
-    return _RENDERS[shown_as](comparison)
+    if shown_as is ComparisonFormat.JSON:
+        return comparison.to_json()
+    # only now: laying out text loads a library
+    text: str = import_module(f"gate.reports.comparison.{shown_as}").render(comparison)
+    return text
