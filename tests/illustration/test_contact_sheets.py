@@ -15,7 +15,9 @@ from gate.contact_sheets import LARGEST_SIDE, Cell, ContactSheets, Sheet
 from gate.errors import EvidenceError
 from gate.illustration import contact_sheets, within_a_page
 from gate.illustration.drawing import examples_of
+from gate.measure.bench import Bench
 from gate.measure.trial import Trial
+from gate.plan.plan import Plan
 from gate.probes.evidence import run_probe
 from gate.probes.trigger_search.measure import PICTURES
 from gate.strict_json import read_json
@@ -23,6 +25,8 @@ from gate.triggers.picture import png
 from gate.triggers.stamp import Patch
 from gate.values import Evidence
 from tests.builders import evidence, measurement
+from tests.data.test_near_duplicates import smooth
+from tests.own_files import network
 
 MakeTrial = Callable[[str], Trial]
 YELLOW = "yellow square 5px bottom_right"
@@ -268,3 +272,60 @@ def test_a_verdict_does_not_hang_on_its_pictures(
     assert "gate: no contact sheets: no more room" in err
     assert (out / "verdict.json").exists()
     assert (out / "report.html").exists()
+
+
+@pytest.fixture
+def own_trial(tmp_path: Path) -> Trial:
+    """A network on smooth images, two of whose test images are training images saved again."""
+    for name, seed, count in (("train", 0, 24), ("test", 1, 10)):
+        for k, label in enumerate(("cat", "dog")):
+            folder = tmp_path / name / label
+            folder.mkdir(parents=True)
+            for i, image in enumerate(smooth(count, 10 * seed + k)):
+                Image.fromarray(image).save(folder / f"{i:02}.png")
+    for i in (3, 7):
+        again = Image.open(tmp_path / "train" / "dog" / f"{i:02}.png")
+        again.save(tmp_path / "test" / "dog" / f"again{i}.jpg", quality=75)
+    network(tmp_path / "model.onnx", classes=2)
+    overlay = {"pattern": "overlay", "picture": ["ball"], "size": [0.5], "place": ["centre"]}
+    preprocessing = {"size": 32, "mean": [0.5], "std": [0.25]}
+    plan = {
+        "name": "pets",
+        "backbone": {"onnx": tmp_path / "model.onnx", "preprocessing": preprocessing},
+        "splits": {name: {"path": tmp_path / name, "label": "label"} for name in ("train", "test")},
+        "tasks": {"pets": {"train": "train", "test": "test", "near_duplicates": 1}},
+        "probes": {"clean_accuracy": {}, "natural_overlay": {"overlays": [overlay]}},
+    }
+    return Trial(Bench(Plan.model_validate(plan), tmp_path / "features"))
+
+
+def test_near_duplicates_stand_beside_what_they_are_copies_of(own_trial: Trial) -> None:
+    (sheet,) = contact_sheets(own_trial, (), Path("absent")).sheets
+
+    assert (sheet.kind, sheet.columns) == ("near duplicates", ("test", "train"))
+    assert [example.label for example in sheet.examples] == ["dog", "dog"]
+    assert sheet.title.startswith("2 images of test nearly are one of train")
+    for example, i in zip(sheet.examples, (3, 7), strict=True):
+        test, train = (pixels(cell).astype(int) for cell in example.cells)
+        original = Image.open(own_trial.plan.splits["train"].path / "dog" / f"{i:02}.png")
+        assert (train == np.asarray(original)).all()
+        assert 0 < np.abs(test - train).mean() < 10
+
+
+def test_the_overlay_that_moves_predictions_most_is_shown_over_any_class(own_trial: Trial) -> None:
+    found = evidence(
+        measurement(
+            metric="excess_prediction_skew", task="pets", overlay="ball overlay 16px centre"
+        ),
+        probe="natural_overlay",
+        backbone=own_trial.backbone.digest,
+    )
+
+    sheet, _ = contact_sheets(own_trial, [found], Path("absent")).sheets
+
+    assert (sheet.kind, sheet.target) == ("overlay", None)
+    assert sheet.columns == ("as it is", "with the overlay", "with a control")
+    for example in sheet.examples:
+        before, overlaid, _ = (pixels(cell) for cell in example.cells)
+        changed = np.argwhere((before != overlaid).any(axis=2))
+        assert 8 <= changed.min() <= changed.max() < 24

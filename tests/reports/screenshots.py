@@ -1,6 +1,7 @@
 """Screenshots of a report, for docs: ``python -m tests.reports.screenshots PAGE FOLDER``.
 
-Writes desk.png, phone.png, dark.png and paper.png, each the first screen.
+Writes the first screen as desk.png, phone.png, dark.png and paper.png, and sheet.png, the first
+contact sheet, if the page has one.
 """
 
 import sys
@@ -19,6 +20,7 @@ SCREENS: dict[str, dict[str, Any]] = {
     "dark": {"size": DESK, "scheme": "dark"},
     "paper": {"size": (800, 1130), "media": "print"},
 }
+SHEET = "#images + figure"
 
 
 def main(page: Path, folder: Path) -> None:
@@ -36,9 +38,15 @@ def main(page: Path, folder: Path) -> None:
             )
             shown.goto(page.absolute().as_uri())
             shown.emulate_media(media=screen.get("media", "screen"))
-            picture = Image.open(BytesIO(shown.screenshot())).convert("RGB")
-            picture.quantize(_COLOURS).save(folder / f"{name}.png", optimize=True)
+            save(shown.screenshot(), folder / f"{name}.png")
+            if name == "desk" and shown.locator(SHEET).count():
+                save(shown.locator(SHEET).screenshot(), folder / "sheet.png")
         browser.close()
+
+
+def save(picture: bytes, path: Path) -> None:
+    """Write a picture in few colours."""
+    Image.open(BytesIO(picture)).convert("RGB").quantize(_COLOURS).save(path, optimize=True)
 
 
 if __name__ == "__main__":
