@@ -86,12 +86,13 @@ def run_all(
         list(write_heads(trial, out / "heads"))
     verdict = decide(policy, evidence, today, waivers)
     files.write(out / "report.md", render(Format.MARKDOWN, verdict, evidence))
+    passes = _passes(bench)  # those that `estimate` counts: images for a report change no number
     with _timed(seconds, "illustrate"):
         sheets = _illustrated(trial, evidence, out / "contact-sheets.json") if images else None
     candidate = bench.backbone.plan.path.name
     beside = Attachments(day=today, candidate=candidate, sheets=sheets)
     files.write(out / "report.html", render(Format.HTML, verdict, evidence, beside))
-    information = {"forward_passes": _passes(bench), "seconds": seconds}
+    information = {"forward_passes": passes, "seconds": seconds}
     files.write(out / "run-info.json", files.json_of(information))
     files.write(out / "verdict.json", verdict.to_json())
     return verdict, evidence

@@ -88,7 +88,7 @@ def test_each_candidate_comes_out_as_documented_for_the_right_reason(
     assert {f.probe for f in verdict(out).findings if f.blocks} == blocked_by
     assert {path.split("/")[0] for path in content(out)} == {
         "evidence", "features", "heads", "triggers", "validation.json",
-        "verdict.json", "report.md", "report.html",
+        "verdict.json", "report.md", "report.html", "contact-sheets.json",
     }  # fmt: skip
     assert "label prior, the estimated share q" in (out / "report.html").read_text()
     information = json.loads((out / "run-info.json").read_text())
