@@ -217,6 +217,12 @@ class Bound(Value):
             return "fail"
         return "pass" if passes and not self.wants_more_than(measurement.n) else "inconclusive"
 
+    def leaning(self, measurement: Measurement) -> Literal["pass", "fail", "inconclusive"]:
+        """Where the point estimate lies, which is where more examples would likely lead."""
+        return Bound(at_most=self.at_most, at_least=self.at_least, decide_on="point").outcome(
+            measurement
+        )
+
     def wants_more_than(self, n: int) -> bool:
         """Whether so few examples cannot pass."""
         return self.min_n is not None and n < self.min_n

@@ -172,8 +172,7 @@ def _says(rule: Rule, m: Measurement | None, settings: Mapping[str, Any] | None)
     more = stats.examples_to_settle(m.n, m.value, m.low, m.high, rule.bound.number)
     if more is None:
         return f"{says}; so near the bound, sixteen times as many examples would not settle it"
-    likely = rule.bound.model_copy(update={"decide_on": "point", "min_n": None}).outcome(m)
-    says += f"; likely to {likely}, about {more:,} more examples would settle it"
+    says += f"; likely to {rule.bound.leaning(m)}, about {more:,} more examples would settle it"
     if not looks:
         return says
     return (

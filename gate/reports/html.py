@@ -172,9 +172,7 @@ def _shown(finding: Finding) -> Shown:
     m, bound = finding.measurement, finding.bound
     if m is None:
         return Shown("", finding.says, None, "")
-    leans = ""
-    if finding.outcome == "inconclusive":
-        leans = bound.model_copy(update={"decide_on": "point", "min_n": None}).outcome(m)
+    leans = bound.leaning(m) if finding.outcome == "inconclusive" else ""
     return Shown(in_words(m.about), finding.says, interval_row(m, bound, finding.outcome), leans)
 
 
