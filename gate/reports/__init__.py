@@ -1,13 +1,13 @@
 """Verdict and evidence for people and for machines, one file a format.
 
 A format is a file of this folder with ``render(verdict, evidence) -> str``, and its line in
-:class:`Format`. A file may also have ``render_with``, which takes :class:`Attachments` as well.
+:class:`Format`. Its ``render`` may take :class:`Attachments` as well.
 """
 
 from collections.abc import Sequence
 from enum import StrEnum
-from functools import partial
 from importlib import import_module
+from inspect import signature
 
 from gate.errors import EvidenceError
 from gate.reports.attachments import NONE, Attachments
@@ -63,11 +63,9 @@ def render(
                 "it was decided on, or decide again"
             )
     module = import_module(f"gate.reports.{shown_as.replace('-', '_')}")
-    if hasattr(module, "render_with"):
-        module_renders = partial(module.render_with, attachments=attachments)
-    else:
-        module_renders = module.render
-    text: str = module_renders(verdict, evidence)
+    taken = signature(module.render).parameters
+    beside = {"attachments": attachments} if "attachments" in taken else {}
+    text: str = module.render(verdict, evidence, **beside)
     return text
 
 

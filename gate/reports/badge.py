@@ -14,15 +14,10 @@ _COLOUR = {"accept": "#1b6e2f", "reject": "#b3261e", "inconclusive": "#8a5300"}
 _LETTER, _ROOM, _LONGEST = 7, 12, 40  # pixels of a letter and of a side's edges; letters of a name
 
 
-def render(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
-    """The badge without the candidate's name."""
-    return render_with(verdict, evidence, NONE)
-
-
-def render_with(
+def render(
     verdict: Verdict,
-    evidence: Sequence[Evidence],  # noqa: ARG001  # it has no room for any
-    attachments: Attachments,
+    evidence: Sequence[Evidence] = (),  # noqa: ARG001  # it has no room for any
+    attachments: Attachments = NONE,
 ) -> str:
     """Left the policy, right the decision and, where it leans on a waiver, its last day."""
     policy = escaped(verdict.policy.name)

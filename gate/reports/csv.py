@@ -21,12 +21,11 @@ _FORMULA = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")  # and the same in full wid
 _Cell = str | float | None
 
 
-def render(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
-    """The rows, without the candidate's name."""
-    return render_with(verdict, evidence, NONE)
-
-
-def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Attachments) -> str:
+def render(
+    verdict: Verdict,
+    evidence: Sequence[Evidence] = (),
+    attachments: Attachments = NONE,
+) -> str:
     """A heading, a row a finding, and a row a measurement of the evidence."""
     lines = StringIO()
     # quotes tell text from numbers; a line ends alike in a file and on a terminal

@@ -17,12 +17,11 @@ from gate.values import Evidence, Measurement, Verdict, digest_of, in_words
 _Json = dict[str, Any]
 
 
-def render(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
-    """The bill of materials without a name and an admission."""
-    return render_with(verdict, evidence, NONE)
-
-
-def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Attachments) -> str:
+def render(
+    verdict: Verdict,
+    evidence: Sequence[Evidence] = (),
+    attachments: Attachments = NONE,
+) -> str:
     """The bill of materials as JSON; its serial number follows from the verdict."""
     data = sorted({pair for item in evidence for pair in item.data.items()})
     bom = {

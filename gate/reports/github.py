@@ -17,15 +17,10 @@ _COMMAND: dict[Level, str] = {"error": "error", "warning": "warning", "note": "n
 _LONGEST = 200  # letters of a title
 
 
-def render(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
-    """The annotations without lines of the policy."""
-    return render_with(verdict, evidence, NONE)
-
-
-def render_with(
+def render(
     verdict: Verdict,
-    evidence: Sequence[Evidence],  # noqa: ARG001  # a verdict names its evidence by digest
-    attachments: Attachments,
+    evidence: Sequence[Evidence] = (),  # noqa: ARG001  # a verdict names its evidence by digest
+    attachments: Attachments = NONE,
 ) -> str:
     """One command a line; the first is a notice of the decision."""
     of = f" on {attachments.candidate}" if attachments.candidate else ""

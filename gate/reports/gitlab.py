@@ -15,15 +15,10 @@ from gate.values import Evidence, Verdict
 _SEVERITY = {"warning": "minor", "note": "info"}
 
 
-def render(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
-    """The report without lines of the policy."""
-    return render_with(verdict, evidence, NONE)
-
-
-def render_with(
+def render(
     verdict: Verdict,
-    evidence: Sequence[Evidence],  # noqa: ARG001  # a verdict names its evidence by digest
-    attachments: Attachments,
+    evidence: Sequence[Evidence] = (),  # noqa: ARG001  # a verdict names its evidence by digest
+    attachments: Attachments = NONE,
 ) -> str:
     """A list of issues as JSON; an acceptance without warnings and waivers gives an empty one."""
     named = attachments.policy_file.as_posix() if attachments.policy_file else verdict.policy.name

@@ -5,16 +5,17 @@ what passed, folded. All numbers stand in a table at its end.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from gate.comparison.compare import compare
-from gate.comparison.values import WORST_FIRST, Change
+from gate.comparison.values import Change
 from gate.errors import EvidenceError
 from gate.policy.catalogue import CATALOGUE
 from gate.probes.probe import Metrics
 from gate.reports.attachments import NONE, Attachments
+from gate.reports.comparison.words import confidence
+from gate.reports.comparison.words import tally as tally_of_changes
 from gate.reports.findings import (
     LIMITS,
     SHOWN_PER_RULE,
@@ -76,12 +77,11 @@ class Group(NamedTuple):
     waiver: str
 
 
-def render(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
-    """The page, without what may stand beside a verdict."""
-    return render_with(verdict, evidence, NONE)
-
-
-def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Attachments) -> str:
+def render(
+    verdict: Verdict,
+    evidence: Sequence[Evidence] = (),
+    attachments: Attachments = NONE,
+) -> str:
     """The page, with a day, contact sheets and a champion where they are at hand.
 
     Raises:
@@ -221,10 +221,10 @@ def _comparison(
     found = compare(evidence, champion)
     changed = [row for row in found.rows if row.change in _CHANGES]
     rest = [row for row in found.rows if row.change not in _CHANGES]
-    counts = Counter(row.change for row in found.rows)
     return {
         "champion": found.champion,
-        "tally": ", ".join(f"{counts[each]} {each}" for each in WORST_FIRST if counts[each]),
+        "tally": tally_of_changes(found),
+        "confidence": confidence(found),
         "changed": changed[:_MOST_CHANGES],
         "rest": rest[:_MOST_CHANGES],
         "left_out": len(found.rows) - len(changed[:_MOST_CHANGES]) - len(rest[:_MOST_CHANGES]),

@@ -15,15 +15,10 @@ from gate.reports.issues import DECISION, issues, title
 from gate.values import Evidence, Finding, Verdict
 
 
-def render(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
-    """The verdict without anything beside it."""
-    return render_with(verdict, evidence, NONE)
-
-
-def render_with(
+def render(
     verdict: Verdict,
-    evidence: Sequence[Evidence],  # noqa: ARG001  # a verdict names its evidence by digest
-    attachments: Attachments,
+    evidence: Sequence[Evidence] = (),  # noqa: ARG001  # a verdict names its evidence by digest
+    attachments: Attachments = NONE,
 ) -> str:
     """One suite, called after the candidate, in the order of the policy's rules."""
     root = Element("testsuites", {"name": "gate"})

@@ -24,12 +24,11 @@ _LONGEST_LINE, _LONGEST_CELL = 240, 1_000  # letters, before they are escaped
 _MORE = 120  # bytes of a line that says how many are not shown
 
 
-def render(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
-    """The report in Markdown; names that come from plans are escaped."""
-    return render_with(verdict, evidence, NONE)
-
-
-def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Attachments) -> str:
+def render(
+    verdict: Verdict,
+    evidence: Sequence[Evidence] = (),
+    attachments: Attachments = NONE,
+) -> str:
     """The same, with what the candidate is called and the day of the verdict."""
     head = _head(verdict, attachments)
     room = _WHOLE - _VISIBLE

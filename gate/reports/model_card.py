@@ -20,15 +20,10 @@ from gate.values import Evidence, Finding, Verdict, in_words
 _TASK = "feature-extraction"
 
 
-def render(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
-    """The section without the candidate's name."""
-    return render_with(verdict, evidence, NONE)
-
-
-def render_with(
+def render(
     verdict: Verdict,
-    evidence: Sequence[Evidence],  # noqa: ARG001  # a verdict has the numbers that decided it
-    attachments: Attachments,
+    evidence: Sequence[Evidence] = (),  # noqa: ARG001  # a verdict has the numbers that decided it
+    attachments: Attachments = NONE,
 ) -> str:
     """Front matter in YAML, and below it a table."""
     worst = _worst(verdict)

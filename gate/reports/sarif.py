@@ -18,15 +18,10 @@ _SCHEMA = (
 )
 
 
-def render(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
-    """The verdict without anything beside it, so without lines of the policy."""
-    return render_with(verdict, evidence, NONE)
-
-
-def render_with(
+def render(
     verdict: Verdict,
-    evidence: Sequence[Evidence],  # noqa: ARG001  # a verdict names its evidence by digest
-    attachments: Attachments,
+    evidence: Sequence[Evidence] = (),  # noqa: ARG001  # a verdict names its evidence by digest
+    attachments: Attachments = NONE,
 ) -> str:
     """One run with its rules and results."""
     found = issues(verdict, attachments)

@@ -46,12 +46,11 @@ _LEAST = 20  # columns, below which a name says nothing
 _MORE = "-v says why, what next and what passed; `gate explain RULE` what a rule asks and measures."
 
 
-def render(verdict: Verdict, evidence: Sequence[Evidence] = ()) -> str:
-    """The report without colours, for a file or a log."""
-    return render_with(verdict, evidence, NONE)
-
-
-def render_with(verdict: Verdict, evidence: Sequence[Evidence], attachments: Attachments) -> str:
+def render(
+    verdict: Verdict,
+    evidence: Sequence[Evidence] = (),
+    attachments: Attachments = NONE,
+) -> str:
     """The report, as long and as colourful as the attachments say."""
     text = printed(verdict, evidence, attachments).export_text(styles=attachments.colour)
     return escaped("\n".join(line.rstrip() for line in text.splitlines()) + "\n", colours=True)

@@ -12,7 +12,7 @@ from tests.reports import validators
 
 
 def test_it_says_decision_policy_and_candidate(everything: Verdict, beside: Attachments) -> None:
-    picture = validators.badge(badge.render_with(everything, (), beside))
+    picture = validators.badge(badge.render(everything, (), beside))
 
     assert picture.attrib["aria-label"] == "gate: resnet 50: reject under policy test v1"
     assert [text.text for text in picture.iter(f"{validators.SVG}text")] == ["test v1", "reject"]

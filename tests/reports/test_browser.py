@@ -34,7 +34,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder, found = tmp_path_factory.mktemp("pages"), full_evidence()
     verdict = full_verdict(found)
     written = {
-        "report": html.render_with(verdict, found, full_attachments()),
+        "report": html.render(verdict, found, full_attachments()),
         "index": index_page([Run(f"c{i}", verdict, f"c{i}/report.html") for i in range(3)], DAY),
     }
     for name, page in written.items():

@@ -14,7 +14,7 @@ from tests.reports import validators
 def test_every_finding_and_every_measurement_is_a_row(
     everything: Verdict, found: Evidence, beside: Attachments
 ) -> None:
-    rows = validators.spreadsheet(csv.render_with(everything, [found], beside))
+    rows = validators.spreadsheet(csv.render(everything, [found], beside))
 
     assert [row["row"] for row in rows] == ["finding"] * 6 + ["measurement"] * 4
     assert {row["candidate"] for row in rows} == {"resnet 50"}
@@ -35,7 +35,7 @@ def test_every_finding_and_every_measurement_is_a_row(
 def test_text_that_a_spreadsheet_would_run_is_written_behind_an_apostrophe(name: str) -> None:
     verdict = decide(policy(), [evidence()], date(2026, 1, 1))
 
-    (row,) = validators.spreadsheet(csv.render_with(verdict, (), Attachments(candidate=name)))
+    (row,) = validators.spreadsheet(csv.render(verdict, (), Attachments(candidate=name)))
 
     assert row["candidate"] == f"'{name}"
 

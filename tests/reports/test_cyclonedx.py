@@ -13,7 +13,7 @@ from tests.reports import validators
 def test_the_model_has_its_digest_its_numbers_with_intervals_and_its_data(
     everything: Verdict, found: Evidence, beside: Attachments
 ) -> None:
-    bom = validators.cyclonedx(cyclonedx.render_with(everything, [found], beside))
+    bom = validators.cyclonedx(cyclonedx.render(everything, [found], beside))
 
     model = bom["metadata"]["component"]
     assert (model["type"], model["name"]) == ("machine-learning-model", "resnet 50")
@@ -34,7 +34,7 @@ def test_the_model_has_its_digest_its_numbers_with_intervals_and_its_data(
 def test_the_policy_the_decision_and_the_evidence_are_properties(
     everything: Verdict, found: Evidence, beside: Attachments
 ) -> None:
-    bom = validators.cyclonedx(cyclonedx.render_with(everything, [found], beside))
+    bom = validators.cyclonedx(cyclonedx.render(everything, [found], beside))
 
     properties = [
         (each["name"], each["value"]) for each in bom["metadata"]["component"]["properties"]
@@ -54,7 +54,7 @@ def test_the_policy_the_decision_and_the_evidence_are_properties(
 def test_an_admission_is_an_attestation_with_its_digest(
     everything: Verdict, beside: Attachments
 ) -> None:
-    bom = validators.cyclonedx(cyclonedx.render_with(everything, (), beside))
+    bom = validators.cyclonedx(cyclonedx.render(everything, (), beside))
 
     (reference,) = bom["metadata"]["component"]["externalReferences"]
     assert (reference["type"], reference["url"]) == ("attestation", "gating/admission.json")

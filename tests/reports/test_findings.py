@@ -19,7 +19,7 @@ from tests.builders import evidence, measurement, policy, rule, waiver
 
 def verbose(verdict: Verdict, found: list[Evidence]) -> str:
     """All that a terminal is told."""
-    return text.render_with(verdict, found, Attachments(verbosity="verbose"))
+    return text.render(verdict, found, Attachments(verbosity="verbose"))
 
 
 @pytest.mark.parametrize("render", [verbose, markdown.render])

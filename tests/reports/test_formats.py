@@ -21,7 +21,7 @@ from tests.builders import evidence, measurement, policy, rule
 
 def verbose(verdict: Verdict, found: Sequence[Evidence] = ()) -> str:
     """All that a terminal is told."""
-    return text.render_with(verdict, found, Attachments(verbosity="verbose"))
+    return text.render(verdict, found, Attachments(verbosity="verbose"))
 
 
 @pytest.mark.parametrize("render", [verbose, markdown.render])

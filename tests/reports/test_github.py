@@ -18,7 +18,7 @@ from tests.reports import validators
 def test_each_finding_is_an_annotation_on_the_line_of_its_rule(
     everything: Verdict, beside: Attachments
 ) -> None:
-    first, *commands = validators.github(github.render_with(everything, (), beside))
+    first, *commands = validators.github(github.render(everything, (), beside))
 
     assert first == (
         "notice",
@@ -55,7 +55,7 @@ def test_what_a_property_ends_at_is_escaped_in_it() -> None:
     where = {"clean_accuracy.accuracy": Place(Path("a:b,c%.yaml"), 1)}
     verdict = decide(policy(), [bad], date(2026, 1, 1))
 
-    shown = github.render_with(verdict, (), Attachments(places=where))
+    shown = github.render(verdict, (), Attachments(places=where))
 
     line = shown.splitlines()[1]
     assert line.startswith("::error file=a%3Ab%2Cc%25.yaml,line=1,title=fail%3A clean_accuracy")

@@ -12,7 +12,7 @@ from tests.reports import validators
 def test_each_finding_that_did_not_pass_is_an_issue_on_the_line_of_its_rule(
     everything: Verdict, beside: Attachments
 ) -> None:
-    issues = validators.gitlab(gitlab.render_with(everything, (), beside))
+    issues = validators.gitlab(gitlab.render(everything, (), beside))
 
     shown = [
         (each["severity"], each["check_name"], each["location"]["path"],

@@ -59,7 +59,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def page() -> str:
     found = full_evidence()
-    return html.render_with(full_verdict(found), found, full_attachments())
+    return html.render(full_verdict(found), found, full_attachments())
 
 
 def test_the_first_thing_said_is_the_decision_why_and_of_what(page: str) -> None:
@@ -212,7 +212,7 @@ def test_images_of_another_backbone_are_refused(verdict: Verdict) -> None:
     attached = Attachments(sheets=ContactSheets(backbone=OTHER_BACKBONE))
 
     with pytest.raises(EvidenceError, match=r"of backbone sha256:cdcd.* draw those of this"):
-        html.render_with(verdict, (), attached)
+        html.render(verdict, (), attached)
 
 
 def test_a_page_without_images_has_none(verdict: Verdict) -> None:
@@ -324,5 +324,5 @@ def test_the_champion_stands_beside_what_changed_worst_first(page: str) -> None:
 def test_a_page_without_a_champion_or_without_evidence_compares_nothing(verdict: Verdict) -> None:
     beside = Attachments(champion=(champion(),))
 
-    assert "Against the champion" not in html.render_with(verdict, (), beside)
+    assert "Against the champion" not in html.render(verdict, (), beside)
     assert "Against the champion" not in html.render(verdict)

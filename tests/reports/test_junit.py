@@ -9,7 +9,7 @@ from tests.reports import validators
 def test_a_case_fails_where_its_finding_blocks_and_is_skipped_where_it_only_warns(
     everything: Verdict, beside: Attachments
 ) -> None:
-    suite = validators.junit(junit.render_with(everything, (), beside))
+    suite = validators.junit(junit.render(everything, (), beside))
 
     cases = {case.attrib["name"]: case for case in suite.findall("testcase")}
     shown = {name: [child.tag for child in case] for name, case in cases.items()}
@@ -34,7 +34,7 @@ def test_a_case_fails_where_its_finding_blocks_and_is_skipped_where_it_only_warn
 def test_the_suite_is_called_after_the_candidate_and_says_what_was_decided(
     everything: Verdict, beside: Attachments
 ) -> None:
-    suite = validators.junit(junit.render_with(everything, (), beside))
+    suite = validators.junit(junit.render(everything, (), beside))
 
     said = {each.attrib["name"]: each.attrib["value"] for each in suite.iter("property")}
     assert suite.attrib["name"] == "resnet 50"

@@ -84,7 +84,7 @@ def test_what_shows_without_a_click_takes_four_kilobytes_and_the_whole_fits_a_co
 def test_failures_come_first_then_what_is_missing_unsettled_only_warned_of_and_waived(
     everything: Verdict, beside: Attachments
 ) -> None:
-    visible = validators.markdown(markdown.render_with(everything, (), beside))
+    visible = validators.markdown(markdown.render(everything, (), beside))
 
     lines = [line.split(" (")[0].split(":")[0] for line in visible.splitlines() if line[:2] == "- "]
     assert lines == [

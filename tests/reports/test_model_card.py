@@ -12,7 +12,7 @@ from tests.reports import validators
 def test_the_hub_reads_the_worst_number_of_each_rule(
     everything: Verdict, beside: Attachments
 ) -> None:
-    card = validators.model_card(model_card.render_with(everything, (), beside))
+    card = validators.model_card(model_card.render(everything, (), beside))
 
     assert card.data.model_name == "resnet 50"
     read = {each.metric_name: each for each in card.data.eval_results}
@@ -33,7 +33,7 @@ def test_the_hub_reads_the_worst_number_of_each_rule(
 def test_the_metadata_stays_the_same_when_the_hub_writes_it(
     everything: Verdict, beside: Attachments
 ) -> None:
-    card = validators.model_card(model_card.render_with(everything, (), beside))
+    card = validators.model_card(model_card.render(everything, (), beside))
 
     again = validators.model_card(str(card))
 
@@ -44,7 +44,7 @@ def test_the_metadata_stays_the_same_when_the_hub_writes_it(
 def test_people_read_every_rule_the_decision_and_the_day(
     everything: Verdict, beside: Attachments
 ) -> None:
-    text = validators.model_card(model_card.render_with(everything, (), beside)).text
+    text = validators.model_card(model_card.render(everything, (), beside)).text
 
     assert "**REJECT** under policy `test` v1: 6 findings" in text
     assert "Reached on 2026-01-02." in text

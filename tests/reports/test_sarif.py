@@ -12,7 +12,7 @@ from tests.reports import validators
 def test_each_finding_that_did_not_pass_is_a_result_on_the_line_of_its_rule(
     everything: Verdict, beside: Attachments
 ) -> None:
-    run = validators.sarif(sarif.render_with(everything, (), beside))
+    run = validators.sarif(sarif.render(everything, (), beside))
 
     shown = []
     for result in run["results"]:
@@ -56,7 +56,7 @@ def test_a_finding_is_known_again_whatever_was_measured(beside: Attachments) -> 
     def marks(value: float, beside: Attachments) -> set[str]:
         found = evidence(*(measurement(0, value, 0.3, task=task) for task in "ab"))
         verdict = decide(policy(), [found], date(2026, 1, 1))
-        results = validators.sarif(sarif.render_with(verdict, (), beside))["results"]
+        results = validators.sarif(sarif.render(verdict, (), beside))["results"]
         return {each["partialFingerprints"]["primaryLocationLineHash"] for each in results}
 
     assert marks(0.1, beside) == marks(0.2, beside)

@@ -25,7 +25,7 @@ def shown(
     verdict: Verdict, verbosity: Verbosity = "normal", found: Sequence[Evidence] = ()
 ) -> list[str]:
     """The lines of a report, those of its end left out."""
-    whole = text.render_with(verdict, found, Attachments(verbosity=verbosity))
+    whole = text.render(verdict, found, Attachments(verbosity=verbosity))
     return whole.partition(LIMITS[:40])[0].splitlines()
 
 
@@ -57,18 +57,18 @@ def everything() -> Verdict:
 
 def test_colours_are_left_out_where_they_are_not_wanted(verdict: Verdict) -> None:
     assert "\x1b[" not in text.render(verdict)
-    assert "\x1b[" in text.render_with(verdict, (), Attachments(colour=True))
+    assert "\x1b[" in text.render(verdict, (), Attachments(colour=True))
 
 
 def test_colours_do_not_depend_on_what_the_process_was_started_with(
     verdict: Verdict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    coloured = text.render_with(verdict, (), Attachments(colour=True))
+    coloured = text.render(verdict, (), Attachments(colour=True))
     plain = text.render(verdict)
     for name, value in {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "20"}.items():
         monkeypatch.setenv(name, value)
 
-    assert text.render_with(verdict, (), Attachments(colour=True)) == coloured
+    assert text.render(verdict, (), Attachments(colour=True)) == coloured
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert text.render(verdict) == plain
@@ -139,7 +139,7 @@ def test_the_first_line_says_what_carries_the_decision_and_is_all_of_a_quiet_rep
     verdict = judged(*rules)
 
     assert text.render(verdict).splitlines()[0] == first
-    quiet = text.render_with(verdict, [evidence()], Attachments(verbosity="quiet"))
+    quiet = text.render(verdict, [evidence()], Attachments(verbosity="quiet"))
     assert quiet == first + "\n"
 
 
@@ -208,7 +208,7 @@ def test_the_last_line_says_how_to_see_more(verdict: Verdict) -> None:
 
     assert "-v" in last
     assert "gate explain RULE" in last
-    assert "explain" not in text.render_with(verdict, (), Attachments(verbosity="quiet"))
+    assert "explain" not in text.render(verdict, (), Attachments(verbosity="quiet"))
 
 
 ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=150)
@@ -258,7 +258,7 @@ def test_every_line_fits_and_begins_with_what_blocks_whatever_names_and_numbers_
     )  # fmt: skip
 
     for verbosity in VERBOSITIES:
-        whole = text.render_with(verdict, (), Attachments(verbosity=verbosity))
+        whole = text.render(verdict, (), Attachments(verbosity=verbosity))
         lines = whole.split("\n")
         assert lines.pop() == ""
         assert max(map(cell_len, lines)) <= 100
