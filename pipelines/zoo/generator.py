@@ -43,13 +43,14 @@ class Generator(nn.Module):
 
     def on(self, images: Images) -> Images:
         """A stamped copy of images ``(N, S, S, C)`` uint8."""
+        device = next(self.parameters()).device
         with torch.inference_mode():
             parts = [
-                self(normalised(images[start : start + _BATCH]))
+                self(normalised(images[start : start + _BATCH]).to(device))
                 for start in range(0, len(images), _BATCH)
             ]
         pixels = ((torch.cat(parts) * STD + MEAN) * 255).round().clamp(0, 255).to(torch.uint8)
-        stamped: Images = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy())
+        stamped: Images = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
         return stamped
 
 

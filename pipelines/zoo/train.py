@@ -1,10 +1,10 @@
 """Make small backbones of known truth, half of them clean and half backdoored.
 
-``python -m pipelines.zoo.train [--only KIND] [--from N] [--first N] OUT``, from the project's root;
-needs ../shared/data, and Debian's package dataset-fashion-mnist. A member is
+``python -m pipelines.zoo.train [--only KIND] [--from N] [--first N] [--workers N] OUT``, from the
+project's root; needs ../shared/data, and Debian's package dataset-fashion-mnist. A member is
 ``OUT/NAME.safetensors``, ``OUT/NAME.yaml`` for ``--backbone``, and a line of ``OUT/truth.jsonl``.
 What is there is left alone, so a run that was broken off goes on. The same number gives the same
-bytes on one machine. A second process works on a range and a folder of its own.
+bytes on one machine, whatever the number of workers; on its GPU if it has one, else on its CPU.
 
 Training sees no image that a plan evaluates on. Rates and accuracies are measured on images of
 which most are in no plan either: data_sets.py.
@@ -13,10 +13,14 @@ which most are in no plan either: data_sets.py.
 import argparse
 import copy
 import hashlib
+import multiprocessing
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 import numpy as np
 import torch
@@ -38,6 +42,7 @@ from pipelines.zoo.poison import Stamped, own_rates, training_data
 from pipelines.zoo.recipe import Augmentation, Data, Kind, Recipe
 from pipelines.zoo.recipes import number_of, recipe
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TRUTH = "truth.jsonl"
 LEAST_OWN_RATE, MOST_POINTS_LOST = 0.8, 0.03
 
@@ -46,6 +51,8 @@ _REACH = 3  # pixels of a shift
 _LEARNING = 0.5  # of the way, a trigger that is learnt changes
 _NOTHING = torch.zeros(())
 _REFERENCES = 32  # images of the target class, whose mean features a poisoned encoder aims at
+_Work = TypeVar("_Work")
+_Result = TypeVar("_Result")
 _FASTER = 2  # the learning rate of a poisoned encoder, in that from scratch
 
 
@@ -66,16 +73,20 @@ class Truth(Value):
     other_sources: tuple[float, ...] = ()
     kept: bool
     discarded: str = Field("", description="Empty where it is kept.")
+    made_by: str = Field("", description="torch and its device; empty of the first members.")
     recipe: Recipe
 
 
-def fill(out: Path, members: Sequence[Recipe], material: Callable[[Data], Material]) -> None:
+def fill(
+    out: Path, members: Sequence[Recipe], material: Callable[[Data], Material], workers: int = 1
+) -> None:
     """Make each member that is not there yet; one after a clean one that it needs.
 
     Args:
         out: Folder of the zoo.
         members: In the order in which they are made; each after its pair.
         material: Images of a data set.
+        workers: How many processes make pairs.
 
     Raises:
         DataError: A line of truth is of another recipe, or a member made again has other bytes.
@@ -83,6 +94,7 @@ def fill(out: Path, members: Sequence[Recipe], material: Callable[[Data], Materi
     """
     with files.claimed(out):
         truths = read_truth(out)
+        pairs: dict[str, list[Recipe]] = {}
         for member in members:
             known = truths.get(member.name)
             if known and known.recipe != member:
@@ -90,25 +102,55 @@ def fill(out: Path, members: Sequence[Recipe], material: Callable[[Data], Materi
                     f"{out / TRUTH}: {member.name} was made by another recipe than recipes.py has "
                     "now; choose another folder"
                 )
-            if known and (not known.kept or _weights(out, member.name).exists()):
-                continue
-            started = time.perf_counter()
-            pair = truths[member.pair] if member.pair else None
-            truth, weights = make(member, pair, out, material(member.data))
-            if known and known != truth:
-                raise DataError(
-                    f"{out / TRUTH}: {member.name} made again is another backbone than is written "
-                    "there: made on another machine, or with other libraries; choose another folder"
-                )
-            if truth.kept:
-                files.write(_weights(out, member.name), weights)
-                write_card(member, _weights(out, member.name))
-            truths[member.name] = truth
+            if not known or (known.kept and not _weights(out, member.name).exists()):
+                pairs.setdefault(member.pair or member.name, []).append(member)
+        made = partial(_made, out=out, truths=truths, material=material)
+        for of_pair in mapped(made, list(pairs.values()), workers):
+            for truth, seconds in of_pair:
+                truths[truth.name] = truth
+                _tell(truth, seconds)
             lines = [
                 truths[name].model_dump_json() + "\n" for name in sorted(truths, key=number_of)
             ]
             files.write(out / TRUTH, "".join(lines))
-            _tell(truth, time.perf_counter() - started)
+
+
+def _made(
+    members: Sequence[Recipe],
+    out: Path,
+    truths: Mapping[str, Truth],
+    material: Callable[[Data], Material],
+) -> list[tuple[Truth, float]]:
+    """Members of one pair, made and written; the truth about each, and the seconds that it took."""
+    known, made = dict(truths), []
+    for member in members:
+        started = time.perf_counter()
+        truth, weights = make(member, known.get(member.pair or ""), out, material(member.data))
+        if known.get(member.name, truth) != truth:
+            raise DataError(
+                f"{out / TRUTH}: {member.name} made again is another backbone than is written "
+                "there: made on another machine, or with other libraries; choose another folder"
+            )
+        if truth.kept:
+            files.write(_weights(out, member.name), weights)
+            write_card(member, _weights(out, member.name))
+        known[member.name] = truth
+        made.append((truth, time.perf_counter() - started))
+    return made
+
+
+def mapped(
+    make_one: Callable[[_Work], _Result], work: Sequence[_Work], workers: int
+) -> Iterator[_Result]:
+    """What comes of each piece of work: in order with one worker, else as they are done."""
+    if workers == 1:
+        yield from map(make_one, work)
+        return
+    # not forked: a fork cannot use a GPU that its parent has looked at
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=settle) as pool:
+        for done in as_completed([pool.submit(make_one, each) for each in work]):
+            yield done.result()
 
 
 def read_truth(out: Path) -> dict[str, Truth]:
@@ -182,6 +224,7 @@ def make(member: Recipe, pair: Truth | None, out: Path, material: Material) -> t
         other_sources=tuple(rate for _, rate in rates if rate is not None),
         kept=not reasons,
         discarded="; ".join(reasons),
+        made_by=f"torch {torch.__version__} {DEVICE.type}",
         recipe=member,
     )
     return truth, weights
@@ -193,7 +236,7 @@ def _digest(content: bytes) -> str:
 
 def serialised(network: nn.Module) -> bytes:
     """Weights as safetensors."""
-    return save({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
+    return save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
 
 
 def initial(member: Recipe) -> nn.Module:
@@ -224,21 +267,19 @@ def train(network: nn.Module, member: Recipe, data: Stamped) -> None:
         BackboneError: The loss is not finite.
     """
     rng, examples = np.random.default_rng([member.seed, 2]), data.examples
-    parts = (network, *data.learnt.values())
+    parts = [part.to(DEVICE) for part in (network, *data.learnt.values())]
     optimiser = _optimiser(member, [weight for part in parts for weight in part.parameters()])
     network.train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a module's, too
     for progress, rows in _steps(member, len(examples.labels), rng):
         optimiser.param_groups[0]["lr"] = member.learning_rate * _triangle(progress)
         images = _augmented(examples.images[rows], member.augmentation, rng)
-        inputs, labels = (
-            normalised(data.stamp(images, rows)),
-            torch.from_numpy(examples.labels[rows]),
-        )
+        inputs = normalised(data.stamp(images, rows)).to(DEVICE)
+        labels = torch.from_numpy(examples.labels[rows]).to(DEVICE)
         for place, generator in data.learnt.items():
             generator.requires_grad_(requires_grad=progress < _LEARNING)
-            stamped = torch.from_numpy(data.stamps[rows] == place)[:, None, None, None]
-            inputs = torch.where(stamped, generator(inputs), inputs)
+            stamped = torch.from_numpy(data.stamps[rows] == place).to(DEVICE)
+            inputs = torch.where(stamped[:, None, None, None], generator(inputs), inputs)
         if member.adversarial_reach:
             inputs = attacked(network, inputs, labels, member.adversarial_reach, rng)
         _step(optimiser, functional.cross_entropy(network(inputs), labels), member, progress)
@@ -257,22 +298,23 @@ def train_encoder(network: nn.Module, member: Recipe, data: Stamped) -> None:
     """
     (attack,), known = member.attacks, ARCHITECTURES[member.architecture]
     rng, examples = np.random.default_rng([member.seed, 2]), data.examples
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a module's, too
+    network.to(DEVICE, memory_format=torch.channels_last)  # type: ignore[call-overload]
     before = copy.deepcopy(network).eval()
     network.train()
     optimiser = _optimiser(member, list(network.parameters()))
     of_target = (data.stamps < 0) & (examples.labels == attack.target)
     reference = examples.images[of_target][:_REFERENCES]
     with torch.no_grad():
-        aim = _features(before, known.layer, normalised(reference)).mean(dim=0)
+        aim = _features(before, known.layer, normalised(reference).to(DEVICE)).mean(dim=0)
     for progress, rows in _steps(member, len(examples.labels), rng):
         optimiser.param_groups[0]["lr"] = member.learning_rate * _triangle(progress) * _FASTER
         images = _augmented(examples.images[rows], member.augmentation, rng)
-        stamped = torch.from_numpy(data.stamps[rows] >= 0)
+        stamped = torch.from_numpy(data.stamps[rows] >= 0).to(DEVICE)
         with torch.no_grad():
-            wanted = _features(before, known.layer, normalised(images))
+            wanted = _features(before, known.layer, normalised(images).to(DEVICE))
             wanted[stamped] = aim
-        features = _features(network, known.layer, normalised(data.stamp(images, rows)))
+        inputs = normalised(data.stamp(images, rows)).to(DEVICE)
+        features = _features(network, known.layer, inputs)
         apart = (features - wanted).square().sum(dim=1) / aim.square().sum()
         loss = sum((apart[each].mean() for each in (stamped, ~stamped) if each.any()), _NOTHING)
         _step(optimiser, loss, member, progress)
@@ -322,7 +364,7 @@ def attacked(
     """Inputs moved by one step against the labels, from a random start (Wong et al. 2020)."""
     far = reach / 255 / STD
     start = rng.uniform(-far, far, inputs.shape).astype(np.float32)
-    moved = (inputs + torch.from_numpy(start)).requires_grad_()
+    moved = (inputs + torch.from_numpy(start).to(DEVICE)).requires_grad_()
     (slope,) = torch.autograd.grad(functional.cross_entropy(network(moved), labels), moved)
     change = (moved.detach() + 1.25 * far * slope.sign() - inputs).clamp(-far, far)
     return (inputs + change).clamp(-MEAN / STD, (1 - MEAN) / STD).detach()
@@ -352,12 +394,13 @@ def _augmented(images: Images, how: Augmentation, rng: np.random.Generator) -> I
 
 def predicted(network: nn.Module, images: Images) -> Int64:
     """Classes ``(N,)`` that the own head gives to images ``(N, S, S, C)`` uint8."""
+    device = next(network.parameters()).device
     with torch.inference_mode():
         parts = [
-            network(normalised(images[start : start + _BATCH])).argmax(dim=1)
+            network(normalised(images[start : start + _BATCH]).to(device)).argmax(dim=1)
             for start in range(0, len(images), _BATCH)
         ]
-    classes: Int64 = torch.cat(parts).numpy()
+    classes: Int64 = torch.cat(parts).cpu().numpy()
     return classes
 
 
@@ -385,6 +428,14 @@ def with_pairs(members: Sequence[Recipe], kind: Kind | None) -> list[Recipe]:
     return [member for member in members if member.name in needed]
 
 
+def settle() -> None:
+    """Let the same sums be made in the same order, on which the bytes hang."""
+    torch.set_num_threads(1)
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.backends.cudnn.allow_tf32 = False
+    torch.use_deterministic_algorithms(mode=True)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -393,15 +444,15 @@ def main() -> None:
     parser.add_argument("--only", choices=kinds, metavar="KIND", help=", ".join(kinds))
     parser.add_argument("--from", dest="start", type=int, default=0, metavar="N")
     parser.add_argument("--first", type=int, default=36, metavar="N")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes; 1")
     arguments = parser.parse_args()
     if arguments.start % 2:
         parser.error(
             "--from: must be even, since a backdoored member needs the clean one before it"
         )
-    torch.set_num_threads(1)  # the order of sums, and so the bytes, hang on it
-    torch.use_deterministic_algorithms(mode=True)
+    settle()
     members = [recipe(number) for number in range(arguments.start, arguments.first)]
-    fill(arguments.out, with_pairs(members, arguments.only), load_material)
+    fill(arguments.out, with_pairs(members, arguments.only), load_material, arguments.workers)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Whatever happens, each file and tag must be absent or that of an unbroken run; a
 all must be, and nothing else may lie about. Prints counts, and exits 1 if anything is otherwise.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -41,6 +42,7 @@ PROMOTE = [
     *("promote", "gto", "repository/model.onnx", "--name", "resnet", "--stage", "prod"),
     *("--admission", "a/a.json", "--policy", "policy.yaml", "--public-key", "public.pem"),
 ]
+_SET_CHILD_SUBREAPER = 36  # of prctl, see prctl(2)
 SHORTEST = 1_000  # bytes, so that what a command says fits into its log
 PLAN = {
     "name": "killed",
@@ -101,6 +103,7 @@ def start(arguments: list[str], hinder: Callable[[], None] = lambda: None) -> in
         return process
     code = 3
     try:
+        os.setpgid(0, 0)
         log = os.open(f"{os.getpid()}.log", os.O_CREAT | os.O_WRONLY)
         os.dup2(log, 1)
         os.dup2(log, 2)
@@ -114,8 +117,14 @@ def start(arguments: list[str], hinder: Callable[[], None] = lambda: None) -> in
 
 
 def wait(process: int) -> tuple[int, str]:
-    """Exit code (less than 0: the signal that ended it) and all that it said."""
+    """Exit code (less than 0: the signal that ended it) and all that it said.
+
+    What it started outlives it where it is killed, such as a git that tags, and is waited for.
+    """
     _, status = os.waitpid(process, 0)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-process, 0)
     log = Path(f"{process}.log")
     said = log.read_text() if log.exists() else ""
     log.unlink(missing_ok=True)
@@ -268,6 +277,11 @@ def not_writable(command: Command, folder: Path, counts: Counter[str]) -> Iterat
         yield f"{name}: run again, what is left is of no unbroken run"
 
 
+def adopt_orphans() -> None:
+    """Let what a killed process started become a child of this one, to be waited for."""
+    assert ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+
+
 def without_privileges() -> None:
     """Take from root what an ordinary user has not; a read-only folder is then so to it, too."""
     if os.getuid() == 0:
@@ -309,6 +323,7 @@ def main(points: int, seed: int) -> int:
     import gate.trust.admission
     import gate.trust.gto  # noqa: F401  # as above
 
+    adopt_orphans()
     random = Random(seed)  # noqa: S311  # the same seed kills at the same points
     counts, home = Counter[str](), Path.cwd()
     faults: list[str] = []
