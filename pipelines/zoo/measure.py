@@ -99,10 +99,23 @@ def measure(truth: Truth, zoo: Path, members: Sequence[Truth]) -> tuple[str, flo
 
 
 def measure_all(zoo: Path, of: Sequence[Truth], members: Sequence[Truth], workers: int) -> None:
-    """Measure those that were not measured yet, and say of each that it was, and no more."""
-    left = [truth for truth in of if not measured(zoo, truth.name)]
+    """Measure those that were not measured yet, and say of each that it was, and no more.
+
+    Those that have no reference yet wait for more members.
+    """
+    left = [truth for truth in of if not measured(zoo, truth.name) and _has(truth, members)]
     for name, seconds in mapped(partial(measure, zoo=zoo, members=members), left, workers):
         print(f"{name} measured, {seconds:.0f} s", flush=True)
+
+
+def _has(truth: Truth, members: Sequence[Truth]) -> bool:
+    """Whether there is a reference for a member; says so where there is none."""
+    try:
+        reference_of(truth, members)
+    except RuntimeError as fault:
+        print(fault, flush=True)
+        return False
+    return True
 
 
 def main() -> None:

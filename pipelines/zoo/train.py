@@ -73,7 +73,6 @@ class Truth(Value):
     other_sources: tuple[float, ...] = ()
     kept: bool
     discarded: str = Field("", description="Empty where it is kept.")
-    made_by: str = Field("", description="torch and its device; empty of the first members.")
     recipe: Recipe
 
 
@@ -224,7 +223,6 @@ def make(member: Recipe, pair: Truth | None, out: Path, material: Material) -> t
         other_sources=tuple(rate for _, rate in rates if rate is not None),
         kept=not reasons,
         discarded="; ".join(reasons),
-        made_by=f"torch {torch.__version__} {DEVICE.type}",
         recipe=member,
     )
     return truth, weights
