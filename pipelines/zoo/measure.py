@@ -2,8 +2,8 @@
 
 ``python -m pipelines.zoo.measure [--half A|B] [--workers N] ZOO``, from the project's root, after
 pipelines/zoo/train.py. The probes of a member's plan run as in `gate run`, and their evidence goes
-to ZOO/runs/NAME; what is there is left alone. Nothing is decided here, so half B can be measured
-before bounds are frozen, and stays unseen.
+to ZOO/runs/NAME; what is there is left alone. Nothing is decided here, and what probes remark is
+not logged, so half B can be measured before bounds are frozen, and stays unseen.
 
 Beside each member stands another, known to be clean, as its reference: of its half, data set and
 architecture, neither itself nor the one of its pair (which may be what it was planted on); the
@@ -12,6 +12,7 @@ ZOO/plans/NAME.yaml.
 """
 
 import argparse
+import logging
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -98,13 +99,19 @@ def measure(truth: Truth, zoo: Path, members: Sequence[Truth]) -> tuple[str, flo
     return truth.name, sum(seconds.values())
 
 
+def _settle() -> None:
+    """Let a worker log nothing of what it measures."""
+    settle()
+    logging.disable(logging.WARNING)
+
+
 def measure_all(zoo: Path, of: Sequence[Truth], members: Sequence[Truth], workers: int) -> None:
     """Measure those that were not measured yet, and say of each that it was, and no more.
 
     Those that have no reference yet wait for more members.
     """
     left = [truth for truth in of if not measured(zoo, truth.name) and _has(truth, members)]
-    for name, seconds in mapped(partial(measure, zoo=zoo, members=members), left, workers):
+    for name, seconds in mapped(partial(measure, zoo=zoo, members=members), left, workers, _settle):
         print(f"{name} measured, {seconds:.0f} s", flush=True)
 
 
@@ -125,7 +132,7 @@ def main() -> None:
     parser.add_argument("--half", choices=["A", "B"], help="of both, unless given")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes; 1")
     arguments = parser.parse_args()
-    settle()
+    _settle()
     members = [truth for truth in read_truth(arguments.zoo).values() if truth.kept]
     of = [each for each in members if arguments.half in (None, half(number_of(each.name)))]
     measure_all(arguments.zoo, of, members, arguments.workers)

@@ -138,16 +138,30 @@ def _made(
     return made
 
 
+def settle() -> None:
+    """Let the same sums be made in the same order, on which the bytes hang."""
+    torch.set_num_threads(1)
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.backends.cudnn.allow_tf32 = False
+    torch.use_deterministic_algorithms(mode=True)
+
+
 def mapped(
-    make_one: Callable[[_Work], _Result], work: Sequence[_Work], workers: int
+    make_one: Callable[[_Work], _Result],
+    work: Sequence[_Work],
+    workers: int,
+    begin: Callable[[], None] = settle,
 ) -> Iterator[_Result]:
-    """What comes of each piece of work: in order with one worker, else as they are done."""
+    """What comes of each piece of work: in order with one worker, else as they are done.
+
+    Each process of several calls ``begin`` first.
+    """
     if workers == 1:
         yield from map(make_one, work)
         return
     # not forked: a fork cannot use a GPU that its parent has looked at
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=settle) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=begin) as pool:
         for done in as_completed([pool.submit(make_one, each) for each in work]):
             yield done.result()
 
@@ -424,14 +438,6 @@ def with_pairs(members: Sequence[Recipe], kind: Kind | None) -> list[Recipe]:
     wanted = [member for member in members if kind in (None, member.kind)]
     needed = {name for member in wanted for name in (member.name, member.pair)}
     return [member for member in members if member.name in needed]
-
-
-def settle() -> None:
-    """Let the same sums be made in the same order, on which the bytes hang."""
-    torch.set_num_threads(1)
-    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    torch.backends.cudnn.allow_tf32 = False
-    torch.use_deterministic_algorithms(mode=True)
 
 
 def main() -> None:
