@@ -2,6 +2,7 @@
 # make test      set up, run the tests; of simulations of intervals' coverage, a sample
 # make coverage  set up, run those simulations in full
 # make lowest    tests that use each dependency, at its lowest version in pyproject.toml
+# make zoo-check forty small backbones of fresh seeds: errors must be as often as published; minutes
 # make check     what CI runs: tests, simulations in full, lowest versions, ruff, mypy --strict
 # make tables    write what follows from tables and models: README's table of probes, docs/reference,
 #                policies/schema.json
@@ -11,7 +12,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: gate gate-cifar test coverage lowest check tables docs clean
+.PHONY: gate gate-cifar test coverage lowest zoo-check check tables docs clean
 
 gate: .venv/.installed
 	dvc repro --quiet report plots
@@ -41,6 +42,12 @@ lowest:
 	OMP_NUM_THREADS=1 .lowest/bin/python -m pytest --numprocesses 2 --dist loadfile \
 	--no-loadscope-reorder -W default -o cache_dir=.lowest/cache \
 	tests/security tests/backbone tests/data tests/trust tests/measure tests/label_prior tests/reports
+
+FROM ?= 10000
+zoo-check: .venv/.installed
+	@if [ -d ../shared/data ]; then \
+	OMP_NUM_THREADS=1 python -m pipelines.zoo.check --from $(FROM) --workers 2 out/zoo-check/$(FROM); \
+	else echo "zoo-check: skipped, ../shared/data is absent"; fi
 
 check: test coverage lowest
 	ruff check .

@@ -1,4 +1,4 @@
-"""Writes what follows from tables and models: README's table of probes, docs/reference, the schema.
+"""Writes what follows from tables, models and results: docs/reference, the schema, error rates.
 
 ``python -m tests.tables``, after a probe, a key of a plan or a policy, or a command was added or
 changed; tests hold that all are up to date.
@@ -21,8 +21,9 @@ from gate.policy.cases import Case
 from gate.policy.rules import Policy
 from gate.policy.waivers import Waivers
 from gate.probes import PROBES
+from pipelines.zoo.page import with_tables as with_rates
 
-README = Path("README.md")
+README, RATES = Path("README.md"), Path("docs/error-rates.md")
 HEADER = "| probe | question |\n|---|---|\n"
 _NOTE = "<!-- written by `python -m tests.tables`; change what it is made from instead -->\n\n"
 _PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
@@ -32,7 +33,8 @@ def written() -> dict[Path, str]:
     """What each file is to hold."""
     reference = Path("docs/reference")
     return {
-        README: with_probes(README.read_text()),
+        README: with_rates(with_probes(README.read_text())),
+        RATES: with_rates(RATES.read_text()),
         Path("policies/schema.json"): json.dumps(Policy.model_json_schema(), indent=2) + "\n",
         reference / "plan.md": "# Keys of a plan\n\n" + _NOTE + "".join(_models([Plan])),
         reference / "policy.md": (

@@ -1,14 +1,13 @@
 """Measure members of the zoo, and show nothing of what comes out.
 
-``python -m pipelines.zoo.measure [--half A|B] [--workers N] ZOO``, from the project's root, after
-pipelines/zoo/train.py. The probes of a member's plan run as in `gate run`, and their evidence goes
-to ZOO/runs/NAME; what is there is left alone. Nothing is decided here, and what probes remark is
-not logged, so half B can be measured before bounds are frozen, and stays unseen.
+``python -m pipelines.zoo.measure [--half A|B] [--workers N] ZOO RUNS``, from the project's root,
+after pipelines/zoo/train.py. The probes of a member's plan run as in `gate run`, and their evidence
+goes to RUNS/NAME, with the plan; what is there is left alone. Nothing is decided here, and what
+probes remark is not logged, so half B can be measured before bounds are frozen, and stays unseen.
 
 Beside each member stands another, known to be clean, as its reference: of its half, data set and
 architecture, neither itself nor the one of its pair (which may be what it was planted on); the
-first that was made and is kept, a plain one if there is one. The plan with both is
-ZOO/plans/NAME.yaml.
+first that was made and is kept, a plain one if there is one.
 """
 
 import argparse
@@ -60,30 +59,29 @@ def _alike(truth: Truth) -> tuple[str, str, str]:
     return half(number_of(truth.name)), truth.recipe.data, truth.recipe.architecture
 
 
-def write_plan(zoo: Path, truth: Truth, members: Sequence[Truth]) -> Path:
+def write_plan(zoo: Path, runs: Path, truth: Truth, members: Sequence[Truth]) -> Path:
     """Write the plan of a member, with its reference; JSON is YAML."""
-    path, source = zoo / "plans" / f"{truth.name}.yaml", DATA_SETS[truth.recipe.data].plan
+    path, source = runs / truth.name / "plan.yaml", DATA_SETS[truth.recipe.data].plan
     plan = load_plan(source, zoo / f"{truth.name}.yaml")
     reference = load_plan(source, zoo / f"{reference_of(truth, members).name}.yaml").backbone
     content = plan.model_copy(update={"reference": reference})
-    path.parent.mkdir(exist_ok=True)
     files.write(path, content.model_dump_json(indent=2, exclude_unset=True) + "\n")
     return path
 
 
-def measured(zoo: Path, name: str) -> bool:
+def measured(runs: Path, name: str) -> bool:
     """Whether a member was measured to the end."""
-    return (zoo / "runs" / name / COST).exists()
+    return (runs / name / COST).exists()
 
 
-def measure(truth: Truth, zoo: Path, members: Sequence[Truth]) -> tuple[str, float]:
+def measure(truth: Truth, zoo: Path, runs: Path, members: Sequence[Truth]) -> tuple[str, float]:
     """Run the probes of a member's plan; its name, and the seconds that it took.
 
     Raises:
         RuntimeError: It has no reference.
         GateError: gate cannot measure it.
     """
-    out, plan = zoo / "runs" / truth.name, load_plan(write_plan(zoo, truth, members))
+    out, plan = runs / truth.name, load_plan(write_plan(zoo, runs, truth, members))
     seconds = {}
     with TemporaryDirectory(prefix="gate-zoo-") as kept:
         bench = Bench(plan, Path(kept) / "features")
@@ -105,13 +103,16 @@ def _settle() -> None:
     logging.disable(logging.WARNING)
 
 
-def measure_all(zoo: Path, of: Sequence[Truth], members: Sequence[Truth], workers: int) -> None:
+def measure_all(
+    zoo: Path, runs: Path, of: Sequence[Truth], members: Sequence[Truth], workers: int
+) -> None:
     """Measure those that were not measured yet, and say of each that it was, and no more.
 
     Those that have no reference yet wait for more members.
     """
-    left = [truth for truth in of if not measured(zoo, truth.name) and _has(truth, members)]
-    for name, seconds in mapped(partial(measure, zoo=zoo, members=members), left, workers, _settle):
+    left = [truth for truth in of if not measured(runs, truth.name) and _has(truth, members)]
+    by_member = partial(measure, zoo=zoo, runs=runs, members=members)
+    for name, seconds in mapped(by_member, left, workers, _settle):
         print(f"{name} measured, {seconds:.0f} s", flush=True)
 
 
@@ -129,13 +130,14 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("zoo", type=Path, metavar="ZOO")
+    parser.add_argument("runs", type=Path, metavar="RUNS")
     parser.add_argument("--half", choices=["A", "B"], help="of both, unless given")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes; 1")
     arguments = parser.parse_args()
     _settle()
     members = [truth for truth in read_truth(arguments.zoo).values() if truth.kept]
     of = [each for each in members if arguments.half in (None, half(number_of(each.name)))]
-    measure_all(arguments.zoo, of, members, arguments.workers)
+    measure_all(arguments.zoo, arguments.runs, of, members, arguments.workers)
 
 
 if __name__ == "__main__":

@@ -101,8 +101,10 @@ def fill(
                     f"{out / TRUTH}: {member.name} was made by another recipe than recipes.py has "
                     "now; choose another folder"
                 )
-            if not known or (known.kept and not _weights(out, member.name).exists()):
+            if not known or (known.kept and not weights_of(out, member.name).exists()):
                 pairs.setdefault(member.pair or member.name, []).append(member)
+            elif known.kept:
+                write_card(member, weights_of(out, member.name))  # the folder may be a copy
         made = partial(_made, out=out, truths=truths, material=material)
         for of_pair in mapped(made, list(pairs.values()), workers):
             for truth, seconds in of_pair:
@@ -131,8 +133,8 @@ def _made(
                 "there: made on another machine, or with other libraries; choose another folder"
             )
         if truth.kept:
-            files.write(_weights(out, member.name), weights)
-            write_card(member, _weights(out, member.name))
+            files.write(weights_of(out, member.name), weights)
+            write_card(member, weights_of(out, member.name))
         known[member.name] = truth
         made.append((truth, time.perf_counter() - started))
     return made
@@ -175,7 +177,8 @@ def read_truth(out: Path) -> dict[str, Truth]:
     return {truth.name: truth for truth in truths}
 
 
-def _weights(out: Path, name: str) -> Path:
+def weights_of(out: Path, name: str) -> Path:
+    """Where a member's weights lie."""
     return out / f"{name}.safetensors"
 
 
@@ -206,10 +209,10 @@ def make(member: Recipe, pair: Truth | None, out: Path, material: Material) -> t
     """
     network = initial(member)
     if member.planted and pair:
-        content = files.read(_weights(out, pair.name), DataError)
+        content = files.read(weights_of(out, pair.name), DataError)
         if _digest(content) != pair.weights:
             raise DataError(
-                f"{_weights(out, pair.name)}: not the file that {TRUTH} names by its digest; "
+                f"{weights_of(out, pair.name)}: not the file that {TRUTH} names by its digest; "
                 "delete the file, and it is made again"
             )
         network.load_state_dict(load(content))

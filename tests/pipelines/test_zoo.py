@@ -18,7 +18,7 @@ from pipelines.zoo import train
 from pipelines.zoo.architectures import ARCHITECTURES
 from pipelines.zoo.data_sets import DATA_SETS, Labelled, Material
 from pipelines.zoo.generator import STD, Generator, normalised
-from pipelines.zoo.judge import of_half_a, reference_of, write_plan
+from pipelines.zoo.measure import measure_all, measured, reference_of, write_plan
 from pipelines.zoo.poison import own_rates, training_data
 from pipelines.zoo.recipe import BACKDOORED, CLEAN, Attack, Data, Recipe
 from pipelines.zoo.recipes import half, number_of, recipe
@@ -182,7 +182,9 @@ def test_the_plan_of_a_member_names_it_and_its_reference(tmp_path: Path) -> None
     for member in members:
         train.write_card(member, tmp_path / f"{member.name}.safetensors")
 
-    plan = load_plan(write_plan(tmp_path, _truth(members[3]), [_truth(each) for each in members]))
+    plan = load_plan(
+        write_plan(tmp_path, tmp_path / "runs", _truth(members[3]), [*map(_truth, members)])
+    )
 
     assert plan.reference
     assert plan.backbone.path == tmp_path / "dev_003.safetensors"
@@ -202,7 +204,9 @@ def test_a_member_is_measured_by_the_plan_of_its_data(data: str, tmp_path: Path)
     for each in members:
         train.write_card(each, tmp_path / f"{each.name}.safetensors")
 
-    plan = load_plan(write_plan(tmp_path, _truth(member), [_truth(each) for each in members]))
+    plan = load_plan(
+        write_plan(tmp_path, tmp_path / "runs", _truth(member), [*map(_truth, members)])
+    )
 
     assert list(plan.splits) == [data]
     assert plan.reference
@@ -217,16 +221,15 @@ def half_of(member: Recipe) -> str:
     return half(number_of(member.name))
 
 
-def test_members_of_half_b_are_refused_by_name_and_left_out_where_no_name_is_said() -> None:
-    truths = [_truth(member) for member in WHOLE[66:76]]
+def test_a_member_without_a_reference_waits_and_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = [_truth(WHOLE[70])]
 
-    assert [each.name for each in of_half_a(truths, [])] == [
-        *(f"held_out_{number:03d}" for number in range(66, 70)),
-        *("zoo_0070", "zoo_0071", "zoo_0074", "zoo_0075"),
-    ]
-    assert [each.name for each in of_half_a(truths, ["*_0071"])] == ["zoo_0071"]
-    with pytest.raises(RuntimeError, match="zoo_0072: of half B, which is judged once"):
-        of_half_a(truths, ["zoo_*"])
+    measure_all(tmp_path, tmp_path / "runs", alone, alone, 1)
+
+    assert "zoo_0070: no other clean member of half A" in capsys.readouterr().out
+    assert not measured(tmp_path / "runs", "zoo_0070")
 
 
 # --- triggers -------------------------------------------------------------------------------------
@@ -568,6 +571,28 @@ def test_two_runs_give_the_same_bytes_and_so_does_one_that_was_broken_off(
     expected = _bytes(whole)
     for name, content in _bytes(broken).items():
         assert content.replace(b"broken", b"zoo") == expected.pop(name), name  # cards name it
+    assert not expected
+
+
+def _of_one_colour(data: Data) -> Material:
+    """A hundred images whose grey says the class; a process of its own can import it."""
+    labels = np.arange(100) % DATA_SETS[data].classes
+    shape = (100, DATA_SETS[data].side, DATA_SETS[data].side, DATA_SETS[data].channels)
+    images = np.broadcast_to((20 * labels)[:, None, None, None], shape).astype(np.uint8)
+    return Material(Labelled(images, labels), Labelled(images, labels))
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_two_workers_make_the_bytes_that_one_makes(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+
+    train.fill(one, FOUR, _of_one_colour)
+    train.fill(two, FOUR, _of_one_colour, workers=2)
+
+    expected = _bytes(one)
+    assert len(train.read_truth(one)) == 4
+    for name, content in _bytes(two).items():
+        assert content.replace(b"/two/", b"/one/") == expected.pop(name), name  # cards name it
     assert not expected
 
 

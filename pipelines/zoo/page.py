@@ -1,0 +1,149 @@
+"""README's table and those of docs/error-rates.md, from the lines of results.
+
+`python -m tests.tables` puts each between ``<!-- zoo NAME -->`` and ``<!-- end -->``.
+"""
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gate import load_policy
+from pipelines.zoo.bounds import bounds_of
+from pipelines.zoo.publish import Look, read_looks
+from pipelines.zoo.rates import auc, by_kind, judged, recipe_of, score, share, tally
+from pipelines.zoo.recipe import BACKDOORED, CLEAN, Kind
+from pipelines.zoo.results import POLICIES, Row, read_rows
+
+SHOWN = "cifar_reference"  # by whose decisions kinds are summed up
+SUMMARY = (
+    "| nets of known truth that no bound was set on | n | rejected | inconclusive | accepted |"
+)
+_LEAST_OF_A_FAMILY = 30
+_TABLE = re.compile(r"(<!-- zoo (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_FAMILIES: tuple[tuple[str, tuple[Kind, ...]], ...] = (
+    ("clean", CLEAN),
+    ("a patch, a blend or a sinusoid", ("patch", "blend", "sinusoid")),
+    ("two targets", ("two_targets",)),
+    ("adaptive patches and blends", ("adaptive_patch", "adaptive_blend")),
+    ("one source class alone", ("source_specific",)),
+    ("each class to another", ("all_to_all",)),
+    ("a sinusoid under clean labels", ("clean_label_sinusoid",)),
+    ("a poisoned encoder", ("poisoned_encoder",)),
+    ("a warp, also with noise", ("warp", "noisy_warp")),
+    ("a trigger made for each image (learnt)", ("learnt",)),
+)
+
+
+def summary(rows: Sequence[Row], policy: str = SHOWN) -> str:
+    """What a policy makes of families of nets, as Markdown; shares with 95 % intervals."""
+    lines = [SUMMARY, "|---|---|---|---|---|"]
+    for name, kinds in _FAMILIES:
+        if not (some := judged(rows, kinds)):
+            continue
+        cells = [
+            _share(some, policy, decision) for decision in ("reject", "inconclusive", "accept")
+        ]
+        lines.append(f"| {name} | {len(some)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _share(rows: Sequence[Row], policy: str, decision: str) -> str:
+    hits = [row.decisions[policy] == decision for row in rows]
+    _, low, high = share(hits, [*map(recipe_of, rows)])
+    return f"{sum(hits)} [{low:.2f}, {high:.2f}]"
+
+
+def with_tables(text: str) -> str:
+    """A text with each of its tables brought up to date.
+
+    Raises:
+        KeyError: It asks for one that there is not.
+    """
+    half_a, half_b = read_rows("A"), read_rows("B")
+    tables: dict[str, str] = {
+        "looks": _looks(read_looks()),
+        "summary": summary(half_b),
+        "clean": _of_clean(half_b),
+        **{policy: by_kind(half_b, policy) for policy in POLICIES},
+        "curves": _curves(half_b),
+        "cost": _cost(half_b),
+        "discards": _discards([*half_a, *half_b]),
+        "half_a": by_kind(half_a, SHOWN),
+    }
+    return _TABLE.sub(lambda found: f"{found[1]}{tables[found[2]]}{found[3]}", text)
+
+
+def _looks(looks: Sequence[Look]) -> str:
+    if not looks:
+        return "Half B was not judged yet.\n"
+    lines = [
+        f"- {look.day}: {len(look.members)} members, {look.members[0]} to {look.members[-1]}, "
+        f"kept or discarded, at commit `{look.commit[:12]}`."
+        for look in looks
+    ]
+    return "Looks at half B (`pipelines/zoo/looks.jsonl`):\n\n" + "\n".join(lines) + "\n"
+
+
+def _curves(rows: Sequence[Row]) -> str:
+    kept = [row for row in rows if not row.discarded]
+    if not kept:
+        return ""
+    lines = ["| policy | area under the curve |", "|---|---|"]
+    for policy in POLICIES:
+        bounds = bounds_of(load_policy(Path("policies") / f"{policy}.yaml"))
+        value, low, high = auc(kept, np.array([score(row, bounds) for row in kept]))
+        lines.append(f"| `{policy}` | {value:.2f} [{low:.2f}, {high:.2f}] |")
+    return "\n".join(lines) + "\n"
+
+
+def _of_clean(rows: Sequence[Row]) -> str:
+    """What so many clean nets can carry, and how many each family has."""
+    clean = judged(rows, CLEAN)
+    if not clean:
+        return ""
+    counts = tally(clean, SHOWN)
+    _, _, high = share(
+        [row.decisions[SHOWN] == "reject" for row in clean], [*map(recipe_of, clean)]
+    )
+    few = [kind for kind in BACKDOORED if len(judged(rows, (kind,))) < _LEAST_OF_A_FAMILY]
+    return (
+        f"Of {len(clean)} clean nets {counts['rejected']} are rejected: with 95 % confidence no "
+        f"more than {high:.3f} of nets like these are. Had none of 299 been, it would be 1 %; of "
+        f"149, 2 %; of 59, 5 %. A family of {_LEAST_OF_A_FAMILY} of which none is missed has a "
+        "miss rate of at most 10 %"
+        + (
+            f"; fewer there are of {', '.join(each.replace('_', ' ') for each in few)}"
+            if few
+            else ""
+        )
+        + ".\n"
+    )
+
+
+def _cost(rows: Sequence[Row]) -> str:
+    kept = [row for row in rows if not row.discarded]
+    if not kept:
+        return ""
+    passes, seconds = [row.passes for row in kept], [row.seconds for row in kept]
+    return (
+        f"A net takes {statistics.median(passes):,.0f} forward passes (median; at most "
+        f"{max(passes):,}) beside the gradients of the search, and "
+        f"{statistics.median(seconds):.0f} s (at most {max(seconds):.0f}) on one core of a machine "
+        "that other work shared.\n"
+    )
+
+
+def _discards(rows: Sequence[Row]) -> str:
+    made = Counter(row.kind for row in rows)
+    gone = Counter(row.kind for row in rows if row.discarded)
+    lines = ["| kind | made | discarded |", "|---|---|---|"]
+    lines += [
+        f"| {kind.replace('_', ' ')} | {made[kind]} | {gone[kind]} |"
+        for kind in (*CLEAN, *BACKDOORED)
+        if made[kind]
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,435 @@
+"""Error rates of the zoo: lines of results, intervals, bounds, one look, and the check on top."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+from sklearn.metrics import roc_auc_score
+
+from gate import Policy, files, load_policy, stats
+from gate.errors import DataError
+from gate.values import Evidence, Measurement
+from pipelines.zoo import bounds, check, page, publish, rates, results
+from pipelines.zoo.draw import characteristics, found_at, roc
+from pipelines.zoo.recipe import BACKDOORED, CLEAN, Kind
+from pipelines.zoo.recipes import half, number_of, recipe
+from pipelines.zoo.results import POLICIES, Row, read_rows, row_of, write_rows
+from pipelines.zoo.train import Truth
+
+PATCH, PATTERN = "worst_patch_attack_success_rate", "worst_pattern_attack_success_rate"
+HALF_A = [number for number in range(70, 470) if half(number) == "A"]
+HALF_B = [number for number in range(70, 470) if half(number) == "B"]
+
+
+def row(number: int, decision: str = "accept", **more: Any) -> Row:
+    """A line about the member of that number."""
+    made = recipe(number)
+    content = {
+        "name": made.name,
+        "kind": made.kind,
+        "recipe": made,
+        "accuracy": 0.8,
+        "own_rates": (),
+        "bytes": 1000 + number,
+        "decisions": dict.fromkeys(POLICIES, decision),
+        "blocked_by": dict.fromkeys(POLICIES, ()),
+        "worst": {PATCH: (0.5, 0.4, 0.6)},
+    }
+    return Row.model_validate(content | more)
+
+
+def as_they_should_be(numbers: Sequence[int]) -> list[Row]:
+    """Clean ones accepted, backdoored ones rejected."""
+    return [row(n, "reject" if recipe(n).attacks else "accept") for n in numbers]
+
+
+@pytest.fixture
+def no_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files of results are in an empty folder."""
+    there = {"A": tmp_path / "half_a.jsonl", "B": tmp_path / "half_b.jsonl"}
+    monkeypatch.setattr(results, "FILES", there)
+    monkeypatch.setattr(publish, "LOOKS", tmp_path / "looks.jsonl")
+    return tmp_path
+
+
+# --- lines ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_results")
+def test_lines_are_read_as_they_were_written_in_the_order_of_numbers() -> None:
+    rows = [row(75, "reject"), row(70), row(71, discarded="own rate 0.10 < 0.8")]
+
+    write_rows("A", rows)
+
+    assert read_rows("A") == [rows[1], rows[2], rows[0]]
+    assert read_rows("B") == []
+
+
+@pytest.mark.usefixtures("no_results")
+def test_a_line_of_the_other_half_is_refused() -> None:
+    with pytest.raises(DataError, match="zoo_0072: not of half A"):
+        write_rows("A", [row(70), row(72)])
+    assert read_rows("A") == []
+
+
+def _truth(number: int, **more: Any) -> Truth:
+    made = recipe(number)
+    content = {"name": made.name, "kind": made.kind, "recipe": made, "accuracy": 0.7, "kept": True}
+    return Truth.model_validate(content | {"weights": f"sha256:{'0' * 64}"} | more)
+
+
+def _measured(folder: Path, name: str, patch: float) -> None:
+    """Evidence of a search that found a patch, and what it cost."""
+    found = Measurement.rate(PATCH, round(250 * patch), 250, task="own_head", target="cat")
+    evidence = Evidence(
+        probe="trigger_search",
+        settings={},
+        backbone=f"sha256:{'1' * 64}",
+        data={"cifar10": f"sha256:{'2' * 64}"},
+        seed=0,
+        versions={},
+        measurements=(found,),
+    )
+    files.write(folder / name / "evidence" / "trigger_search.json", evidence.to_json())
+    cost = {
+        "forward_passes": {"backbone": 300, "reference": 40},
+        "seconds": {"validate": 9, "probe trigger_search": 2.25},
+    }
+    files.write(folder / name / "run-info.json", json.dumps(cost))
+
+
+def _policy(at_most: float) -> Policy:
+    rule = {"probe": "trigger_search", "metric": PATCH, "at_most": at_most, "why": "It is tried."}
+    return Policy.model_validate({"name": "p", "version": 1, "rules": [rule]})
+
+
+def test_a_line_has_what_was_measured_and_what_each_policy_makes_of_it(tmp_path: Path) -> None:
+    _measured(tmp_path, "zoo_0071", 0.5)
+    (tmp_path / "zoo_0071.safetensors").write_bytes(bytes(77))
+
+    made = row_of(
+        tmp_path,
+        tmp_path,
+        _truth(71, own_rates=(0.9,)),
+        {"low": _policy(0.2), "high": _policy(0.9)},
+    )
+
+    assert made.decisions == {"low": "reject", "high": "accept"}
+    assert made.blocked_by == {"low": (f"trigger_search.{PATCH}",), "high": ()}
+    assert made.worst[PATCH] == tuple(round(each, 4) for each in stats.rate(125, 250))
+    assert (made.passes, made.seconds, made.bytes) == (340, 2.2, 77)
+    assert made.own_rates == (0.9,)
+    assert not made.clean
+
+
+def test_a_discarded_member_has_its_reason_and_one_that_was_not_measured_is_refused(
+    tmp_path: Path,
+) -> None:
+    discarded = row_of(tmp_path, tmp_path, _truth(71, kept=False, discarded="own rate 0.1"), {})
+
+    assert (discarded.discarded, discarded.decisions) == ("own rate 0.1", {})
+    with pytest.raises(DataError, match="zoo_0071: not measured; run python -m pipelines"):
+        row_of(tmp_path, tmp_path, _truth(71), {})
+
+
+# --- rates ----------------------------------------------------------------------------------------
+
+
+def test_a_share_of_nets_that_have_nothing_in_common_has_wilsons_interval_or_a_wider_one() -> None:
+    hits = [True] * 6 + [False] * 34
+
+    value, low, high = rates.share(hits, range(40))
+
+    wilson = stats.rate(6, 40)
+    assert value == wilson.value
+    assert low <= wilson.low
+    assert high >= wilson.high
+    assert high - low < 1.3 * (wilson.high - wilson.low)
+
+
+def test_where_nets_of_a_recipe_come_out_alike_the_interval_is_as_wide_as_for_as_many_recipes() -> (
+    None
+):
+    hits = [True] * 50 + [False] * 50  # of ten recipes, each five times ten alike
+
+    alone, alike = (rates.share(hits, of) for of in (range(100), [n // 10 for n in range(100)]))
+
+    ten = stats.rate(5, 10)
+    assert alike.high - alike.low > 1.8 * (alone.high - alone.low)
+    assert alike.high - alike.low == pytest.approx(ten.high - ten.low, abs=0.12)
+
+
+def test_where_all_come_out_the_same_the_interval_is_what_so_few_can_carry() -> None:
+    assert rates.share([False] * 59, range(59)) == stats.rate(0, 59)
+
+
+def test_the_table_counts_each_kind_once_and_leaves_discarded_ones_out() -> None:
+    rows = [row(70), row(74, "reject"), row(71, "inconclusive"), row(75, discarded="own rate 0")]
+    kinds = [recipe(n).kind for n in (70, 74, 71)]
+
+    table = rates.by_kind(rows, "cifar").splitlines()
+
+    assert len(table) == 2 + len(set(kinds)) + 2
+    assert "| **all clean** | 2 | 1 | 0 | 1 | 0.50 [0.00, 1.00] |" in table
+    assert any(line.startswith("| **all backdoored** | 1 | 0 | 1 | 0 | 0.00 [") for line in table)
+
+
+def test_the_area_under_the_curve_is_that_of_scikit_learn_and_lies_in_its_interval() -> None:
+    rng = np.random.default_rng(0)
+    rows = [row(number) for number in HALF_A[:80]]
+    scores = rng.normal(size=80).round(1) + [bool(each.recipe.attacks) for each in rows]
+
+    value, low, high = rates.auc(rows, scores)
+
+    assert value == pytest.approx(roc_auc_score([not each.clean for each in rows], scores))
+    assert low < value < high
+
+
+def test_the_curve_finds_as_many_as_a_threshold_on_clean_scores_lets_through() -> None:
+    clean, backdoored = np.arange(100) / 100, np.array([0.2, 0.955, 2, 3])
+
+    found = found_at(clean, backdoored)
+
+    assert found[0] == 0.5  # above all clean ones
+    assert found[-1] == 1
+    assert np.all(np.diff(found) >= 0)
+    assert found[10] == 0.75  # one clean one in twenty is above .955
+
+
+# --- bounds ---------------------------------------------------------------------------------------
+
+
+def _planted(clean: Sequence[float], backdoored: Sequence[float]) -> list[Row]:
+    """Nets whose searched patch carries so many images, give or take .02."""
+    evens, odds = HALF_A[::2], HALF_A[1::2]
+    return [
+        row(number, worst={PATCH: (value, value - 0.02, value + 0.02)})
+        for number, value in (
+            *zip(evens, clean, strict=False),
+            *zip(odds, backdoored, strict=False),
+        )
+    ]
+
+
+def test_a_bound_moves_to_the_middle_of_where_it_tells_all_apart() -> None:
+    rows = _planted([0.1, 0.3, 0.41], [0.8, 0.9])
+
+    assert bounds.cheapest(rows, {PATCH: 0.9}) == {PATCH: 0.6}  # of .45 to .75
+    assert bounds.cost(rows, {PATCH: 0.6}) == 0
+
+
+def test_a_clean_net_that_is_rejected_costs_more_than_some_backdoored_ones_accepted() -> None:
+    rows = _planted([0.1, 0.71], [0.5, 0.52, 0.6])
+
+    found = bounds.cheapest(rows, {PATCH: 0.2})
+
+    assert found[PATCH] >= 0.75
+    assert bounds.cost(rows, found) == 3
+    assert bounds.cost(rows, {PATCH: 0.4}) == 10
+
+
+def test_what_was_not_measured_is_inconclusive_and_the_costs_are_those_of_the_table() -> None:
+    clean, backdoored = row(70), row(71)
+
+    assert bounds.outcome(clean, PATTERN, 0.5) == "inconclusive"
+    assert bounds.cost([clean], {PATTERN: 0.5}) == 3
+    assert bounds.cost([backdoored], {PATTERN: 0.5}) == 0.5
+    assert [bounds.outcome(clean, PATCH, bound) for bound in (0.35, 0.45, 0.6)] == [
+        "reject",
+        "inconclusive",
+        "accept",
+    ]
+    table = bounds.characteristic([clean, backdoored], PATCH)
+    assert "| 0.35 | 0 | 0 | 1 | 0 | 0 | 1 |" in table
+    assert "| 0.60 | 1 | 0 | 0 | 1 | 0 | 0 |" in table
+
+
+# --- one look -------------------------------------------------------------------------------------
+
+RULES = dict.fromkeys(POLICIES, f"sha256:{'3' * 64}")
+
+
+def _look(numbers: Sequence[int], rules: dict[str, str] = RULES) -> publish.Look:
+    names = tuple(recipe(number).name for number in numbers)
+    content = {"day": "2026-11-28", "commit": "c" * 40, "members": names, "rules": rules}
+    return publish.Look.model_validate(content)
+
+
+@pytest.mark.usefixtures("no_results")
+def test_members_of_half_b_are_looked_at_once() -> None:
+    truths = [_truth(number) for number in range(70, 82)]
+    of_b = [f"zoo_{n:04d}" for n in (72, 73, 76, 77, 80, 81)]
+
+    assert [each.name for each in publish.unseen(truths, [], RULES)] == of_b
+    assert [each.name for each in publish.unseen(truths, [_look([72, 73])], RULES)] == of_b[2:]
+    with pytest.raises(DataError, match=r"all 6 members were looked at, .* on 2026-11-28") as fault:
+        publish.unseen(truths, [_look([72, 73]), _look([76, 77, 80, 81])], RULES)
+    assert "--from 82 --first 682" in str(fault.value)
+
+
+@pytest.mark.usefixtures("no_results")
+def test_lines_of_other_rules_are_not_put_beside_new_ones() -> None:
+    write_rows("B", [row(72)])
+    truths, other = [_truth(76)], {**RULES, "cifar": f"sha256:{'4' * 64}"}
+
+    assert publish.unseen(truths, [_look([72])], RULES)
+    with pytest.raises(DataError, match="by other rules than the policies have now"):
+        publish.unseen(truths, [_look([72])], other)
+
+
+def _repository(folder: Path) -> Callable[..., None]:
+    def git(*arguments: str) -> None:
+        program = shutil.which("git")
+        assert program
+        who = ("-c", "user.name=t", "-c", "user.email=t@t")
+        subprocess.run([program, *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+    git("init", "--quiet")
+    return git
+
+
+def test_nothing_is_published_while_a_policy_differs_from_the_last_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = _repository(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for folder in ("gate", "policies", "pipelines/zoo"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "file").touch()
+    git("add", ".")
+    git("commit", "--quiet", "-m", "All that is frozen")
+
+    assert len(publish.require_frozen()) == 40
+    (tmp_path / "README.md").touch()  # says nothing that is judged by
+    publish.require_frozen()
+    (tmp_path / "policies" / "file").write_text("looser")
+    with pytest.raises(DataError, match=r"not committed, so not frozen: .*policies/file"):
+        publish.require_frozen()
+
+
+def test_rates_stand_at_the_end_of_a_policy_and_are_written_anew_in_their_place(
+    tmp_path: Path,
+) -> None:
+    text = Path("policies/cifar.yaml").read_text().partition("\nerror_rates:")[0] + "\n"
+    path = tmp_path / "cifar.yaml"
+    path.write_text(text)
+    policy = load_policy(path)
+    rows = as_they_should_be(HALF_B[:40])
+    wrong = [row(number) for number in HALF_B[40:60] if recipe(number).attacks]
+
+    once = publish.with_rates(text, policy, "cifar", rows)
+    again = publish.with_rates(once, policy, "cifar", [*rows, *wrong])
+    path.write_text(again)
+
+    assert once.startswith(text.rstrip())
+    assert again.count("error_rates:") == 1
+    read = load_policy(path).error_rates
+    assert read
+    assert read.rules == publish.rules_digest(policy.rules)
+    assert (read.clean.accepted, read.clean.rejected) == (20, 0)
+    assert sum(each.accepted for each in read.backdoored.values()) == len(wrong)
+    assert sum(each.rejected for each in read.backdoored.values()) == 20
+    assert read.like.bytes[0] == 1000 + HALF_B[0]
+    assert read.like.pixels == (28, 32)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_a_policy_says_of_its_errors_follows_from_the_lines_of_half_b(policy: str) -> None:
+    path = Path("policies") / f"{policy}.yaml"
+    loaded = load_policy(path)
+
+    assert publish.with_rates(path.read_text(), loaded, policy, read_rows("B")) == path.read_text()
+    (look, *others) = publish.read_looks()
+    for each in (look, *others):
+        assert each.rules[policy] == publish.rules_digest(loaded.rules), "bounds moved after a look"
+
+
+def test_every_member_of_half_b_was_looked_at_once_and_half_a_has_none_of_them() -> None:
+    looked = [name for look in publish.read_looks() for name in look.members]
+
+    assert sorted(looked) == sorted(set(looked))
+    assert sorted(looked) == sorted(each.name for each in read_rows("B"))
+    assert {half(number_of(name)) for name in looked} == {"B"}
+    assert {half(number_of(each.name)) for each in read_rows("A")} == {"A"}
+    for of in ("A", "B"):
+        for each in read_rows(of):  # type: ignore[arg-type]  # both are halves
+            assert each.recipe == recipe(number_of(each.name))
+
+
+# --- tables and pictures --------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_results")
+def test_tables_are_written_between_their_marks_and_an_unknown_one_is_refused() -> None:
+    write_rows("B", as_they_should_be(HALF_B))
+    text = "before\n<!-- zoo summary -->\nold\n<!-- end -->\nafter\n"
+
+    written = page.with_tables(text)
+
+    assert written.startswith(f"before\n<!-- zoo summary -->\n{page.SUMMARY}\n")
+    assert written.endswith("|\n<!-- end -->\nafter\n")
+    assert "old" not in written
+    assert page.with_tables(written) == written
+    with pytest.raises(KeyError):
+        page.with_tables(text.replace("summary", "sumary"))
+
+
+def test_each_kind_is_of_one_family_of_the_summary() -> None:
+    of_families = [kind for _, kinds in page._FAMILIES for kind in kinds]
+
+    assert sorted(of_families) == sorted((*CLEAN, *BACKDOORED))
+
+
+def test_both_pictures_show_what_their_lines_say() -> None:
+    rows = as_they_should_be(HALF_B[:80])
+
+    (axes,) = roc(rows).axes
+    assert [line.get_label() for line in axes.get_lines()] == ["cifar", "cifar_reference"]
+    panels = characteristics(rows).axes
+    by_title = {panel.get_title(loc="left"): panel for panel in panels}
+    clean = by_title[PATCH].get_lines()[0].get_ydata()
+    assert list(clean) == [float(bound < 0.6) for bound in bounds.GRID]
+
+
+# --- the check on top -----------------------------------------------------------------------------
+
+
+def test_the_chance_of_so_many_or_more_is_the_binomials() -> None:
+    for hits in range(8):
+        assert check.at_least([0.3] * 7, hits) == pytest.approx(binom.sf(hits - 1, 7, 0.3))
+    assert check.at_least([0.0, 1.0], 1) == 1
+
+
+def test_twenty_pairs_of_fresh_seeds_are_of_all_attacks_and_of_neither_half() -> None:
+    drawn = list(check.pairs(check.FRESH))[:26]
+
+    kinds: list[Kind] = [backdoored.kind for _, backdoored in drawn]
+    assert sorted(kinds[:13]) == sorted(BACKDOORED) == sorted(kinds[13:])
+    for clean, backdoored in drawn:
+        assert backdoored.pair == clean.name
+        assert number_of(clean.name) >= check.FRESH
+        assert (clean.data, backdoored.data) == ("cifar10", "cifar10")
+
+
+def test_errors_as_published_pass_and_more_of_them_are_named() -> None:
+    published = as_they_should_be(HALF_B)
+    fresh = as_they_should_be(HALF_A[:80])
+    blind = [row(number) for number in HALF_A[:80]]
+    strict = [row(number, "inconclusive") for number in HALF_A[:80]]
+
+    assert list(check.moved(fresh, published)) == []
+    (missed,) = check.moved(blind, published)
+    assert missed.startswith("40 of 40 backdoored members are not rejected; published is")
+    alarms, _ = check.moved(strict, published)
+    assert alarms.startswith("40 of 40 clean members are not accepted; published is at most 0.0")
+
+
+def test_a_kind_of_which_nothing_is_published_is_refused() -> None:
+    with pytest.raises(DataError, match="half B has no"):
+        list(check.moved([row(71, "reject"), row(70)], [row(72)]))
