@@ -191,7 +191,8 @@ def _find(node: yaml.Node, location: Sequence[int | str]) -> tuple[yaml.Node, ya
             if part in pairs:
                 key, node = pairs[str(part)]
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            key, node = None, node.value[part]
+            # of a list that is too short, what is missing has no place
+            key, node = None, node.value[part] if part < len(node.value) else node
     return node, key
 
 

@@ -1,4 +1,4 @@
-"""The values that pass along the flow: Measurement, Evidence, Finding, Verdict.
+"""The values that pass along the flow: Measurement, Evidence, Finding, ErrorRates, Verdict.
 
 All are frozen, their dictionaries too, and finite. What follows from something else is checked when
 the value is made, so an edited verdict file does not load.
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -19,8 +19,10 @@ from pydantic import (
     BeforeValidator,
     Field,
     JsonValue,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -47,6 +49,20 @@ class Value(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, seriali
     def to_json(self) -> str:
         """Canonical text: the same value gives the same bytes."""
         return self.model_dump_json(indent=2) + "\n"
+
+
+class ExtendedValue(Value):
+    """One that got keys after some were written: such a key is left out where it says nothing.
+
+    So the digests and admissions that are out still hold.
+    """
+
+    later_keys: ClassVar[frozenset[str]]
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        unsaid = {name for name in self.later_keys if getattr(self, name) in (None, ())}
+        return {name: item for name, item in write(self).items() if name not in unsaid}
 
 
 def _require_shown(content: object, *, lines: bool) -> None:
@@ -159,13 +175,16 @@ def _each_once(measurements: tuple[Measurement, ...]) -> tuple[Measurement, ...]
 Measurements = Annotated[tuple[Measurement, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 
-class Evidence(Value):
+class Evidence(ExtendedValue):
     """What one probe measured on one backbone; ``remarks`` say what a reader must know of it."""
+
+    later_keys = frozenset({"bytes"})
 
     schema_: Literal["gate.evidence/v1"] = Field("gate.evidence/v1", alias="schema")
     probe: str
     settings: Settings
     backbone: Digest
+    bytes: int | None = Field(None, ge=0)  # of the backbone's files, those that the digest is of
     reference: Digest | None = None
     data: Frozen[str, Digest] = Field(min_length=1)
     seed: int
@@ -271,6 +290,62 @@ class Finding(Value):
         return self.severity == "block" and self.outcome not in ("pass", "waived")
 
 
+Count = Annotated[int, Field(ge=0, strict=True)]
+Range = tuple[Count, Count]
+
+
+class Decisions(Value):
+    """How many backbones of one kind a policy accepted, left inconclusive and rejected."""
+
+    accepted: Count
+    inconclusive: Count
+    rejected: Count
+
+    @model_validator(mode="after")
+    def _of_some(self) -> Self:
+        if not self.n:
+            raise ValueError("decisions on no backbone say nothing of a rate; leave the kind out")
+        return self
+
+    @property
+    def n(self) -> int:
+        """How many backbones these are."""
+        return self.accepted + self.inconclusive + self.rejected
+
+
+class Like(Value):
+    """Least and most of what the backbones are that error rates were counted on."""
+
+    pixels: Range = Field(description="Side of the images that they take.")
+    classes: Range = Field(description="Classes of their tasks.")
+    bytes: Range = Field(description="Of their files.")
+
+    @field_validator("*")
+    @classmethod
+    def _ordered(cls, ends: Range, info: ValidationInfo) -> Range:
+        if ends[0] > ends[1]:
+            raise ValueError(
+                f"{info.field_name} from {ends[0]} to {ends[1]}: write the least first"
+            )
+        return ends
+
+
+class ErrorRates(Value):
+    """How often the rules of a policy were wrong, on backbones of known truth.
+
+    ``rules`` is the digest of the rules that judged, as :func:`gate.policy.rules.rules_digest`
+    gives it: of other rules, the counts say nothing.
+    """
+
+    of: str = Field(min_length=1, description="Which backbones these are, in a sentence.")
+    rules: Digest = Field(description="Of the rules that judged; other rules have no rates.")
+    clean: Decisions = Field(description="Decisions on clean backbones.")
+    backdoored: Frozen[str, Decisions] = Field(
+        min_length=1, description="Decisions on backdoored ones, by kind of attack."
+    )
+    like: Like
+
+
 class PolicyIdentity(Value):
     """Name, version and digest of the policy that judged."""
 
@@ -279,8 +354,14 @@ class PolicyIdentity(Value):
     digest: Digest
 
 
-class Verdict(Value):
-    """All findings on one backbone, and the decision that follows from them."""
+class Verdict(ExtendedValue):
+    """All findings on one backbone, and the decision that follows from them.
+
+    ``error_rates`` are those of the rules that judged, where some are published; ``unlike`` says
+    how the backbone differs from those that they were counted on.
+    """
+
+    later_keys = frozenset({"error_rates", "unlike"})
 
     schema_: Literal["gate.verdict/v1"] = Field("gate.verdict/v1", alias="schema")
     decision: Decision
@@ -289,6 +370,8 @@ class Verdict(Value):
     evidence: Frozen[str, Digest] = Field(min_length=1)
     findings: tuple[Finding, ...] = Field(min_length=1)
     valid_until: Day | None = None
+    error_rates: ErrorRates | None = None
+    unlike: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _follows(self) -> Self:

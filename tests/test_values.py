@@ -380,3 +380,16 @@ def test_a_rate_carries_its_wilson_interval_and_labels() -> None:
     assert (found.value, found.n, found.unit) == (0.9, 50, "fraction")
     assert (found.low, found.high) == pytest.approx((0.7864, 0.9565), abs=5e-5)
     assert found.about == {"task": "digits"}
+
+
+def test_a_later_key_is_written_only_where_it_says_something() -> None:
+    """Else every digest and admission that is out would stop to hold."""
+    old, verdict = evidence(), decide(policy(), [evidence()], date(2026, 1, 1))
+    sized = Evidence.model_validate({**old.model_dump(), "bytes": 0})
+
+    assert "bytes" not in json.loads(old.to_json())
+    assert not {"error_rates", "unlike"} & json.loads(verdict.to_json()).keys()
+    assert json.loads(sized.to_json())["bytes"] == 0
+    assert Evidence.model_validate_json(sized.to_json()) == sized != old
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        Evidence.model_validate({**old.model_dump(), "bytes": -1})

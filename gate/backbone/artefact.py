@@ -10,6 +10,8 @@ from gate.files import digest_of_files, hashed
 class Artefact:
     """A file or folder with its digest; what is read of it has the digest, or is refused.
 
+    ``bytes`` is how many its files hold.
+
     Args:
         path: Where it lies.
 
@@ -21,6 +23,10 @@ class Artefact:
         self.path = path
         self._digests = hashed(path, BackboneError)
         self.digest = digest_of_files(self._digests)
+        try:
+            self.bytes = sum((path / name).stat().st_size for name in self._digests)
+        except OSError as fault:
+            raise BackboneError(f"{path}: cannot be read: {fault.strerror or fault}") from fault
 
     @property
     def names(self) -> list[str]:
@@ -59,7 +65,7 @@ class HeldWeights(Artefact):
     def __init__(self, path: Path, content: bytes) -> None:
         self.path, self._content = path, content
         self._digests = {".": hashlib.sha256(content).hexdigest()}
-        self.digest = digest_of_files(self._digests)
+        self.digest, self.bytes = digest_of_files(self._digests), len(content)
 
     def read(self, name: str = ".") -> bytes:
         """All of it.

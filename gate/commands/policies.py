@@ -15,7 +15,7 @@ from gate.policy.cases import run_tests
 from gate.policy.explain import explain as explanation
 from gate.policy.explain import names
 from gate.policy.load import load_policy
-from gate.policy.rules import Policy
+from gate.policy.rules import Policy, rules_digest
 from gate.policy.unmatched import require_matched
 from gate.policy.waivers import load_waivers
 from gate.starter.shipped import shipped_policies
@@ -36,6 +36,11 @@ def lint(
             faults.append(str(fault))
         else:
             print_line(f"{path}: {policy.name} v{policy.version}, {len(policy.rules)} rules")
+            if policy.error_rates and not policy.known_error_rates:
+                print_line(
+                    f"{path}: its error_rates are of other rules, so no verdict carries them; "
+                    f"drop the block, or measure anew for {rules_digest(policy.rules)}"
+                )
     if faults:
         raise PolicyError("\n".join(faults))
     return ExitCode.ACCEPT

@@ -10,6 +10,7 @@ from gate.errors import PolicyError
 from gate.policy.catalogue import needs_reference
 from gate.policy.rules import Names, Policy, Rule, names_in
 from gate.policy.sound import require_sound
+from gate.policy.unlike import unlike
 from gate.policy.waivers import Waiver
 from gate.values import Evidence, Finding, Measurement, Verdict, digest_of, in_words
 
@@ -30,7 +31,8 @@ def decide(
 
     Returns:
         A verdict whose findings are in the order of the policy's rules, failures first within a
-        rule. A rule that matches nothing gives a finding ``missing``, which blocks.
+        rule. A rule that matches nothing gives a finding ``missing``, which blocks. It carries the
+        error rates of its rules, where the policy has some of these and of no others.
 
     Raises:
         EvidenceError: There is none, it is of several backbones, a probe stands twice, or it says
@@ -52,6 +54,7 @@ def decide(
     findings = []
     for rule in policy.rules:
         findings += _findings(rule, by_probe.get(rule.probe), valid, names)
+    rates = policy.known_error_rates
     return Verdict(
         decision=values.decision(findings),
         backbone=backbone,
@@ -59,6 +62,8 @@ def decide(
         evidence={name: digest_of(by_probe[name]) for name in sorted(by_probe)},
         findings=tuple(findings),
         valid_until=values.last_day(findings),
+        error_rates=rates,
+        unlike=unlike(rates.like, list(by_probe.values())) if rates else (),
     )
 
 

@@ -145,7 +145,19 @@ def differences(old: Policy, new: Policy) -> list[Change]:
         differing.append(Change(kind, "waivers.longest_days", says))
     if old.about != new.about:
         differing.append(Change("reworded", "about", new.about))
+    if old.error_rates != new.error_rates:
+        says = f"{_published(old)} -> {_published(new)}"
+        differing.append(Change("reworded", "error_rates", says))
     return sorted(differing, key=lambda change: get_args(Kind).index(change.kind))
+
+
+def _published(policy: Policy) -> str:
+    """Error rates in few words: nothing that they say makes a policy looser or stricter."""
+    rates = policy.error_rates
+    if not rates:
+        return "none"
+    backdoored = sum(each.n for each in rates.backdoored.values())
+    return f"of {rates.clean.n} clean and {backdoored} backdoored backbones ({rates.of})"
 
 
 class Backtested(NamedTuple):

@@ -70,13 +70,14 @@ def _tightened(document: strict_yaml.Document[Policy], base: Policy) -> Policy:
     _require_tighter(document, base, old | own)
     rules = old | {name: _handed_down(old.get(name), rule) for name, rule in own.items()}
     stated = {name: getattr(policy, name) for name in policy.model_fields_set - {"extends"}}
-    for name in sorted(stated.keys() - {"name", "version", "about", "rules"}):
+    for name in sorted(stated.keys() - {"name", "version", "about", "error_rates", "rules"}):
         if not _as_strict(name, getattr(base, name), stated[name]):
             raise PolicyError(
                 f"{document.place(name)}: {name} asks less than in {base.name}; "
                 "an extending policy may only tighten it"
             )
-    inherited = {name: getattr(base, name) for name in base.model_fields_set - {"extends", "about"}}
+    own_alone = {"extends", "about", "error_rates"}  # never handed down
+    inherited = {name: getattr(base, name) for name in base.model_fields_set - own_alone}
     try:
         return Policy(**{**inherited, **stated, "rules": tuple(rules.values())})
     except ValidationError as fault:

@@ -1,8 +1,10 @@
 """What is wanted: a policy's rules, each a bound on a metric of the catalogue."""
 
+import hashlib
+import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Self
@@ -14,7 +16,9 @@ from gate.values import (
     About,
     Bound,
     DecideOn,
+    ErrorRates,
     Evidence,
+    ExtendedValue,
     Measurement,
     PolicyIdentity,
     Severity,
@@ -221,8 +225,10 @@ class WaiverTerms(Value):
     )
 
 
-class Policy(Value):
+class Policy(ExtendedValue):
     """Rules under a name and a version. A policy without rules is refused."""
+
+    later_keys = frozenset({"error_rates"})
 
     name: str = Field(min_length=1)
     version: int = Field(ge=1, strict=True)
@@ -234,6 +240,9 @@ class Policy(Value):
         False, strict=True, description="Whether an admission without a signature is good enough."
     )
     waivers: WaiverTerms | None = Field(None, description="Without it, a waiver may last for ever.")
+    error_rates: ErrorRates | None = Field(
+        None, description="How often these rules were wrong on backbones of known truth."
+    )
     rules: tuple[Rule, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -248,6 +257,18 @@ class Policy(Value):
     def identity(self) -> PolicyIdentity:
         """Name, version and digest; comments and layout do not change them."""
         return PolicyIdentity(name=self.name, version=self.version, digest=digest_of(self))
+
+    @property
+    def known_error_rates(self) -> ErrorRates | None:
+        """Its error rates, if they are of the rules that it has; of others they say nothing."""
+        stated = self.error_rates
+        return stated if stated and stated.rules == rules_digest(self.rules) else None
+
+
+def rules_digest(rules: Iterable[Rule]) -> str:
+    """SHA-256 of all that rules decide by: every key but ``why`` and ``loosen``, in any order."""
+    asked = (rule.model_dump_json(exclude={"why", "loosen"}) for rule in rules)
+    return "sha256:" + hashlib.sha256(json.dumps(sorted(asked)).encode()).hexdigest()
 
 
 def _metrics_by_probe() -> dict[str, Any]:

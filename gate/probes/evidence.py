@@ -49,6 +49,7 @@ def run_probe(probe: str, trial: Trial) -> Evidence:
             "tasks": {name: task.settings for name, task in view.asked_tasks.items()},
         },
         backbone=trial.backbone.digest,
+        bytes=trial.backbone.artefact.bytes,
         reference=trial.reference.digest if trial.reference else None,
         data=view.asked_data,
         seed=plan.seed,

@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
+from gate.backbone.artefact import Artefact, HeldWeights
 from gate.measure.bench import Bench
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan, load_plan
+from gate.policy.unlike import unlike
 from gate.probes import PROBES
 from gate.probes.evidence import run_probe
+from gate.values import Like
 from tests import tiny_text
 from tests.conftest import Gate, PlanMaker
 
@@ -164,3 +167,30 @@ def test_every_line_of_the_table_is_a_folder_that_measures() -> None:
         assert Path(f"gate/probes/{name}/measure.py").is_file()
         assert probe.question.endswith("?")
         assert probe.settings.model_fields.keys() >= {"tasks"}
+
+
+def test_evidence_says_how_large_the_backbone_is_and_all_that_error_rates_ask(
+    digits_plan: PlanMaker, tmp_path: Path
+) -> None:
+    plan = load_plan(digits_plan())
+    trial = Trial(Bench(plan, tmp_path))
+    ranges = {"pixels": (1, 4), "classes": (11, 12), "bytes": (1, 2)}
+
+    found = run_probe("clean_accuracy", trial)
+
+    assert found.bytes == plan.backbone.path.stat().st_size
+    said = unlike(Like.model_validate(ranges), [found])
+    assert [sentence.partition(", and ")[0] for sentence in said] == [
+        f"it takes images of {trial.backbone.preprocessing.size} pixels a side",
+        "its task digits has 10 classes",
+        f"its files have {found.bytes:,} bytes",
+    ]
+
+
+def test_a_folder_is_as_large_as_all_its_files(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a").write_bytes(b"12")
+    (tmp_path / "inner" / "b").write_bytes(b"345")
+
+    assert Artefact(tmp_path).bytes == 5
+    assert HeldWeights(tmp_path / "a", b"1234").bytes == 4
