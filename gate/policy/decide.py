@@ -8,13 +8,23 @@ from typing import Any
 from gate import stats, values
 from gate.errors import PolicyError
 from gate.policy.catalogue import needs_reference
-from gate.policy.rules import Names, Policy, Rule, names_in
+from gate.policy.rules import Names, Policy, Required, Rule, names_in
 from gate.policy.sound import require_sound
 from gate.policy.unlike import unlike
 from gate.policy.waivers import Waiver
 from gate.values import Evidence, Finding, Measurement, Verdict, digest_of, in_words
 
 _NOTHING = 1e-12  # a rate that no number of examples tells from 0
+_CHOICE: dict[Required | None, str] = {
+    "attribute": (
+        "no evidence is about an attribute; name one in a split of the plan, and measure it, or "
+        "answer for it that users do not differ by any"
+    ),
+    "reference": (
+        "no evidence names a reference; give the plan one, a clean backbone of the same kind, or "
+        "answer for it that the candidate is held against none"
+    ),
+}
 _ORDER = {"fail": 0, "missing": 1, "inconclusive": 2, "waived": 3, "pass": 4}
 
 
@@ -31,7 +41,8 @@ def decide(
 
     Returns:
         A verdict whose findings are in the order of the policy's rules, failures first within a
-        rule. A rule that matches nothing gives a finding ``missing``, which blocks. It carries the
+        rule. A rule that matches nothing gives a finding ``missing``, which blocks, unless it
+        requires what no evidence offers: then it warns, and a person chooses. It carries the
         error rates of its rules, where the policy has some of these and of no others.
 
     Raises:
@@ -53,7 +64,10 @@ def decide(
     names = names_in(evidence)
     findings = []
     for rule in policy.rules:
-        findings += _findings(rule, by_probe.get(rule.probe), valid, names)
+        if rule.offered_by(evidence):
+            findings += _findings(rule, by_probe.get(rule.probe), valid, names)
+        else:
+            findings.append(_not_offered(rule))
     rates = policy.known_error_rates
     return Verdict(
         decision=values.decision(findings),
@@ -77,6 +91,22 @@ def _findings(
     settings = _settings_of(evidence) if evidence else None
     findings = [_finding(rule, m, waivers, names, settings) for m in held or [None]]
     return sorted(findings, key=lambda finding: _worst_first(rule, finding))
+
+
+def _not_offered(rule: Rule) -> Finding:
+    """What is left to a person: the evidence has nothing of what the rule requires."""
+    return Finding(
+        rule=rule.id,
+        probe=rule.probe,
+        metric=rule.measured_metric,
+        severity="warn",
+        bound=rule.bound,
+        measurement=None,
+        outcome="missing",
+        on_inconclusive=rule.on_inconclusive,
+        says=f"{rule.measured_metric} was not measured: {_CHOICE[rule.requires]}",
+        why=rule.why,
+    )
 
 
 def _settings_of(evidence: Evidence) -> Mapping[str, Any]:

@@ -37,6 +37,9 @@ def changes(old: Rule, new: Rule) -> list[Change]:
     'at least 0.8 -> at least 0.7'
     """
     differing = [Change(_KIND[stricter], new.id, says) for stricter, says in _asks(old, new)]
+    if old.requires != new.requires and "warn" in (old.severity, new.severity):
+        # of a rule that warns, what is missing never blocks
+        differing.append(Change("reworded", new.id, _required(old, new)))
     if old.why != new.why:
         differing.append(Change("reworded", new.id, f"why: {new.why}"))
     if old.loosen != new.loosen:
@@ -66,10 +69,12 @@ def compared(old: Iterable[Rule], new: Iterable[Rule]) -> list[Change]:
             differing.append(Change("stricter", name, f"a new rule: {_asked(rule)}"))
     blocked = {name for name, rule in before.items() if rule.severity == "block"}
     blocks = {name: rule for name, rule in after.items() if rule.severity == "block"}
-    if not any(blocks[name].on_inconclusive == "block" for name in blocked & blocks.keys()):
+    settled = [blocks[name] for name in blocked & blocks.keys()]
+    if not any(rule.on_inconclusive == "block" and not rule.requires for rule in settled):
         says = (
             "it blocks only now, and an acceptance may rest on it alone, for no rule that blocked "
-            "before has to be settled; set on_inconclusive: block on one that did"
+            "before has to be settled; set on_inconclusive: block on one that did, and requires "
+            "nothing"
         )
         differing += [Change("unclear", name, says) for name in blocks if name not in blocked]
     return differing
@@ -89,6 +94,9 @@ def _asks(old: Rule, new: Rule) -> Iterator[tuple[bool | None, str]]:
         yield None, f"{old.bound} -> {new.bound}"
     elif was != now:
         yield (now > was) == (new.at_least is not None), f"{old.bound} -> {new.bound}"
+    if old.requires != new.requires and old.severity == new.severity == "block":
+        stricter = None if old.requires and new.requires else not new.requires
+        yield stricter, _required(old, new)
     if old.severity != new.severity:
         yield new.severity == "block", f"severity {old.severity} -> {new.severity}"
     settled = [
@@ -101,6 +109,10 @@ def _asks(old: Rule, new: Rule) -> Iterator[tuple[bool | None, str]]:
     if old.min_n != new.min_n:
         more = (new.min_n or 0) > (old.min_n or 0)
         yield more, f"min_n {old.min_n or 'none'} -> {new.min_n or 'none'}"
+
+
+def _required(old: Rule, new: Rule) -> str:
+    return f"requires {old.requires or 'nothing'} -> {new.requires or 'nothing'}"
 
 
 def _settles_more(old: Rule, new: Rule) -> bool | None:
@@ -116,7 +128,8 @@ def _settles_more(old: Rule, new: Rule) -> bool | None:
 
 
 def _asked(rule: Rule) -> str:
-    return f"{rule.probe}.{rule.measured_metric} {rule.bound}, {rule.severity}"
+    requires = f", requires {rule.requires}" if rule.requires else ""
+    return f"{rule.probe}.{rule.measured_metric} {rule.bound}, {rule.severity}{requires}"
 
 
 def _measured(rule: Rule) -> str:

@@ -72,6 +72,9 @@ def _rule(rule: Rule, policies: Sequence[Policy]) -> Iterator[str]:
     yield from _told("Bound", f"{rule.measured_metric} {rule.bound}{over}")
     yield from _told("Where", in_words(rule.where) or "everywhere")
     yield from _told("Severity", rule.severity)
+    if rule.requires:
+        says = f"{rule.requires}; where no evidence offers one, it is missing and only warns"
+        yield from _told("Requires", says)
     if rule.on_inconclusive == "warn":
         yield from _told("If inconclusive", "only warns")
     if rule.min_n:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
-from gate.policy.catalogue import CATALOGUE, RANGES, require_name
+from gate.policy.catalogue import CATALOGUE, RANGES, needs_reference, require_name
 from gate.values import (
     About,
     Bound,
@@ -72,6 +72,9 @@ Number = Annotated[float, Field(strict=True)]
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
+Required = Literal["attribute", "reference"]
+
+
 class Loosening(Value):
     """Why an extending policy asks less than the one that it extends, and who agreed."""
 
@@ -82,8 +85,10 @@ class Loosening(Value):
         return f"{self.reason} (approved by {self.approved_by})"
 
 
-class Rule(Value, json_schema_extra=lambda schema: schema.update(_metrics_by_probe())):
+class Rule(ExtendedValue, json_schema_extra=lambda schema: schema.update(_metrics_by_probe())):
     """A bound on one metric; every matching measurement must hold it."""
+
+    later_keys = frozenset({"requires"})
 
     name: str | None = Field(None, description="How findings and waivers call it.")
     probe: str = Field(
@@ -111,6 +116,10 @@ class Rule(Value, json_schema_extra=lambda schema: schema.update(_metrics_by_pro
         "block", description="'warn' lets through what is neither settled nor missing."
     )
     severity: Severity = Field("block", description="'warn' shows a failure and does not block.")
+    requires: Required | None = Field(
+        None,
+        description="What a plan must offer for it to be measured: where none does, it only warns.",
+    )
     why: Sentence = Field(description="The reason for the rule and for its number.")
     loosen: Loosening | None = Field(
         None, description="Lets this rule ask less than the one of its name that it replaces."
@@ -180,6 +189,22 @@ class Rule(Value, json_schema_extra=lambda schema: schema.update(_metrics_by_pro
             raise ValueError(f"{says}; write 5 % as 0.05")
         return self
 
+    @model_validator(mode="after")
+    def _requires_what_it_needs(self) -> Self:
+        metric = self.measured_metric
+        labels = CATALOGUE[self.probe][metric].labels
+        if self.requires == "attribute" and "attribute" not in labels:
+            raise ValueError(
+                f"requires: attribute, and {metric} of {self.probe} is about none: its labels are "
+                f"{', '.join(labels)}; drop requires"
+            )
+        if self.requires == "reference" and not needs_reference(self.probe, metric):
+            raise ValueError(
+                f"requires: reference, and {metric} of {self.probe} is measured without one; "
+                "drop requires"
+            )
+        return self
+
     @property
     def id(self) -> str:
         """Its name, or ``probe.metric`` where it has none."""
@@ -203,6 +228,17 @@ class Rule(Value, json_schema_extra=lambda schema: schema.update(_metrics_by_pro
         return Bound(
             at_most=most, at_least=self.at_least, decide_on=self.decide_on, min_n=self.min_n
         )
+
+    def offered_by(self, evidence: Iterable[Evidence]) -> bool:
+        """Whether evidence has what it requires: an attribute of any measurement, or a reference.
+
+        Evidence of every probe counts: a plan that offers it to one could offer it to all.
+        """
+        if self.requires == "attribute":
+            return any("attribute" in m.about for item in evidence for m in item.measurements)
+        if self.requires == "reference":
+            return any(item.reference is not None for item in evidence)
+        return True
 
     def applies_to(self, measurement: Measurement, names: Names = _NO_NAMES) -> bool:
         """Whether a measurement of its probe is one that this rule bounds.

@@ -10,6 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from gate import __version__, files
 from gate.reports.attachments import NONE, Attachments
+from gate.reports.error_rates import summary
 from gate.reports.findings import LIMITS
 from gate.reports.issues import uri
 from gate.values import Evidence, Measurement, Verdict, digest_of, in_words
@@ -86,6 +87,10 @@ def _properties(verdict: Verdict, attachments: Attachments) -> Iterator[tuple[st
     yield "verdict", digest_of(verdict)
     yield "policy", f"{verdict.policy.name} v{verdict.policy.version}"
     yield "policy:digest", verdict.policy.digest
+    if verdict.error_rates:
+        yield "error_rates", summary(verdict.error_rates)
+    for sentence in verdict.unlike:
+        yield "unlike", sentence
     for probe, digest in verdict.evidence.items():
         yield f"evidence:{probe}", digest
     for finding in verdict.findings:

@@ -16,6 +16,7 @@ from gate.probes.probe import Metrics
 from gate.reports.attachments import NONE, Attachments
 from gate.reports.comparison.words import confidence
 from gate.reports.comparison.words import tally as tally_of_changes
+from gate.reports.error_rates import NONE_PUBLISHED, kind_rows, summary, unlikeness
 from gate.reports.findings import (
     LIMITS,
     SHOWN_PER_RULE,
@@ -44,6 +45,7 @@ _SECTIONS = (
     ("passed", "passed", "What passed"),
     ("remarks", "remarks", "Remarks"),
     ("measurements", "measurements", "All measurements"),
+    ("error_rates", "error-rates", "Error rates"),
 )
 
 
@@ -105,6 +107,7 @@ def render(
         "passed": [group for group in groups if group.outcome == "pass"],
         "remarks": [(item.probe, remark) for item in evidence for remark in item.remarks],
         "measurements": measurements,
+        "error_rates": [*kind_rows(verdict.error_rates)] if verdict.error_rates else [],
     }
     return rendered(
         "report.html",
@@ -114,6 +117,9 @@ def render(
         day=attachments.day,
         candidate=attachments.candidate,
         limits=LIMITS,
+        none_published=NONE_PUBLISHED,
+        summary=summary(verdict.error_rates) if verdict.error_rates else "",
+        unlikeness=unlikeness(verdict),
         words=_CHANGES | {"unsettled": "", "not comparable": ""},
         count_passed=sum(finding.outcome == "pass" for finding in verdict.findings),
         left_out=sum(len(item.measurements) for item in evidence) - len(measurements),

@@ -11,9 +11,10 @@ from itertools import groupby
 
 from gate.printable import escaped
 from gate.reports.attachments import NONE, Attachments
+from gate.reports.error_rates import kind_rows, summary, unlike_in_a_line
 from gate.reports.findings import LIMITS, remedies, rows, short, tally
 from gate.reports.issues import Issue, issues
-from gate.values import Evidence, Verdict, in_words
+from gate.values import ErrorRates, Evidence, Verdict, in_words
 
 # what makes code, emphasis, a cell, a formula, a link or a picture; [0.1, 0.2] alone is none
 _MARKUP = re.compile(r"[\\`*~|$]|(?<=\])[(\[]|(?<=!)\[")
@@ -21,6 +22,7 @@ _MENTION = re.compile(r"@(?=\w)")
 _VISIBLE, _WHOLE = 4_096, 65_536  # bytes; GitHub takes as many letters in a comment
 _LINES_PER_RULE, _ROWS_PER_PROBE = 3, 100
 _LONGEST_LINE, _LONGEST_CELL = 240, 1_000  # letters, before they are escaped
+_SENTENCE = 600  # bytes of a sentence beside the findings
 _MORE = 120  # bytes of a line that says how many are not shown
 
 
@@ -37,9 +39,33 @@ def render(
         shown = list(_folded(*table, room))
         room -= _bytes(shown)
         folded += shown
-    seen = [*head, LIMITS, "", "", *(line for line in folded if line.startswith("<details>"))]
+    rates = [*_error_rates(verdict)]
+    seen = [
+        *head,
+        LIMITS,
+        "",
+        "",
+        *rates,
+        *(line for line in folded if line.startswith("<details>")),
+    ]
     lines = _lines(issues(verdict, attachments), _VISIBLE - _bytes(seen))
-    return "\n".join([*head, *lines, "", LIMITS, "", *folded])
+    return "\n".join([*head, *lines, "", LIMITS, "", *rates, *folded])
+
+
+def _error_rates(verdict: Verdict) -> Iterator[str]:
+    """A line on how often these rules are wrong, and one on how the candidate is unlike."""
+    if verdict.error_rates:
+        for says in (summary(verdict.error_rates), unlike_in_a_line(verdict)):
+            if says:
+                yield from (_short(says), "")
+
+
+def _short(says: str) -> str:
+    """A sentence with as many of its letters as fit, once these are escaped."""
+    for letters in (_SENTENCE, 300, 150):
+        if len((line := plain(_cut(says, letters))).encode()) <= _SENTENCE:
+            return line
+    return plain(_cut(says, 60))
 
 
 def _head(verdict: Verdict, attachments: Attachments) -> list[str]:
@@ -83,6 +109,9 @@ def _tables(
     yield "findings and reasons", heading, list[tuple[str, ...]](found), ()
     if leaves := [(row.mark, row.title, row.says) for row in remedies(verdict, evidence)]:
         yield "after each remedy", ("", "remedy", "what it leaves"), [*leaves], ()
+    if verdict.error_rates:
+        heading = ("kind", "n", "rejected", "inconclusive", "accepted", "share wrong", "95 %")
+        yield "error rates of these rules", heading, [*_kinds(verdict.error_rates)], ()
     for item in evidence:
         measured = [
             (
@@ -100,6 +129,13 @@ def _tables(
         heading = ("metric", "about", "value", "95 % interval", "n")
         remarks = [f"{item.probe}: {remark}" for remark in item.remarks]
         yield f"{item.probe}: {len(measured)} measurements", heading, shown, remarks
+
+
+def _kinds(rates: ErrorRates) -> Iterator[tuple[str, ...]]:
+    """A row of each kind of backbone: clean ones that were rejected are wrong, others accepted."""
+    for kind, each, wrong in kind_rows(rates):
+        counts = (f"{n}" for n in (each.n, each.rejected, each.inconclusive, each.accepted))
+        yield kind, *counts, f"{wrong.value:.3f}", f"{wrong.low:.3f} .. {wrong.high:.3f}"
 
 
 def _folded(

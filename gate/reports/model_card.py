@@ -11,9 +11,10 @@ from typing import Any
 from gate import strict_yaml
 from gate.printable import escaped
 from gate.reports.attachments import NONE, Attachments
+from gate.reports.error_rates import summary, unlike_in_a_line
 from gate.reports.findings import LIMITS, tally
 from gate.reports.issues import title
-from gate.reports.markdown import cells, code
+from gate.reports.markdown import cells, code, plain
 from gate.values import Evidence, Finding, Verdict, in_words
 
 # the Hub's name for what a backbone does; a verdict does not say whether of images or of text
@@ -45,6 +46,7 @@ def render(
         "",
         LIMITS,
         "",
+        *_error_rates(verdict),
     ]
     return escaped((f"---\n{front}---\n\n" if front else "") + "\n".join(lines))
 
@@ -59,6 +61,13 @@ def _dated(verdict: Verdict, attachments: Attachments) -> Iterator[str]:
         yield f"Reached on {attachments.day}."
     if verdict.decision == "accept" and verdict.valid_until:
         yield f"It leans on waivers, and stands until {verdict.valid_until}."
+
+
+def _error_rates(verdict: Verdict) -> Iterator[str]:
+    if verdict.error_rates:
+        yield from (plain(summary(verdict.error_rates)), "")
+    if says := unlike_in_a_line(verdict):
+        yield from (plain(says), "")
 
 
 def _row(finding: Finding) -> str:

@@ -5,8 +5,9 @@ Names and sentences are escaped before they are laid out, and lines once more: o
 may begin with what a CI system reads as a command.
 
 A quiet report is its first line: the decision, and the finding that carries it. A verbose one also
-has, of what did not pass, why and what next; what passed, one by one; and with evidence, what each
-remedy that was measured leaves of a failure, and what the probes remarked.
+has, of what did not pass, why and what next; what passed, one by one; error
+rates by kind of attack; and with evidence, what each remedy that was measured leaves of a failure,
+and what the probes remarked.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from rich.text import Text
 
 from gate.printable import escaped
 from gate.reports.attachments import NONE, Attachments
+from gate.reports.error_rates import NONE_PUBLISHED, kind_rows, summary, unlike_in_a_line
 from gate.reports.findings import (
     LIMITS,
     SHOWN_PER_RULE,
@@ -73,6 +75,7 @@ def printed(
     if attachments.verbosity == "verbose":
         _print_more(console, verdict, evidence)
     console.print(Text(LIMITS, style="dim"))
+    _print_error_rates(console, verdict, verbose=attachments.verbosity == "verbose")
     if attachments.verbosity == "normal":
         console.print(Text(_MORE, style="dim"))
     return console
@@ -227,6 +230,24 @@ def _print_more(console: Console, verdict: Verdict, evidence: Sequence[Evidence]
     for item in evidence:
         for remark in item.remarks:
             _print_paragraph(console, f"{item.probe}: {remark}", indent=0)
+
+
+def _print_error_rates(console: Console, verdict: Verdict, *, verbose: bool) -> None:
+    """How often these rules are wrong, and whether that says something of this candidate."""
+    rates = verdict.error_rates
+    if rates is None:
+        console.print(Text(NONE_PUBLISHED, style="dim"))
+        return
+    _print_paragraph(console, summary(rates), indent=0)
+    for row in kind_rows(rates) if verbose else ():
+        decided = row.decisions
+        counts = (
+            f": {decided.rejected} rejected, {decided.inconclusive} inconclusive, "
+            f"{decided.accepted} accepted; wrong {row.says}"
+        )
+        kind = shortened(_in_one_line(row.kind), max(WIDTH - _INDENT - len(counts), _LEAST))
+        _print_line(console, f"{'':{_INDENT}}{kind}{counts}")
+    _print_paragraph(console, unlike_in_a_line(verdict), indent=0)
 
 
 def _print_line(console: Console, *parts: str | tuple[str, str]) -> None:

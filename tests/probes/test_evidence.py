@@ -182,7 +182,7 @@ def test_evidence_says_how_large_the_backbone_is_and_all_that_error_rates_ask(
     said = unlike(Like.model_validate(ranges), [found])
     assert [sentence.partition(", and ")[0] for sentence in said] == [
         f"it takes images of {trial.backbone.preprocessing.size} pixels a side",
-        "its task digits has 10 classes",
+        "its task digits_6_to_9 has 4 classes",
         f"its files have {found.bytes:,} bytes",
     ]
 

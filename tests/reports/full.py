@@ -7,11 +7,12 @@ from typing import Any
 
 from PIL import Image
 
-from gate import Evidence, Verdict, decide
+from gate import Evidence, Policy, Verdict, decide
 from gate.contact_sheets import Cell, ContactSheets, Example, Sheet
 from gate.reports.attachments import Attachments
 from gate.values import Measurement
 from tests.builders import BACKBONE, OTHER_BACKBONE, evidence, measurement, policy, rule, waiver
+from tests.policy.error_rates import rates
 
 DAY = date(2026, 11, 28)
 HOSTILE = "<script>alert(1)</script>\"'`&amp;"
@@ -76,6 +77,9 @@ def full_verdict(found: list[Evidence]) -> Verdict:
         rule(probe="trigger_search", metric="worst_patch_attack_success_rate", at_most=0.5),
         rule(probe="module_criticality", metric="accuracy_fall", at_least=-0.5, name="falls"),
     )
+    counts = {"accepted": 1, "inconclusive": 0, "rejected": 9}
+    published = rates(asked.rules, of=HOSTILE, backdoored={HOSTILE: counts, "all_to_all": counts})
+    asked = Policy.model_validate(asked.model_dump() | {"error_rates": published})
     return decide(asked, found, DAY, [waiver(where={"task": "waived"})])
 
 

@@ -17,6 +17,7 @@ from gate.reports import Format, render
 from gate.reports.attachments import Attachments
 from gate.strict_yaml import Place
 from tests.builders import evidence, measurement, policy, rule, waiver
+from tests.policy.error_rates import rates
 from tests.reports import validators
 
 _TRAPS = (
@@ -78,7 +79,10 @@ def shown(draw: st.DrawFn) -> tuple[Verdict, list[Evidence], Attachments]:
     let_through = waiver(
         id=draw(NAMES), rule=names[0], where={"task": waived}, reason=draw(PROSE), owner=draw(NAMES)
     )
-    judged = policy(*rules, name=draw(NAMES))
+    counts = {"accepted": 2, "inconclusive": 1, "rejected": 0}
+    kinds = dict.fromkeys(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)), counts)
+    published = rates(rules, of=draw(NAMES), backdoored=kinds)
+    judged = policy(*rules, name=draw(NAMES), error_rates=published)
     file = Path(draw(NAMES).replace("/", "").replace("\\", "") or "p") / "policy.yaml"
     beside = Attachments(
         candidate=draw(NAMES),
