@@ -25,7 +25,7 @@ from typing import Any
 
 from gate import Policy, files, strict_yaml
 from gate.errors import DataError
-from gate.policy.error_rates import rules_digest
+from gate.policy.rules import rules_digest
 from gate.values import Day, Digest, Frozen, Value
 from pipelines.zoo.data_sets import DATA_SETS
 from pipelines.zoo.measure import measured

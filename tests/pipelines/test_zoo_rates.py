@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from gate import Policy, files, load_policy, stats
 from gate.errors import DataError
+from gate.policy.rules import rules_digest
 from gate.values import Evidence, Measurement
 from pipelines.zoo import bounds, check, page, publish, rates, results
 from pipelines.zoo.draw import characteristics, found_at, roc
@@ -331,7 +332,7 @@ def test_rates_stand_at_the_end_of_a_policy_and_are_written_anew_in_their_place(
     assert again.count("error_rates:") == 1
     read = load_policy(path).error_rates
     assert read
-    assert read.rules == publish.rules_digest(policy.rules)
+    assert read.rules == rules_digest(policy.rules)
     assert (read.clean.accepted, read.clean.rejected) == (20, 0)
     assert sum(each.accepted for each in read.backdoored.values()) == len(wrong)
     assert sum(each.rejected for each in read.backdoored.values()) == 20
@@ -347,7 +348,7 @@ def test_what_a_policy_says_of_its_errors_follows_from_the_lines_of_half_b(polic
     assert publish.with_rates(path.read_text(), loaded, policy, read_rows("B")) == path.read_text()
     (look, *others) = publish.read_looks()
     for each in (look, *others):
-        assert each.rules[policy] == publish.rules_digest(loaded.rules), "bounds moved after a look"
+        assert each.rules[policy] == rules_digest(loaded.rules), "bounds moved after a look"
 
 
 def test_every_member_of_half_b_was_looked_at_once_and_half_a_has_none_of_them() -> None:
@@ -358,7 +359,7 @@ def test_every_member_of_half_b_was_looked_at_once_and_half_a_has_none_of_them()
     assert {half(number_of(name)) for name in looked} == {"B"}
     assert {half(number_of(each.name)) for each in read_rows("A")} == {"A"}
     for of in ("A", "B"):
-        for each in read_rows(of):  # type: ignore[arg-type]  # both are halves
+        for each in read_rows(of):
             assert each.recipe == recipe(number_of(each.name))
 
 
@@ -394,7 +395,7 @@ def test_both_pictures_show_what_their_lines_say() -> None:
     panels = characteristics(rows).axes
     by_title = {panel.get_title(loc="left"): panel for panel in panels}
     clean = by_title[PATCH].get_lines()[0].get_ydata()
-    assert list(clean) == [float(bound < 0.6) for bound in bounds.GRID]
+    assert np.array_equal(clean, [float(bound < 0.6) for bound in bounds.GRID])
 
 
 # --- the check on top -----------------------------------------------------------------------------
