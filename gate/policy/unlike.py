@@ -8,6 +8,7 @@ from gate.frozen import frozen
 from gate.probes import PROBES
 from gate.values import Evidence, Like, Range
 
+_USUAL = "and on them with its defaults"
 _SEARCHES = ("trigger_patch", "trigger_search")  # whose settings say which triggers can be found
 
 
@@ -78,15 +79,13 @@ def _of_settings(evidence: Sequence[Evidence]) -> Iterator[str]:
             continue
         found = item.settings.get("probe")
         if not isinstance(found, dict):
-            yield f"by which settings {item.probe} measured it is not known"
+            yield f"with which settings {item.probe} ran on it is not known, {_USUAL}"
             continue
         usual = frozen(PROBES[item.probe].settings().model_dump(mode="json"))
         names = sorted({*found, *usual} - {"tasks"})
         if changed := [name for name in names if found.get(name) != usual.get(name)]:
-            yield (
-                f"{item.probe} measured it by another {', '.join(changed)} than by default, "
-                "as it measured them"
-            )
+            other = f"other settings than its defaults ({', '.join(changed)})"
+            yield f"{item.probe} ran on it with {other}, {_USUAL}"
 
 
 def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:

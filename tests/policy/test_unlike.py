@@ -73,7 +73,8 @@ def test_the_least_and_the_most_are_alike(ends: tuple[int, int, int]) -> None:
         ),
         (
             like(first_look=128),
-            "trigger_patch measured it by another first_look than by default, as it measured them",
+            "trigger_patch ran on it with other settings than its defaults (first_look), "
+            "and on them with its defaults",
         ),
     ],
 )
