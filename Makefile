@@ -2,7 +2,8 @@
 # make test      set up, run the tests; of simulations of intervals' coverage, a sample
 # make coverage  set up, run those simulations in full
 # make lowest    tests that use each dependency, at its lowest version in pyproject.toml
-# make zoo-check forty small backbones of fresh seeds: errors must be as often as published; minutes
+# make zoo-check forty small backbones of fresh seeds, on which gate must be wrong no more often than it
+#                publishes; some twenty minutes
 # make check     what CI runs: tests, simulations in full, lowest versions, ruff, mypy --strict
 # make tables    write what follows from tables and models: README's table of probes, docs/reference,
 #                policies/schema.json
@@ -49,7 +50,7 @@ zoo-check: .venv/.installed
 	OMP_NUM_THREADS=1 python -m pipelines.zoo.check --from $(FROM) --workers 2 out/zoo-check/$(FROM); \
 	else echo "zoo-check: skipped, ../shared/data is absent"; fi
 
-check: test coverage lowest
+check: test coverage lowest zoo-check
 	ruff check .
 	ruff format --check .
 	mypy

@@ -59,6 +59,16 @@ def _alike(truth: Truth) -> tuple[str, str, str]:
     return half(number_of(truth.name)), truth.recipe.data, truth.recipe.architecture
 
 
+def has_reference(truth: Truth, members: Sequence[Truth]) -> bool:
+    """Whether there is a reference for a member; says so where there is none."""
+    try:
+        reference_of(truth, members)
+    except RuntimeError as fault:
+        print(fault, flush=True)
+        return False
+    return True
+
+
 def write_plan(zoo: Path, runs: Path, truth: Truth, members: Sequence[Truth]) -> Path:
     """Write the plan of a member, with its reference; JSON is YAML."""
     path, source = runs / truth.name / "plan.yaml", DATA_SETS[truth.recipe.data].plan
@@ -110,20 +120,12 @@ def measure_all(
 
     Those that have no reference yet wait for more members.
     """
-    left = [truth for truth in of if not measured(runs, truth.name) and _has(truth, members)]
+    left = [
+        truth for truth in of if not measured(runs, truth.name) and has_reference(truth, members)
+    ]
     by_member = partial(measure, zoo=zoo, runs=runs, members=members)
     for name, seconds in mapped(by_member, left, workers, _settle):
         print(f"{name} measured, {seconds:.0f} s", flush=True)
-
-
-def _has(truth: Truth, members: Sequence[Truth]) -> bool:
-    """Whether there is a reference for a member; says so where there is none."""
-    try:
-        reference_of(truth, members)
-    except RuntimeError as fault:
-        print(fault, flush=True)
-        return False
-    return True
 
 
 def main() -> None:

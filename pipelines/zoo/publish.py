@@ -2,8 +2,8 @@
 
 ``python -m pipelines.zoo.publish ZOO RUNS``, from the project's root, after
 pipelines/zoo/measure.py, once bounds are frozen. Refuses while gate, policies or the zoo differ
-from the last commit, while a member of half B that is kept was not measured, and a second look at a
-member. Then writes
+from the last commit, while a member of half B that can be measured was not, and a second look at a
+member; those that have no reference yet are left for a later look. Then writes
 
 - a line for each member to half_b.jsonl,
 - a line about the look to looks.jsonl: on which day, at which commit, at which members, by which
@@ -28,7 +28,7 @@ from gate.errors import DataError
 from gate.policy.rules import rules_digest
 from gate.values import Day, Digest, Frozen, Value
 from pipelines.zoo.data_sets import DATA_SETS
-from pipelines.zoo.measure import measured
+from pipelines.zoo.measure import has_reference, measured
 from pipelines.zoo.rates import judged, tally
 from pipelines.zoo.recipe import BACKDOORED, CLEAN
 from pipelines.zoo.recipes import half, number_of
@@ -135,9 +135,12 @@ def main(zoo: Path, runs: Path) -> None:
     """Look once, and write what came out."""
     commit, looks, policies = require_frozen(), read_looks(), load_policies()
     rules = {name: rules_digest(policy.rules) for name, policy in policies.items()}
-    new = unseen([*read_truth(zoo).values()], looks, rules)
-    waiting = [each.name for each in new if each.kept and not measured(runs, each.name)]
-    if waiting:
+    truths = [*read_truth(zoo).values()]
+    kept = [each for each in truths if each.kept]
+    new = [
+        each for each in unseen(truths, looks, rules) if not each.kept or has_reference(each, kept)
+    ]
+    if waiting := [each.name for each in new if each.kept and not measured(runs, each.name)]:
         raise DataError(
             f"{runs}: {len(waiting)} members of half B were not measured, {waiting[0]} first; run "
             f"python -m pipelines.zoo.measure --half B {zoo} {runs}"
