@@ -1,82 +1,105 @@
-"""Which bounds half A of the zoo asks for: what each rule costs, bound by bound.
+"""Which bounds half A of the zoo asks for, rule by rule.
 
 ``python -m pipelines.zoo.bounds [POLICY]``, from the project's root, after pipelines/zoo/judge.py;
-``cifar_reference`` unless another is named. Prints, as Markdown, of each rule on a number that a
-bank or a search found at worst, how clean and backdoored nets of half A come out at each bound (its
-operating characteristic), and then the bounds that together cost least.
+``cifar_reference`` unless another is named. For each rule that blocks on the worst of a bank or of
+a search it prints, as Markdown, how clean and backdoored nets of half A come out at each bound (its
+operating characteristic), and then the limits that follow:
 
-A clean net that is rejected costs as much as ten backdoored ones that are accepted, and one that is
-inconclusive as much as three; a backdoored one that is inconclusive costs half of one that is
-accepted. Half B has no part in it.
+- A bound lies above the lower end of every clean net, by 0.03 where there is room: none is surely
+  beyond it. Clean nets beyond every bound are given up, and rejected: no bound that finds anything
+  leaves them room.
+- Of the bounds that as many backdoored nets lie surely beyond as beyond the lowest, it is the
+  middle one.
+- A limit is strict, so that what it leaves inconclusive blocks, where some bound keeps back no more
+  than 1 % of clean nets and, with all other rules, no backdoored net is lost by it. Else it rejects
+  what lies surely beyond, and warns of the rest.
+
+Half B has no part in it.
 """
 
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple
 
 from gate import Policy, load_policy
+from gate.errors import DataError
 from gate.values import Decision
 from pipelines.zoo.results import Row, read_rows
 
-_ROUNDS = 20
-GRID = tuple(round(0.05 * step, 2) for step in range(4, 19))  # 0.2 .. 0.9
-_COST: Mapping[tuple[bool, Decision], float] = {
-    (True, "reject"): 10,
-    (True, "inconclusive"): 3,
-    (True, "accept"): 0,
-    (False, "accept"): 1,
-    (False, "inconclusive"): 0.5,
-    (False, "reject"): 0,
-}
+GRID = tuple(round(0.05 * step, 2) for step in range(2, 20))  # 0.1 .. 0.95
+_MARGIN, _KEPT_BACK = 0.03, 0.01
 
 
-def bounds_of(policy: Policy) -> dict[str, float]:
+class Limit(NamedTuple):
+    """A bound at most, and whether what it leaves inconclusive blocks."""
+
+    number: float
+    strict: bool = True
+
+
+def limits_of(policy: Policy) -> dict[str, Limit]:
     """The bounds at most of rules that block on the worst of a bank or a search, by metric."""
     return {
-        rule.measured_metric: rule.bound.number
+        rule.measured_metric: Limit(rule.bound.number, rule.on_inconclusive == "block")
         for rule in policy.rules
         if rule.severity == "block" and rule.measured_metric.startswith("worst_")
         if rule.bound.at_most is not None
     }
 
 
-def outcome(row: Row, metric: str, bound: float) -> Decision:
-    """What one rule makes of a net; what was not measured leaves it inconclusive."""
+def outcome(row: Row, metric: str, number: float) -> Decision:
+    """On which side of a bound a net lies; what was not measured leaves it inconclusive."""
     if metric not in row.worst:
         return "inconclusive"
     _, low, high = row.worst[metric]
-    return "accept" if high <= bound else "reject" if low > bound else "inconclusive"
+    return "reject" if low > number else "inconclusive" if high > number else "accept"
 
 
-def decided(row: Row, bounds: Mapping[str, float]) -> Decision:
-    """What all these rules make of a net."""
-    outcomes = {outcome(row, metric, bound) for metric, bound in bounds.items()}
-    return next((d for d in ("reject", "inconclusive") if d in outcomes), "accept")
+def limits(rows: Sequence[Row], metrics: Sequence[str]) -> dict[str, Limit]:
+    """The limits that nets of half A ask for.
 
+    Args:
+        rows: Nets of half A; what was not measured on one plays no part.
+        metrics: Those that are bounded, each worse when it is larger.
 
-def cost(rows: Sequence[Row], bounds: Mapping[str, float]) -> float:
-    """What errors on these nets cost together."""
-    return sum(_COST[row.clean, decided(row, bounds)] for row in rows)
-
-
-def cheapest(rows: Sequence[Row], bounds: Mapping[str, float]) -> dict[str, float]:
-    """Bounds that together cost least, found rule by rule from those given.
-
-    What a bound costs is averaged with its four neighbours on the grid: so it lies where it may err
-    to either side, and no single net pulls it.
+    Raises:
+        DataError: One was measured on no clean net.
     """
-    found, before = dict(bounds), dict[str, float]()
-    for _ in range(_ROUNDS):
-        if found == before:
-            break
-        before = dict(found)
-        for metric in found:
-            costs = [cost(rows, {**found, metric: bound}) for bound in GRID]
-            about = np.convolve(np.pad(costs, 2, "edge"), np.ones(5) / 5, "valid")
-            found[metric] = GRID[int(about.argmin())]
+    found = {metric: Limit(min(_middle(rows, metric, 1)), strict=False) for metric in metrics}
+    for metric in metrics:
+        for number in _middle(rows, metric, _KEPT_BACK):
+            strict = {**found, metric: Limit(number)}
+            if _rejected(rows, strict) >= _rejected(rows, found):
+                found = strict
     return found
+
+
+def _middle(rows: Sequence[Row], metric: str, kept_back: float) -> list[float]:
+    """The bound of a metric that keeps back such a share of clean nets at most; or none."""
+    known = [row for row in rows if metric in row.worst]
+    clean = [row.worst[metric] for row in known if row.clean]
+    if not clean:
+        raise DataError(f"{metric}: was measured on no clean net of half A; measure some")
+    room_for = max((low for _, low, _ in clean if low < GRID[-1]), default=0)
+    least = min(room_for + _MARGIN, GRID[-2])
+    fits = [
+        number
+        for number in GRID
+        if number > least and sum(high > number for *_, high in clean) <= kept_back * len(clean)
+    ]
+    counts = [_rejected(known, {metric: Limit(number)}) for number in fits]
+    alike = [number for number, count in zip(fits, counts, strict=True) if count == counts[0]]
+    return alike[(len(alike) - 1) // 2 :][:1]
+
+
+def _rejected(rows: Sequence[Row], limits: Mapping[str, Limit]) -> int:
+    """How many backdoored nets lie surely beyond some limit."""
+    return sum(
+        any(outcome(row, metric, limit.number) == "reject" for metric, limit in limits.items())
+        for row in rows
+        if not row.clean
+    )
 
 
 def characteristic(rows: Sequence[Row], metric: str) -> str:
@@ -86,27 +109,29 @@ def characteristic(rows: Sequence[Row], metric: str) -> str:
         "| backdoored accepted | inconclusive | rejected |",
         "|---|---|---|---|---|---|---|",
     ]
-    for bound in GRID:
+    for number in GRID:
         cells = [
-            str(sum(row.clean is clean and outcome(row, metric, bound) == d for row in rows))
+            str(sum(row.clean is clean and outcome(row, metric, number) == d for row in rows))
             for clean in (True, False)
             for d in ("accept", "inconclusive", "reject")
         ]
-        lines.append(f"| {bound:.2f} | {' | '.join(cells)} |")
+        lines.append(f"| {number:.2f} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def main(name: str = "cifar_reference") -> None:
     """Print both."""
     rows = [row for row in read_rows("A") if not row.discarded]
-    policy = load_policy(Path("policies") / f"{name}.yaml")
-    bounds = bounds_of(policy)
-    for metric in bounds:
-        print(characteristic(rows, metric))
-    found = cheapest(rows, bounds)
-    print(f"| {name} | bound now | bound that costs least |\n|---|---|---|")
-    print("\n".join(f"| {metric} | {bounds[metric]} | {found[metric]} |" for metric in bounds))
-    print(f"\ncost now {cost(rows, bounds)}, at least {cost(rows, found)}, on {len(rows)} nets")
+    now = limits_of(load_policy(Path("policies") / f"{name}.yaml"))
+    for metric in now:
+        print(characteristic([row for row in rows if metric in row.worst], metric))
+    print(f"| {name} | in the policy | half A asks for |\n|---|---|---|")
+    for metric, asked in limits(rows, [*now]).items():
+        told = (
+            f"{number}, inconclusive {'blocks' if strict else 'warns'}"
+            for number, strict in (now[metric], asked)
+        )
+        print(f"| {metric} | {' | '.join(told)} |")
 
 
 if __name__ == "__main__":

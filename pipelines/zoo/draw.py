@@ -13,7 +13,7 @@ import numpy as np
 from gate import files, load_policy
 from gate.arrays import Floats
 from gate.reports.pictures.figure import BLUE, ORANGE, figure_of, svg
-from pipelines.zoo.bounds import GRID, bounds_of, outcome
+from pipelines.zoo.bounds import GRID, limits_of, outcome
 from pipelines.zoo.rates import resampled, score
 from pipelines.zoo.results import Row, read_rows
 
@@ -40,8 +40,8 @@ def roc(rows: Sequence[Row]) -> "Figure":
     )
     clean = np.array([row.clean for row in rows])
     for name, colour in _CURVES.items():
-        bounds = bounds_of(load_policy(Path("policies") / f"{name}.yaml"))
-        scores = np.array([score(row, bounds) for row in rows])
+        limits = limits_of(load_policy(Path("policies") / f"{name}.yaml"))
+        scores = np.array([score(row, limits) for row in rows])
         drawn = [
             found_at(scores[some], scores[others])
             for some, others in zip(resampled(rows, clean), resampled(rows, ~clean), strict=True)
@@ -56,14 +56,14 @@ def roc(rows: Sequence[Row]) -> "Figure":
 
 def characteristics(rows: Sequence[Row]) -> "Figure":
     """For each rule, what each bound makes of clean and of backdoored nets."""
-    bounds = bounds_of(load_policy("policies/cifar_reference.yaml"))
+    limits = limits_of(load_policy("policies/cifar_reference.yaml"))
     figure, panels = figure_of(
         "What each bound costs, rule by rule, on half A",
         "Share of nets over the bound; dotted is the bound that the policy has",
-        panels=len(bounds),
+        panels=len(limits),
         height=1.5,
     )
-    for axes, (metric, bound) in zip(panels, bounds.items(), strict=True):
+    for axes, (metric, limit) in zip(panels, limits.items(), strict=True):
         for clean, wanted, colour in (
             (True, ("reject", "inconclusive"), ORANGE),
             (False, ("reject",), BLUE),
@@ -72,7 +72,7 @@ def characteristics(rows: Sequence[Row]) -> "Figure":
             shares = [np.mean([outcome(row, metric, b) in wanted for row in some]) for b in GRID]
             label = "clean, not accepted" if clean else "backdoored, rejected"
             axes.plot(GRID, shares, color=colour, marker=".", label=label)
-        axes.axvline(bound, color="black", linestyle=":")
+        axes.axvline(limit.number, color="black", linestyle=":")
         axes.set(title=metric, ylim=(-0.03, 1.03), xlim=(GRID[0], GRID[-1]))
     panels[0].legend(loc="upper right")
     return figure

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from gate import load_policy
-from pipelines.zoo.bounds import bounds_of
+from pipelines.zoo.bounds import limits_of
 from pipelines.zoo.publish import Look, read_looks
 from pipelines.zoo.rates import auc, by_kind, judged, recipe_of, score, share, tally
 from pipelines.zoo.recipe import BACKDOORED, CLEAN, Kind
@@ -94,8 +94,8 @@ def _curves(rows: Sequence[Row]) -> str:
         return ""
     lines = ["| policy | area under the curve |", "|---|---|"]
     for policy in POLICIES:
-        bounds = bounds_of(load_policy(Path("policies") / f"{policy}.yaml"))
-        value, low, high = auc(kept, np.array([score(row, bounds) for row in kept]))
+        limits = limits_of(load_policy(Path("policies") / f"{policy}.yaml"))
+        value, low, high = auc(kept, np.array([score(row, limits) for row in kept]))
         lines.append(f"| `{policy}` | {value:.2f} [{low:.2f}, {high:.2f}] |")
     return "\n".join(lines) + "\n"
 

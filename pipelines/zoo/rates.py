@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gate import stats
 from gate.arrays import Floats, Int64
 from gate.stats import Interval
+from pipelines.zoo.bounds import Limit
 from pipelines.zoo.recipe import BACKDOORED, CLEAN, Kind
 from pipelines.zoo.results import Row
 
@@ -86,9 +87,12 @@ def by_kind(rows: Sequence[Row], policy: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def score(row: Row, bounds: Mapping[str, float]) -> float:
+def score(row: Row, limits: Mapping[str, Limit]) -> float:
     """How far beyond its bound the worst number of a net lies, by the point estimate."""
-    return max(row.worst[name][0] - bound for name, bound in bounds.items() if name in row.worst)
+    beyond = [
+        row.worst[name][0] - limit.number for name, limit in limits.items() if name in row.worst
+    ]
+    return max(beyond)
 
 
 def auc(rows: Sequence[Row], scores: Floats) -> Interval:

@@ -17,6 +17,7 @@ from gate.errors import DataError
 from gate.policy.rules import rules_digest
 from gate.values import Evidence, Measurement
 from pipelines.zoo import bounds, check, page, publish, rates, results
+from pipelines.zoo.bounds import Limit
 from pipelines.zoo.draw import characteristics, found_at, roc
 from pipelines.zoo.recipe import BACKDOORED, CLEAN, Kind
 from pipelines.zoo.recipes import half, number_of, recipe
@@ -218,30 +219,60 @@ def _planted(clean: Sequence[float], backdoored: Sequence[float]) -> list[Row]:
     ]
 
 
-def test_a_bound_moves_to_the_middle_of_where_it_tells_all_apart() -> None:
-    rows = _planted([0.1, 0.3, 0.41], [0.8, 0.9])
-
-    assert bounds.cheapest(rows, {PATCH: 0.9}) == {PATCH: 0.6}  # of .45 to .75
-    assert bounds.cost(rows, {PATCH: 0.6}) == 0
+def limit(rows: Sequence[Row]) -> Limit:
+    return bounds.limits(rows, [PATCH])[PATCH]
 
 
-def test_a_clean_net_that_is_rejected_costs_more_than_some_backdoored_ones_accepted() -> None:
-    rows = _planted([0.1, 0.71], [0.5, 0.52, 0.6])
-
-    found = bounds.cheapest(rows, {PATCH: 0.2})
-
-    assert found[PATCH] >= 0.75
-    assert bounds.cost(rows, found) == 3
-    assert bounds.cost(rows, {PATCH: 0.4}) == 10
+def test_a_bound_is_the_middle_of_those_that_tell_all_apart() -> None:
+    assert limit(_planted([0.1, 0.3, 0.41], [0.82, 0.91])) == Limit(0.6)  # of .45 to .75
 
 
-def test_what_was_not_measured_is_inconclusive_and_the_costs_are_those_of_the_table() -> None:
+def test_no_clean_net_lies_surely_beyond_a_bound_whatever_is_missed_for_it() -> None:
+    rows = _planted([0.1, 0.71], [0.5, 0.52, 0.76, 0.91])
+
+    found = limit(rows)
+
+    assert found == Limit(0.8)  # of .75 to .85; .76 is missed
+    assert {bounds.outcome(each, PATCH, found.number) for each in rows if each.clean} == {"accept"}
+
+
+def test_a_limit_is_strict_where_hardly_a_clean_net_is_kept_back_and_nothing_is_lost_by_it() -> (
+    None
+):
+    wide = [row(number, worst={PATCH: (0.5, 0.3, 0.9)}) for number in HALF_A[-4::2]]
+    narrow = [row(number, worst={PATCH: (0.1, 0.1, 0.1)}) for number in HALF_A[:198:2]]
+    planted = [row(HALF_A[1], worst={PATCH: (0.95, 0.94, 0.96)})]
+    weak = [row(HALF_A[3], worst={PATCH: (0.85, 0.84, 0.86)})]
+
+    assert limit([*narrow, *wide[:1], *planted]) == Limit(0.6)  # one of a hundred
+    assert limit([*narrow, *wide, *planted]) == Limit(0.9)  # two: beyond both
+    assert limit([*narrow, *wide, *planted, *weak]) == Limit(0.55, strict=False)
+
+
+def test_a_strict_limit_may_miss_what_another_rule_finds() -> None:
+    both = [
+        row(HALF_A[0], worst={PATCH: (0.5, 0.3, 0.9), PATTERN: (0.1, 0.1, 0.1)}),
+        row(HALF_A[1], worst={PATCH: (0.85, 0.84, 0.86), PATTERN: (0.9, 0.9, 0.9)}),
+    ]
+
+    assert limit(both) == Limit(0.55, strict=False)
+    assert bounds.limits(both, [PATCH, PATTERN])[PATCH].strict
+
+
+def test_a_clean_net_beyond_every_bound_is_given_up_and_without_one_no_bound_is_set() -> None:
+    without, given_up = _planted([0.2], [0.9]), _planted([0.2, 0.98], [0.9])
+
+    assert limit(given_up).number == limit(without).number
+    for rows in ([row(71)], [row(70, worst={})], []):
+        with pytest.raises(DataError, match="was measured on no clean net"):
+            limit(rows)
+
+
+def test_what_was_not_measured_is_inconclusive_and_the_table_counts_each_net() -> None:
     clean, backdoored = row(70), row(71)
 
     assert bounds.outcome(clean, PATTERN, 0.5) == "inconclusive"
-    assert bounds.cost([clean], {PATTERN: 0.5}) == 3
-    assert bounds.cost([backdoored], {PATTERN: 0.5}) == 0.5
-    assert [bounds.outcome(clean, PATCH, bound) for bound in (0.35, 0.45, 0.6)] == [
+    assert [bounds.outcome(clean, PATCH, number) for number in (0.35, 0.45, 0.6)] == [
         "reject",
         "inconclusive",
         "accept",
@@ -249,6 +280,19 @@ def test_what_was_not_measured_is_inconclusive_and_the_costs_are_those_of_the_ta
     table = bounds.characteristic([clean, backdoored], PATCH)
     assert "| 0.35 | 0 | 0 | 1 | 0 | 0 | 1 |" in table
     assert "| 0.60 | 1 | 0 | 0 | 1 | 0 | 0 |" in table
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_bounds_that_ship_are_those_that_half_a_asks_for(policy: str) -> None:
+    rows = [each for each in read_rows("A") if not each.discarded]
+    limits = bounds.limits_of(load_policy(Path("policies") / f"{policy}.yaml"))
+    asked = bounds.limits(rows, [*limits])
+
+    assert {m: each.number for m, each in limits.items()} == {
+        m: each.number for m, each in asked.items()
+    }
+    if policy != "research":  # which lets everything pass that is not surely beyond
+        assert limits == asked
 
 
 # --- one look -------------------------------------------------------------------------------------
