@@ -151,12 +151,16 @@ def main(zoo: Path, runs: Path) -> None:
         members=tuple(each.name for each in new),
         rules=rules,
     )
-    files.write(LOOKS, "".join(each.model_dump_json() + "\n" for each in (*looks, look)))
     rows = [*read_rows("B"), *rows_of(zoo, runs, new)]
+    texts = {
+        path: with_rates(path.read_text(), policies[name], name, rows)
+        for name in POLICIES
+        for path in (Path("policies") / f"{name}.yaml",)
+    }
+    files.write(LOOKS, "".join(each.model_dump_json() + "\n" for each in (*looks, look)))
     write_rows("B", rows)
-    for name in POLICIES:
-        path = Path("policies") / f"{name}.yaml"
-        files.write(path, with_rates(path.read_text(), policies[name], name, rows))
+    for path, text in texts.items():
+        files.write(path, text)
 
 
 if __name__ == "__main__":
