@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from gate import load_policy
+from gate.values import Decision
 from pipelines.zoo.bounds import limits_of
 from pipelines.zoo.publish import Look, read_looks
 from pipelines.zoo.rates import auc, by_kind, judged, recipe_of, score, share, tally
@@ -37,6 +38,17 @@ _FAMILIES: tuple[tuple[str, tuple[Kind, ...]], ...] = (
     ("a trigger made for each image (learnt)", ("learnt",)),
 )
 
+_GOALS: tuple[tuple[str, tuple[Kind, ...], Decision], ...] = (
+    ("no clean net is rejected", CLEAN, "reject"),
+    ("at most 3 % of clean ones are inconclusive", CLEAN, "inconclusive"),
+    ("95 % of patches, blends and sinusoids are found", _FAMILIES[1][1], "reject"),
+    (
+        "90 % of source-specific and all-to-all triggers are found",
+        ("source_specific", "all_to_all"),
+        "reject",
+    ),
+)
+
 
 def summary(rows: Sequence[Row], policy: str = SHOWN) -> str:
     """What a policy makes of families of nets, as Markdown; shares with 95 % intervals."""
@@ -48,6 +60,16 @@ def summary(rows: Sequence[Row], policy: str = SHOWN) -> str:
             _share(some, policy, decision) for decision in ("reject", "inconclusive", "accept")
         ]
         lines.append(f"| {name} | {len(some)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _goals(rows: Sequence[Row]) -> str:
+    """What was meant to come out, and what did."""
+    lines = ["| goal | came out |", "|---|---|"]
+    for goal, kinds, decision in _GOALS:
+        some = judged(rows, kinds)
+        count = sum(row.decisions[SHOWN] == decision for row in some)
+        lines.append(f"| {goal} | {count} of {len(some)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -67,6 +89,7 @@ def with_tables(text: str) -> str:
     tables: dict[str, str] = {
         "looks": _looks(read_looks()),
         "summary": summary(half_b),
+        "goals": _goals(half_b),
         "clean": _of_clean(half_b),
         **{policy: by_kind(half_b, policy) for policy in POLICIES},
         "curves": _curves(half_b),
