@@ -437,7 +437,7 @@ def test_both_pictures_show_what_their_lines_say() -> None:
     (axes,) = roc(rows).axes
     assert [line.get_label() for line in axes.get_lines()] == ["cifar", "cifar_reference"]
     panels = characteristics(rows).axes
-    by_title = {panel.get_title(loc="left"): panel for panel in panels}
+    by_title = {panel.get_title() or panel.get_title(loc="left"): panel for panel in panels}
     clean = by_title[PATCH].get_lines()[0].get_ydata()
     assert np.array_equal(clean, [float(bound < 0.6) for bound in bounds.GRID])
 
