@@ -3,8 +3,8 @@
 # make coverage  set up, run those simulations in full
 # make lowest    tests that use each dependency, at its lowest version in pyproject.toml
 # make zoo-check forty small backbones of fresh seeds, on which gate must be wrong no more often than it
-#                publishes; some twenty minutes
-# make check     what CI runs: tests, simulations in full, lowest versions, ruff, mypy --strict
+#                publishes; half an hour on two cores
+# make check     what CI runs: tests, simulations in full, lowest versions, zoo-check, ruff, mypy --strict
 # make tables    write what follows from tables and models: README's table of probes, docs/reference,
 #                policies/schema.json
 # make docs      build docs/ as HTML in out/docs; a warning or a link that leads nowhere is an error

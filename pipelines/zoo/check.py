@@ -1,12 +1,12 @@
 """Hold gate against members of fresh seeds: do its errors lie within the published intervals?
 
 ``python -m pipelines.zoo.check [--from N] [--workers N] OUT``, from the project's root; needs
-../shared/data, and takes some minutes. Makes twenty clean and twenty backdoored members that are in
-neither half, measures them, and decides by ``policies/cifar_reference.yaml``. Exits 1 where so many
-of the clean ones are not accepted, or so few of the backdoored ones are rejected, that it has a
-chance of less than 1 % even at the end of the published intervals: a change of a probe, a bank or a
-policy has then moved the rates, and they are to be measured anew. Members are photographs of ten
-classes on two small architectures.
+../shared/data, and takes half an hour on two cores. Makes twenty clean and twenty backdoored
+members that are in neither half, measures them, and decides by ``policies/cifar_reference.yaml``.
+Exits 1 where so many of the clean ones are not accepted, or so few of the backdoored ones are
+rejected, that it has a chance of less than 1 % even at the end of the published intervals: a change
+of a probe, a bank or a policy has then moved the rates, and they are to be measured anew. Members
+are photographs of ten classes on two small architectures.
 """
 
 import argparse
