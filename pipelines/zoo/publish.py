@@ -65,12 +65,12 @@ def unseen(truths: Sequence[Truth], looks: Sequence[Look], rules: Mapping[str, s
     """
     seen = {name for look in looks for name in look.members}
     new = [each for each in truths if half(number_of(each.name)) == "B" and each.name not in seen]
-    last = max(map(number_of, seen), default=-1)
+    fresh = max(map(number_of, seen), default=-1) // 2 * 2 + 2  # a pair begins with an even one
     if not new:
         raise DataError(
             f"half B: all {len(seen)} members were looked at, the last time on {looks[-1].day}, "
             "and what is judged a second time proves nothing; make new ones: "
-            f"python -m pipelines.zoo.train --from {last + 1} --first {last + 601}"
+            f"python -m pipelines.zoo.train --from {fresh} --first {fresh + 600}"
             if seen
             else "half B: no member was made"
         )
@@ -140,6 +140,8 @@ def main(zoo: Path, runs: Path) -> None:
     new = [
         each for each in unseen(truths, looks, rules) if not each.kept or has_reference(each, kept)
     ]
+    if not new:
+        raise DataError("half B: no new member has a reference yet; make more with --first")
     if waiting := [each.name for each in new if each.kept and not measured(runs, each.name)]:
         raise DataError(
             f"{runs}: {len(waiting)} members of half B were not measured, {waiting[0]} first; run "

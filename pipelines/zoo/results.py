@@ -71,7 +71,7 @@ def row_of(zoo: Path, runs: Path, truth: Truth, policies: Mapping[str, Policy]) 
         return Row.model_validate({**facts, "discarded": truth.discarded})
     if not measured(runs, truth.name):
         raise DataError(
-            f"{zoo / 'runs' / truth.name}: not measured; run python -m pipelines.zoo.measure {zoo}"
+            f"{runs / truth.name}: not measured; run python -m pipelines.zoo.measure {zoo} {runs}"
         )
     evidence = [
         Evidence.model_validate_json(path.read_bytes())

@@ -136,8 +136,11 @@ def test_a_discarded_member_has_its_reason_and_one_that_was_not_measured_is_refu
     discarded = row_of(tmp_path, tmp_path, _truth(71, kept=False, discarded="own rate 0.1"), {})
 
     assert (discarded.discarded, discarded.decisions) == ("own rate 0.1", {})
-    with pytest.raises(DataError, match="zoo_0071: not measured; run python -m pipelines"):
-        row_of(tmp_path, tmp_path, _truth(71), {})
+    runs = tmp_path / "elsewhere"
+    with pytest.raises(DataError, match="zoo_0071: not measured; run python -m pipelines") as fault:
+        row_of(tmp_path, runs, _truth(71), {})
+    assert str(fault.value).startswith(f"{runs / 'zoo_0071'}: ")
+    assert str(fault.value).endswith(f"pipelines.zoo.measure {tmp_path} {runs}")
 
 
 # --- rates ----------------------------------------------------------------------------------------
@@ -316,6 +319,20 @@ def test_members_of_half_b_are_looked_at_once() -> None:
     with pytest.raises(DataError, match=r"all 6 members were looked at, .* on 2026-11-28") as fault:
         publish.unseen(truths, [_look([72, 73]), _look([76, 77, 80, 81])], RULES)
     assert "--from 82 --first 682" in str(fault.value)
+    with pytest.raises(DataError, match="--from 74 --first 674"):  # a pair begins with an even one
+        publish.unseen([_truth(72)], [_look([72])], RULES)
+
+
+def test_a_look_at_nothing_is_refused_and_not_noted(
+    no_results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "require_frozen", lambda: "c" * 40)
+    (no_results / "truth.jsonl").write_text(_truth(72).model_dump_json() + "\n")
+
+    with pytest.raises(DataError, match="no new member has a reference yet"):
+        publish.main(no_results, no_results / "runs")
+
+    assert publish.read_looks() == []
 
 
 @pytest.mark.usefixtures("no_results")
