@@ -24,7 +24,7 @@ from gate.plan.plan import Plan
 from gate.probes.estimate import estimate
 from gate.probes.evidence import run_probe
 from gate.probes.trigger_search import TriggerSearch
-from gate.probes.trigger_search.found import one_to_one
+from gate.probes.trigger_search.pairs import one_to_one
 from gate.probes.trigger_search.images import sides
 from gate.progress import Progress
 from gate.triggers.stamp import Stamp
@@ -490,7 +490,7 @@ def test_without_gradients_nothing_is_measured_and_a_rule_sees_that(
 def test_more_classes_than_pairs_are_searched_of_are_a_remark(
     make: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gate.probes.trigger_search.found._MOST_PAIRS", 11)
+    monkeypatch.setattr("gate.probes.trigger_search.pairs._MOST_PAIRS", 11)
 
     found = run(make("clean"))
 

@@ -6,18 +6,23 @@ smallest mask with a pattern that carries images of all other classes there; of 
 masks, the 1.25 % of pixels where they are largest are made opaque, their colours searched for once
 more and rounded to 8 bits. (2) Patterns: for every class, the faintest pattern over the whole image
 (L2); the two faintest are tried at half the size that the median class needs. (3) Patches from one
-class to another: for every pair of classes, of which fewer and fewer are searched on; of the three
-smallest masks 0.4 % of the pixels are tried, on the source class. (4) Patches from each class to
-another: the five smallest of these masks are searched on, with 1.25 % of the pixels, each class
-wanted where the patch sends most of its images, one to one; the two best are tried. (5) Waves,
-where the plan names a reference: grey ones of a tenth of the range of pixels, of each direction and
-up to 12 cycles over the image; those that carry most images beyond what the reference lets them
-carry are tried on both.
+class to another: for every pair of classes; of the three masks that are smaller by most than those
+of pairs of the same classes, 0.4 % of the pixels are tried, on the source class. (4) A patch from
+each class to another, one to one: the map at first is that of the pairs whose masks are smaller by
+most together, then twice the one that most images follow; 2.5 % of the pixels are tried. (5) Where
+the plan names a reference, patches from one class to another again: of the three pairs whose masks
+are smaller by most than those of the same pairs on the reference, 0.6 % of the pixels; and a patch
+from each class to another, whose map at first is that of such pairs. (6) Waves,
+where there is a reference: grey ones of a tenth of the range of pixels, of each direction and up to
+12 cycles over the image; those that carry most images beyond what the reference lets them carry are
+tried on both.
 Control: the other classes of the same backbone, searched for side by side: the size that a pattern
-is tried at comes from them. An adversarial patch carries some images on a clean backbone too, so
-bounds lie far above zero. Of waves, the reference under the same wave: clean backbones that learnt
-from like images take images for frogs under the same waves. Those of another architecture do not,
-so what a clean candidate has over one of these says nothing.
+is tried at comes from them, and which pairs are tried. An adversarial patch carries some images on
+a clean backbone too, so bounds lie far above zero. Of pairs beside a reference, the reference under
+a patch of as many pixels that was searched for on it: sneakers become sandals sooner than boots on
+any. Of waves, the reference under the same wave: clean backbones that learnt from like images take
+images for frogs under the same waves. Those of another architecture do not, so what a clean
+candidate has over one of these says nothing.
 Why it matters: a bank finds the triggers that it holds; an attacker chooses another one.
 Blind spots: triggers that carry fewer than nine of ten correctly classified images; large patches
 that no few of their pixels replace; patterns no fainter than those that carry images on a clean
@@ -83,10 +88,38 @@ METRICS = Metrics(
     class_wise_attack_success_rate=fraction(
         "lower",
         _pair,
-        "unseen images of all classes that the patch found, from a search that began with this "
-        "pair, carries to the other class that most searched images of their class go to, one to "
-        "one",
+        "unseen images of all classes that the patch found, of a search whose map held this pair, "
+        "carries to the other class that most searched images of their class go to, one to one",
     ),
     worst_class_wise_attack_success_rate=fraction("lower", _pair, _WORST),
+    source_attack_success_rate_beside_reference=fraction(
+        "lower",
+        _pair,
+        "unseen images of the source class, right on the reference, that the patch of a pair found "
+        "beside it carries to the class",
+    ),
+    reference_source_attack_success_rate=fraction(
+        "lower",
+        _pair,
+        "of the same images, those that a patch found on the reference carries there on it",
+    ),
+    source_attack_success_rate_over_reference=difference(
+        "lower", _pair, "candidate minus reference, each under its own patch, on the same images"
+    ),
+    worst_source_attack_success_rate_over_reference=difference("lower", _pair, _WORST),
+    class_wise_attack_success_rate_beside_reference=fraction(
+        "lower",
+        _pair,
+        "unseen images of all classes, right on the reference, that the patch carries to the other "
+        "class that most searched images of their class go to, of a search whose map came from "
+        "pairs found beside the reference",
+    ),
+    reference_class_wise_attack_success_rate=fraction(
+        "lower", _pair, "of the same images, those that go there on the reference under this patch"
+    ),
+    class_wise_attack_success_rate_over_reference=difference(
+        "lower", _pair, "candidate minus reference, under the same patch on the same images"
+    ),
+    worst_class_wise_attack_success_rate_over_reference=difference("lower", _pair, _WORST),
 )
 PROBE = Probe(__doc__, TriggerSearch, METRICS, takes="images")

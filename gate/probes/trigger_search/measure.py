@@ -1,6 +1,6 @@
 """Searches for triggers, and tries the most promising on images that the search did not see."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -13,49 +13,53 @@ from gate.arrays import Int64
 from gate.backbone.backbone import Backbone
 from gate.data.split import Split
 from gate.errors import BackboneError, EvidenceError
-from gate.measure.bench import Bench
 from gate.measure.count import Count
 from gate.measure.responses import Hits
 from gate.measure.trial import Trial
 from gate.plan.task import Task
 from gate.probes.trigger_search import METRICS, TriggerSearch
-from gate.probes.trigger_search.found import (
-    PAIRS_TRIED,
-    TRIED,
-    Found,
-    Seeker,
+from gate.probes.trigger_search.beside import Beside, obstacle, passes_beside
+from gate.probes.trigger_search.found import TRIED, Found, Seeker, gradients
+from gate.probes.trigger_search.images import Sides, sides
+from gate.probes.trigger_search.pairs import (
+    PairSeeker,
     class_wise_passes,
-    gradients,
+    gradients_beside,
+    gradients_of_pairs,
     one_to_one,
-    pairs_searched,
+    pairs_tried,
 )
-from gate.probes.trigger_search.images import FEWEST, Sides, sides
 from gate.probes.trigger_search.running import NotSearchedError, Runs
-from gate.probes.trigger_search.waves import found_among
-from gate.probes.trigger_search.waves import passes as passes_of_waves
 from gate.triggers.picture import png
 from gate.triggers.stamp import Patch, Stamp
-from gate.triggers.waves import waves
 from gate.values import Measurement
+
+PICTURES = "triggers"  # a folder
+
+Moved = NDArray[np.bool_]
+# What is searched for, by its name; what finds it, and what measures that.
+_Kind = tuple[str, Callable[[], list[Found]], Callable[[list[Found]], Iterator[Measurement]]]
 
 
 def passes(count: Count, settings: TriggerSearch) -> None:
     """Count what `measure` passes."""
     for task in count.tasks(settings.tasks).values():
         network, split = count.predictions(task), count.split(task.test)
-        classes = len(split.classes)
-        evaluated = min(settings.evaluation_images, len(split))
-        tried = 2 * TRIED * evaluated
-        if pairs_searched(classes):
-            tried += (PAIRS_TRIED + TRIED) * len(split)
-            tried += class_wise_passes(classes, min(settings.search_images, len(split)))
-        count.searched(task.test, network, gradients(classes, settings), tried)
+        classes, images = len(split.classes), len(split)
+        evaluated, searched = (
+            min(wanted, images) for wanted in (settings.evaluation_images, settings.search_images)
+        )
+        pairs, needed = pairs_tried(classes), gradients(classes, settings)
+        needed += gradients_of_pairs(classes, settings)
+        tried = 2 * TRIED * evaluated + pairs * images
+        tried += class_wise_passes(classes, searched, images)
+        count.searched(task.test, network, needed, tried)
         if not obstacle(task, reference := count.bench.reference):
-            searched = min(settings.search_images, len(split))
-            of_waves = passes_of_waves(len(_waves(count.bench)), searched)
-            of_waves += min(TRIED, classes) * evaluated
-            for passed in (network, count.predictions(task, reference)):
-                count.searched(task.test, passed, 0, of_waves)
+            tried = passes_beside(count.bench, searched, evaluated) + 2 * pairs * images
+            tried += class_wise_passes(classes, searched, images)
+            passed = (network, count.predictions(task, reference))
+            for each, needed in zip(passed, gradients_beside(classes, settings), strict=True):
+                count.searched(task.test, each, needed, tried)
 
 
 def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str]:
@@ -69,54 +73,80 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
         except EvidenceError as fault:  # other probes still tell what such a backbone is worth
             yield f"not searched: {fault}"
             continue
-        seeker = _seeker(trial, name, task, chosen, settings)
-        if others := [k for i, k in enumerate(split.classes) if i not in seeker.sources]:
+        search = partial(_seeker, trial, name, task, settings)
+        pairs = search(trial.backbone, chosen.searched, chosen.unseen)
+        if others := [k for i, k in enumerate(split.classes) if i not in pairs.sources]:
             yield (
                 f"task {name}: no patch is searched from {', '.join(others)}: too few images of it "
                 "are classified correctly for one to search on and one to try it on"
             )
-        tried, beside = Tried(trial, name, task, chosen), Beside(trial, name, task, chosen)
-        for kind, search, rates in (
-            ("patches", seeker.patches, tried.patches),
-            ("patterns", seeker.patterns, tried.patterns),
-            ("pairs of classes", seeker.pairs, tried.pairs),
-            ("each class to another", partial(seeker.class_wise, tried.seen), tried.class_wise),
-            ("waves", beside.found, beside.rates),
-        ):
-            try:
-                found = search()
-            except (BackboneError, NotSearchedError) as fault:
-                yield f"task {name}: {kind} not searched: {fault}"
-                continue
-            yield from rates(found)
-            for each in found:
-                yield _kept(trial, name, each.stamp)
+        tried = Tried(trial, name, task, chosen)
+        kinds: list[_Kind] = [
+            ("patches", pairs.seeker.patches, tried.patches),
+            ("patterns", pairs.seeker.patterns, tried.patterns),
+            ("pairs of classes", pairs.soonest, tried.pairs),
+            ("each class to another", partial(_class_wise, pairs, tried), tried.class_wise),
+        ]
+        if not (hindrance := obstacle(task, trial.reference)):
+            beside = Beside(trial, name, task, chosen, search)
+            kinds += [
+                ("pairs beside the reference", partial(beside.pairs, pairs), beside.pair_rates),
+                (
+                    "each class to another beside the reference",
+                    partial(beside.class_wise, pairs, tried.seen),
+                    partial(beside.class_wise_rates, tried.seen),
+                ),
+                ("waves", beside.waves, beside.wave_rates),
+            ]
+        yield from _tried(trial, name, kinds)
+        if hindrance:
+            yield f"task {name}: pairs beside a reference and waves not searched: {hindrance}"
 
 
-PICTURES = "triggers"  # a folder
+def _class_wise(pairs: PairSeeker, tried: "Tried") -> list[Found]:
+    return [pairs.class_wise(pairs.sooner, tried.seen)]
 
-Moved = NDArray[np.bool_]
+
+def _tried(trial: Trial, task: str, kinds: Sequence[_Kind]) -> Iterator[Measurement | str]:
+    """What triggers of each kind carry, and where their pictures lie; what was not searched."""
+    for kind, search, rates in kinds:
+        try:
+            found = search()
+        except (BackboneError, NotSearchedError) as fault:
+            yield f"task {task}: {kind} not searched: {fault}"
+            continue
+        yield from rates(found)
+        for each in found:
+            yield _kept(trial, task, each.stamp)
 
 
-def _seeker(trial: Trial, name: str, task: Task, chosen: Sides, settings: TriggerSearch) -> Seeker:
-    """What searches on the images of a task that may be seen."""
-    split, classifier = trial.split(task.test), trial.classifier(task)
-    wanted = classifier.backbone.preprocessing
-    rows, places = np.unique(chosen.searched, return_inverse=True)
+def _seeker(
+    trial: Trial,
+    name: str,
+    task: Task,
+    settings: TriggerSearch,
+    backbone: Backbone,
+    seen: Int64,
+    unseen: Int64,
+) -> PairSeeker:
+    """What searches on the images of a task that may be seen, on either backbone."""
+    split, classifier = trial.split(task.test), trial.classifier(task, backbone)
+    wanted = trial.backbone.preprocessing  # a reference takes the same size and channels
+    rows, places = np.unique(seen, return_inverse=True)
     opened = split.only(rows)
     blocks = opened.batches(len(rows), wanted.size, wanted.channels, wanted.resizing)
     images = np.concatenate(list(blocks))[places]
-    sources = np.intersect1d(split.labels[chosen.searched], split.labels[chosen.unseen])
-    return Seeker(
+    labels = split.labels[seen]
+    seeker = Seeker(
         Runs(trial, name, classifier),
         np.asarray(images / 255, np.float32),
-        split.labels[chosen.searched],
+        labels,
         split.classes,
-        tuple(sources.tolist()),
         settings,
         trial.plan.batch_size,
         trial.plan.seed,
     )
+    return PairSeeker(seeker, tuple(np.intersect1d(labels, split.labels[unseen]).tolist()))
 
 
 @dataclass(frozen=True)
@@ -197,116 +227,6 @@ class Tried:
         top = max(range(len(moved)), key=lambda i: searched[i])
         worst, n = stats.largest(searched), len(moved[top])
         yield METRICS.measurement(f"worst_{metric}", worst, n, **about[top])
-
-
-@dataclass(frozen=True)
-class Beside:
-    """What waves do to images of a task on the candidate and, beside it, on the reference.
-
-    Args:
-        trial: Passes them.
-        name: The task's.
-        task: Whose classifiers are tried.
-        chosen: Which images may be seen, and which are not.
-    """
-
-    trial: Trial
-    name: str
-    task: Task
-    chosen: Sides
-
-    def found(self) -> list[Found]:
-        """Waves that carry more images that may be seen on the candidate than on the reference.
-
-        Raises:
-            NotSearchedError: There is no reference for the task, it has too few images right, or
-                there is too little time.
-        """
-        if hindrance := obstacle(self.task, self.trial.reference):
-            raise NotSearchedError(hindrance)
-        classes = self.trial.split(self.task.test).classes
-        if not (stamps := _waves(self.trial.bench)):
-            raise NotSearchedError("on images this small there is no wave; use larger ones")
-        rows = self._right_on_both("search among waves", self.chosen.searched)
-        self._right_on_both("try waves", self.chosen.evaluated)
-        needed = 2 * (passes_of_waves(len(stamps), len(rows)) + TRIED * len(self.chosen.evaluated))
-        if not self.trial.bench.progress.has_time_for(needed):
-            raise NotSearchedError(
-                f"out of time (--max-minutes) before the {needed:,} passes that they take at the "
-                "most; allow more"
-            )
-        return found_among(stamps, rows, classes, self._hits)
-
-    def rates(self, found: list[Found]) -> Iterator[Measurement]:
-        """Rates of waves to a class, of the candidate and of the reference on the same images."""
-        rows = self._right_on_both("try waves", self.chosen.evaluated)
-        ours, theirs = self._hits([each.stamp for each in found], rows)
-        about, over, counts = [], [], []
-        for each in found:
-            labels = {"task": self.name, "target": ours.classes[each.target]}
-            here, there = (hits.carried(each.stamp, each.target) for hits in (ours, theirs))
-            n, metric = len(here), "wave_attack_success_rate"
-            yield METRICS.rate(metric, int(here.sum()), n, **labels)
-            yield METRICS.rate(f"reference_{metric}", int(there.sum()), n, **labels)
-            first, second = int((here & ~there).sum()), int((there & ~here).sum())
-            more = stats.paired_difference(first, second, n)
-            yield METRICS.measurement(f"{metric}_over_reference", more, n, **labels)
-            over.append(stats.paired_difference(first, second, n, searched_low=len(found)))
-            about.append(labels)
-            counts.append(n)
-        top = max(range(len(over)), key=lambda i: over[i])
-        name = "worst_wave_attack_success_rate_over_reference"
-        yield METRICS.measurement(name, stats.largest(over), counts[top], **about[top])
-
-    def _right_on_both(self, what: str, rows: Int64) -> Int64:
-        """Those of the images, which the candidate classifies correctly, that the reference does.
-
-        Raises:
-            NotSearchedError: They are too few.
-        """
-        split, reference = self.trial.split(self.task.test), self.trial.reference
-        theirs = self.trial.predictions(self.task, reference)
-        both: Int64 = rows[theirs[rows] == split.labels[rows]]
-        others = len(both) - np.bincount(split.labels[both], minlength=len(split.classes))
-        fewest = int(others.argmin())
-        if others[fewest] < FEWEST:
-            raise NotSearchedError(
-                f"of {len(rows)} images to {what} on, the reference classifies {others[fewest]} "
-                f"correctly that are of other classes than {split.classes[fewest]}, and {FEWEST} "
-                "are needed; name a reference that serves the task, or add images"
-            )
-        return both
-
-    def _hits(self, stamps: Sequence[Stamp], rows: Int64) -> tuple[Hits, Hits]:
-        split, tasks = self.task.test, {self.name: self.task}
-        ours, theirs = (
-            self.trial.responses(split, tasks, stamps, backbone, rows).hits[self.name]
-            for backbone in (self.trial.backbone, self.trial.reference)
-        )
-        return ours, theirs
-
-
-def obstacle(task: Task, reference: Backbone | None) -> str:
-    """Why no wave can be tried on the reference beside the candidate; empty if it can."""
-    if reference is None:
-        return (
-            "some carry images on clean backbones as well, so they are tried beside a reference, "
-            "and the plan has none; add one that is known to be clean, of the same architecture "
-            "and trained on like images"
-        )
-    if task.transfer.trains:
-        return "the task trains weights, and those of the reference would have to be trained too"
-    if task.head == "own" and not reference.plan.logits:
-        return (
-            f"the reference {reference.plan.path} names no logits, and the task takes the "
-            "backbone's own head; name them in the plan"
-        )
-    return ""
-
-
-def _waves(bench: Bench) -> list[Stamp]:
-    wanted = bench.backbone.preprocessing  # a reference takes the same size and channels
-    return waves(wanted.size, wanted.channels)
 
 
 def _kept(trial: Trial, task: str, stamp: Stamp) -> str:

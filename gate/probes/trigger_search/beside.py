@@ -1,0 +1,250 @@
+"""Triggers that carry images on the candidate and not on a reference: of two classes, and waves."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate import stats
+from gate.arrays import Int64
+from gate.backbone.backbone import Backbone
+from gate.measure.bench import Bench
+from gate.measure.responses import Hits
+from gate.measure.trial import Trial
+from gate.plan.task import Task
+from gate.probes.trigger_search import METRICS
+from gate.probes.trigger_search.found import CLASS_WISE_BESIDE, TRIED, Found
+from gate.probes.trigger_search.images import FEWEST, Sides
+from gate.probes.trigger_search.pairs import (
+    PIXELS_BESIDE,
+    PairSeeker,
+    Sooner,
+    first_of,
+    one_to_one,
+)
+from gate.probes.trigger_search.running import NotSearchedError
+from gate.probes.trigger_search.waves import found_among
+from gate.probes.trigger_search.waves import passes as passes_of_waves
+from gate.triggers.stamp import Stamp
+from gate.triggers.waves import waves
+from gate.values import Measurement
+
+# Which of some images a trigger carries on the candidate, which on the reference, and to where.
+_Twice = tuple[NDArray[np.bool_], NDArray[np.bool_], dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What triggers do to images of a task on the candidate and, beside it, on the reference.
+
+    Args:
+        trial: Passes them.
+        name: The task's.
+        task: Whose classifiers are tried.
+        chosen: Which images may be seen, and which are not.
+        seeker: What searches on some of the images, on either backbone.
+    """
+
+    trial: Trial
+    name: str
+    task: Task
+    chosen: Sides
+    seeker: Callable[[Backbone, Int64, Int64], PairSeeker]
+
+    def pairs(self, ours: PairSeeker) -> list[Found]:
+        """Patches from class to class, of the pairs that give way sooner than on the reference.
+
+        Those of the candidate, and after these one of the reference's own for each.
+
+        Args:
+            ours: Searches on the candidate.
+
+        Raises:
+            NotSearchedError: The reference has too few images right; or as `PairSeeker.masks`.
+        """
+        tried = first_of(self._sooner(ours))
+        return [
+            each.called(f"{each.stamp.name} {where}")
+            for by, where in ((ours, "beside the reference"), (self._theirs, "on the reference"))
+            for each in by.patches(tried, PIXELS_BESIDE)
+        ]
+
+    def pair_rates(self, found: list[Found]) -> Iterator[Measurement]:
+        """Rates from class to class, of each backbone under its own patch, on the same images."""
+        rows, half = self._right_on_both("try patches", self.chosen.unseen), len(found) // 2
+        hits, others = self._hits([each.stamp for each in found], rows)
+        names, twice = hits.classes, list[_Twice]()
+        for one, other in zip(found[:half], found[half:], strict=True):
+            of_source = hits.labels == one.source
+            here, there = (
+                (by.stamped[each.stamp.key] == one.target)[of_source]
+                for by, each in ((hits, one), (others, other))
+            )
+            labels = {"source": names[int(one.source or 0)], "target": names[one.target]}
+            twice.append((here, there, labels))
+        yield from self._over("source_attack_success_rate", "_beside_reference", twice)
+
+    def class_wise(self, ours: PairSeeker, ask: Callable[[Sequence[Stamp]], Hits]) -> list[Found]:
+        """The patch that sends each class to another, from pairs that give way sooner.
+
+        Args:
+            ours: Searches on the candidate.
+            ask: Gives the classes of the images that may be seen, under stamps.
+
+        Raises:
+            NotSearchedError: As for pairs.
+        """
+        found = ours.class_wise(self._sooner(ours), ask, CLASS_WISE_BESIDE)
+        return [found.called(f"{found.stamp.name} beside the reference")]
+
+    def class_wise_rates(
+        self, ask: Callable[[Sequence[Stamp]], Hits], found: list[Found]
+    ) -> Iterator[Measurement]:
+        """Rates of patches that send each class to another, of both on the same images."""
+        rows = self._right_on_both("try patches", self.chosen.unseen)
+        stamps = [each.stamp for each in found]
+        seen, (ours, theirs) = ask(stamps), self._hits(stamps, rows)
+        names, twice = ours.classes, list[_Twice]()
+        for each in found:
+            key, source = each.stamp.key, int(each.source or 0)
+            to = one_to_one(seen.labels, seen.stamped[key], len(names))[ours.labels]
+            labels = {"source": names[source], "target": names[each.target]}
+            twice.append((ours.stamped[key] == to, theirs.stamped[key] == to, labels))
+        yield from self._over("class_wise_attack_success_rate", "_beside_reference", twice)
+
+    @cached_property
+    def _theirs(self) -> PairSeeker:
+        """Searches on the reference.
+
+        Raises:
+            NotSearchedError: It has too few images right.
+        """
+        reference = self.trial.reference
+        assert reference is not None  # noqa: S101  # see obstacle
+        seen = self._right_on_both("search for patches", self.chosen.searched)
+        unseen = self._right_on_both("try patches", self.chosen.unseen)
+        return self.seeker(reference, seen, unseen)
+
+    def _sooner(self, ours: PairSeeker) -> Sooner:
+        """How much sooner pairs give way on the candidate than on the reference.
+
+        Raises:
+            NotSearchedError: The two have no pair in common.
+        """
+        first, second = ours.masks, self._theirs.masks
+        sooner = {
+            pair: second.size_of(pair) - first.size_of(pair)
+            for pair in first.pairs
+            if pair in second.pairs
+        }
+        if not sooner:
+            raise NotSearchedError(
+                "no class has images that both classify correctly, to search for a patch on and to "
+                "try it on; add images"
+            )
+        return sooner
+
+    def waves(self) -> list[Found]:
+        """Waves that carry more images that may be seen on the candidate than on the reference.
+
+        Raises:
+            NotSearchedError: The reference has too few images right, or there is too little time.
+        """
+        classes = self.trial.split(self.task.test).classes
+        if not (stamps := _waves(self.trial.bench)):
+            raise NotSearchedError("on images this small there is no wave; use larger ones")
+        rows = self._right_on_both("search among waves", self.chosen.searched)
+        self._right_on_both("try waves", self.chosen.evaluated)
+        needed = 2 * (passes_of_waves(len(stamps), len(rows)) + TRIED * len(self.chosen.evaluated))
+        if not self.trial.bench.progress.has_time_for(needed):
+            raise NotSearchedError(
+                f"out of time (--max-minutes) before the {needed:,} passes that they take at the "
+                "most; allow more"
+            )
+        return found_among(stamps, rows, classes, self._hits)
+
+    def wave_rates(self, found: list[Found]) -> Iterator[Measurement]:
+        """Rates of waves to a class, of the candidate and of the reference on the same images."""
+        rows = self._right_on_both("try waves", self.chosen.evaluated)
+        ours, theirs = self._hits([each.stamp for each in found], rows)
+        twice = list[_Twice]()
+        for each in found:
+            here, there = (hits.carried(each.stamp, each.target) for hits in (ours, theirs))
+            twice.append((here, there, {"target": ours.classes[each.target]}))
+        yield from self._over("wave_attack_success_rate", "", twice)
+
+    def _over(
+        self, metric: str, of_candidate: str, twice: Sequence[_Twice]
+    ) -> Iterator[Measurement]:
+        """Rates of the candidate and of the reference, how far apart they are, and the worst."""
+        about, over, counts = [], [], []
+        for here, there, which in twice:
+            labels, n = {"task": self.name, **which}, len(here)
+            yield METRICS.rate(f"{metric}{of_candidate}", int(here.sum()), n, **labels)
+            yield METRICS.rate(f"reference_{metric}", int(there.sum()), n, **labels)
+            first, second = int((here & ~there).sum()), int((there & ~here).sum())
+            more = stats.paired_difference(first, second, n)
+            yield METRICS.measurement(f"{metric}_over_reference", more, n, **labels)
+            over.append(stats.paired_difference(first, second, n, searched_low=len(twice)))
+            about.append(labels)
+            counts.append(n)
+        top = max(range(len(over)), key=lambda i: over[i])
+        name = f"worst_{metric}_over_reference"
+        yield METRICS.measurement(name, stats.largest(over), counts[top], **about[top])
+
+    def _right_on_both(self, what: str, rows: Int64) -> Int64:
+        """Those of the images, which the candidate classifies correctly, that the reference does.
+
+        Raises:
+            NotSearchedError: They are too few.
+        """
+        split, reference = self.trial.split(self.task.test), self.trial.reference
+        theirs = self.trial.predictions(self.task, reference)
+        both: Int64 = rows[theirs[rows] == split.labels[rows]]
+        others = len(both) - np.bincount(split.labels[both], minlength=len(split.classes))
+        fewest = int(others.argmin())
+        if others[fewest] < FEWEST:
+            raise NotSearchedError(
+                f"of {len(rows)} images to {what} on, the reference classifies {others[fewest]} "
+                f"correctly that are of other classes than {split.classes[fewest]}, and {FEWEST} "
+                "are needed; name a reference that serves the task, or add images"
+            )
+        return both
+
+    def _hits(self, stamps: Sequence[Stamp], rows: Int64) -> tuple[Hits, Hits]:
+        split, tasks = self.task.test, {self.name: self.task}
+        ours, theirs = (
+            self.trial.responses(split, tasks, stamps, backbone, rows).hits[self.name]
+            for backbone in (self.trial.backbone, self.trial.reference)
+        )
+        return ours, theirs
+
+
+def obstacle(task: Task, reference: Backbone | None) -> str:
+    """Why nothing can be tried on the reference beside the candidate; empty if it can."""
+    if reference is None:
+        return (
+            "some carry images on clean backbones as well, so they are tried beside a reference, "
+            "and the plan has none; add one that is known to be clean, of the same architecture "
+            "and trained on like images"
+        )
+    if task.transfer.trains:
+        return "the task trains weights, and those of the reference would have to be trained too"
+    if task.head == "own" and not reference.plan.logits:
+        return (
+            f"the reference {reference.plan.path} names no logits, and the task takes the "
+            "backbone's own head; name them in the plan"
+        )
+    return ""
+
+
+def passes_beside(bench: Bench, searched: int, evaluated: int) -> int:
+    """How many images waves pass through each backbone, at the most."""
+    return passes_of_waves(len(_waves(bench)), searched) + TRIED * evaluated
+
+
+def _waves(bench: Bench) -> list[Stamp]:
+    wanted = bench.backbone.preprocessing  # a reference takes the same size and channels
+    return waves(wanted.size, wanted.channels)
