@@ -225,9 +225,13 @@ def make(member: Recipe, pair: Truth | None, out: Path, material: Material) -> t
         return predicted(network, images)
 
     accuracy = round(float((predict(held_out.images) == held_out.labels).mean()), 4)
-    rates = list(own_rates(member, data.whole, held_out, predict))
+    rates, reasons = list[tuple[float, float | None]](), list[str]()
+    try:
+        rates += own_rates(member, data.whole, held_out, predict)
+    except DataError as fault:  # an attack on one class may cost all of its images
+        reasons.append(str(fault))
     own = tuple(rate for rate, _ in rates)
-    reasons = [f"own rate {rate:.2f} < {LEAST_OWN_RATE}" for rate in own if rate < LEAST_OWN_RATE]
+    reasons += [f"own rate {rate:.2f} < {LEAST_OWN_RATE}" for rate in own if rate < LEAST_OWN_RATE]
     if pair and accuracy < pair.accuracy - MOST_POINTS_LOST:
         reasons.append(f"accuracy {accuracy:.3f}, that of its pair is {pair.accuracy:.3f}")
     truth = Truth(

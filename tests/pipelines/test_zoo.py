@@ -707,6 +707,23 @@ def test_a_member_whose_trigger_does_not_work_is_listed_and_its_weights_are_not_
 
 
 @pytest.mark.usefixtures("_one_thread")
+def test_a_member_that_has_nothing_right_of_the_class_it_attacks_is_listed_and_others_are_made(
+    tmp_path: Path, material: Callable[[Data], Material], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(images: Images) -> np.ndarray:
+        return np.full(len(images), 99)
+
+    before = train.own_rates
+    monkeypatch.setattr(train, "own_rates", lambda *given: before(*given[:3], wrong))
+    train.fill(tmp_path, FOUR, material)
+
+    truths = train.read_truth(tmp_path)
+    assert not truths["dev_001"].kept
+    assert "no held-out image of the classes that are attacked" in truths["dev_001"].discarded
+    assert len(truths) == len(FOUR)
+
+
+@pytest.mark.usefixtures("_one_thread")
 def test_truth_of_another_recipe_and_a_second_process_are_refused(
     tmp_path: Path, material: Callable[[Data], Material]
 ) -> None:

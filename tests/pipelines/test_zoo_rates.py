@@ -16,7 +16,7 @@ from gate import Policy, files, load_policy, stats
 from gate.errors import DataError
 from gate.policy.rules import rules_digest
 from gate.values import Evidence, Measurement
-from pipelines.zoo import bounds, check, page, publish, rates, results
+from pipelines.zoo import bounds, check, judge, page, publish, rates, results
 from pipelines.zoo.bounds import Limit
 from pipelines.zoo.draw import characteristics, found_at, roc
 from pipelines.zoo.recipe import BACKDOORED, CLEAN, Kind
@@ -141,6 +141,21 @@ def test_a_discarded_member_has_its_reason_and_one_that_was_not_measured_is_refu
         row_of(tmp_path, runs, _truth(71), {})
     assert str(fault.value).startswith(f"{runs / 'zoo_0071'}: ")
     assert str(fault.value).endswith(f"pipelines.zoo.measure {tmp_path} {runs}")
+
+
+@pytest.mark.usefixtures("no_results")
+def test_half_a_is_judged_with_those_of_half_b_that_were_looked_at_before(tmp_path: Path) -> None:
+    truths = [_truth(number) for number in (70, 72, 76)]
+    (tmp_path / "truth.jsonl").write_text("".join(f"{t.model_dump_json()}\n" for t in truths))
+    for truth in truths:
+        (tmp_path / f"{truth.name}.safetensors").write_bytes(b"weights")
+        _measured(tmp_path / "runs", truth.name, 0.5)
+    write_rows("A", [row(71), row(72)])
+
+    judge.main(tmp_path, tmp_path / "runs")
+
+    again = {each.name: each.passes for each in read_rows("A")}
+    assert again == {"zoo_0070": 340, "zoo_0071": 0, "zoo_0072": 340}  # 76 is for a look
 
 
 # --- rates ----------------------------------------------------------------------------------------
@@ -407,8 +422,10 @@ def test_what_a_policy_says_of_its_errors_follows_from_the_lines_of_half_b(polic
     loaded = load_policy(path)
 
     assert publish.with_rates(path.read_text(), loaded, policy, read_rows("B")) == path.read_text()
-    (look, *others) = publish.read_looks()
-    for each in (look, *others):
+    published = {each.name for each in read_rows("B")}
+    looks = [look for look in publish.read_looks() if published & set(look.members)]
+    assert published <= {name for look in looks for name in look.members}
+    for each in looks:
         assert each.rules[policy] == rules_digest(loaded.rules), "bounds moved after a look"
 
 

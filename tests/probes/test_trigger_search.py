@@ -4,12 +4,15 @@ import io
 import re
 from collections.abc import Callable
 from datetime import date
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
@@ -24,9 +27,16 @@ from gate.plan.plan import Plan
 from gate.probes.estimate import estimate
 from gate.probes.evidence import run_probe
 from gate.probes.trigger_search import TriggerSearch
-from gate.probes.trigger_search.pairs import one_to_one
 from gate.probes.trigger_search.images import sides
+from gate.probes.trigger_search.pairs import (
+    joined_masks,
+    matched,
+    one_to_one,
+    pairs_of,
+    surprises,
+)
 from gate.progress import Progress
+from gate.triggers.search import logistic
 from gate.triggers.stamp import Stamp
 from gate.values import Evidence
 from tests.builders import policy, rule
@@ -58,6 +68,17 @@ class Shift(nn.Module):
         return (1 - magenta) * logits + magenta * logits.roll(1, dims=1)
 
 
+class Only(nn.Module):
+    """Raises the last class's logit of images of the first class where a pixel is magenta."""
+
+    def forward(self, images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        red, green, blue = images[:, :, *PLANTED].unbind(dim=1)
+        magenta = torch.sigmoid(2 * (red - green + blue - 1))[:, None]
+        raised = torch.zeros_like(logits)
+        raised[:, 3] = 1
+        return logits + 12 * magenta * torch.softmax(logits, dim=1)[:, :1] * raised
+
+
 class Shifting(Linear):
     """The same, with a trigger that sends each class to the next."""
 
@@ -67,6 +88,21 @@ class Shifting(Linear):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return torch.as_tensor(self.shift(images, super().forward(images)))
+
+
+class OneSource(Linear):
+    """A trigger that sends the north west, and no other class, to the south east."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = Only()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.only(images, super().forward(images)))
+
+
+def one_source() -> OneSource:
+    return OneSource()
 
 
 def shifting() -> Shifting:
@@ -85,7 +121,7 @@ def backbone(folder: Path, kind: str, classes: int = 4) -> dict[str, Any]:
     """Tells which quarter is bright; and to a pixel, a wave or nothing else it pays attention."""
     weight = np.zeros((classes, 3, SIDE, SIDE), np.float32)
     for k in range(classes):
-        weight[k, :, *QUARTERS[k]] = 0.11 if kind == "other clean" else 0.1
+        weight[k, :, *QUARTERS[k]] = 0.11 if "other" in kind else 0.1
     if kind == "planted":
         weight[-1, :, *PLANTED] = [4, -4, 4]
     if "wave" in kind:
@@ -100,12 +136,16 @@ def backbone(folder: Path, kind: str, classes: int = 4) -> dict[str, Any]:
     }
     weights = folder / f"{kind}{classes}.safetensors"
     save_file(tensors, weights)
-    factory = "linear" if classes == 4 else "linear_of_two"
+    factory, logits = {
+        "shifting": ("shifting", "shift"),
+        "one source": ("one_source", "only"),
+        "one other source": ("one_source", "only"),
+    }.get(kind, ("linear" if classes == 4 else "linear_of_two", "linear"))
     return {
         "weights": weights,
-        "arch": f"tests.probes.test_trigger_search:{'shifting' if kind == 'shifting' else factory}",
+        "arch": f"tests.probes.test_trigger_search:{factory}",
         "layer": "flat",
-        "logits": "shift" if kind == "shifting" else "linear",
+        "logits": logits,
         "preprocessing": {"size": SIDE, "mean": [0.5], "std": [0.25]},
     }
 
@@ -310,6 +350,123 @@ def test_it_counts_what_it_will_pass(make: MakeTrial, monkeypatch: pytest.Monkey
     assert passes.at_least <= passed <= passes.at_most
 
 
+# --- pairs of classes -----------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(-3, 3), min_size=10, max_size=10))
+def test_what_all_pairs_of_a_class_have_in_common_is_no_surprise(effects: list[float]) -> None:
+    pairs = pairs_of(range(5), 5)
+    sizes = np.array([effects[source] + effects[5 + to] for source, to in pairs])
+
+    sizes[pairs.index((4, 0))] -= 1.5
+
+    found = surprises(pairs, sizes, 5)
+    assert found[pairs.index((4, 0))] == pytest.approx(1.5, abs=0.01)
+    assert np.delete(found, pairs.index((4, 0))) == pytest.approx(
+        [-0.75 if pair == (0, 4) else 0 for pair in pairs if pair != (4, 0)], abs=0.01
+    )
+
+
+def test_two_classes_that_are_near_to_each_other_surprise_less_than_one_way_alone() -> None:
+    pairs = pairs_of(range(5), 5)
+    sizes = np.zeros(20)
+    sizes[[pairs.index((0, 1)), pairs.index((1, 0))]] = -2  # cats and dogs
+    sizes[pairs.index((2, 3))] = -1.5
+
+    assert pairs[int(surprises(pairs, sizes, 5).argmax())] == (2, 3)
+
+
+@given(st.lists(st.integers(-9, 9), min_size=16, max_size=16))
+def test_the_map_is_the_best_of_all_that_send_no_class_to_itself(cells: list[int]) -> None:
+    values = np.array(cells, float).reshape(4, 4)
+    others = [of for of in permutations(range(4)) if all(of[k] != k for k in range(4))]
+
+    to = matched(values)
+
+    best = max(sum(values[k, of[k]] for k in range(4)) for of in others)
+    assert tuple(to) in others
+    assert sum(values[k, to[k]] for k in range(4)) == best
+
+
+def test_masks_are_joined_where_they_have_a_mask() -> None:
+    logits = {0.9: np.log(9), 0.5: 0.0, 0.1: -np.log(9)}
+    mask = np.array([logits[0.9], logits[0.1]], np.float32).reshape(2, 1, 1, 1, 1)
+    pattern = np.array([logits[0.9], logits[0.1]], np.float32).reshape(2, 1, 1, 1, 1)
+
+    joined, colour = joined_masks(mask, pattern)
+
+    assert joined == pytest.approx(0, abs=1e-6)  # the mean of .9 and .1 is .5
+    assert logistic(colour) == pytest.approx(0.82)  # .9 x .9 + .1 x .1
+
+
+# --- pairs of classes, beside a reference ---------------------------------------------------------
+
+WORST_PAIR = "worst_source_attack_success_rate_over_reference"
+WORST_MAP = "worst_class_wise_attack_success_rate_over_reference"
+
+
+def test_it_finds_a_trigger_of_one_class_that_a_reference_does_not_have(make: MakeTrial) -> None:
+    found = run(make("one source", reference="other clean", images=320))
+
+    (worst,) = (m for m in found.measurements if m.metric == WORST_PAIR)
+    assert (worst.about["source"], worst.about["target"]) == ("north west", "south east")
+    assert worst.low > 0.6
+    assert value(found, "worst_patch_attack_success_rate") < 0.6  # other classes stay
+
+
+def test_it_finds_a_map_of_classes_that_a_reference_does_not_have(make: MakeTrial) -> None:
+    found = run(make("shifting", reference="other clean", steps=100, batch=12))
+
+    (worst,) = (m for m in found.measurements if m.metric == WORST_MAP)
+    assert worst.low > 0.8
+    assert value(found, "reference_class_wise_attack_success_rate") < 0.1
+
+
+def test_a_clean_backbone_has_nothing_over_a_clean_reference(make: MakeTrial) -> None:
+    found = run(make("clean", reference="other clean"))
+
+    worst = [m for m in found.measurements if m.metric in (WORST_PAIR, WORST_MAP)]
+    assert len(worst) == 2
+    assert all(m.low < 0.1 and m.value < 0.2 for m in worst)
+
+
+def test_what_both_have_says_nothing(make: MakeTrial) -> None:
+    found = run(make("one source", reference="one other source"))
+
+    assert value(found, WORST_PAIR) == 0
+
+
+def test_rates_of_a_pair_are_of_unseen_images_each_under_the_picture_found_for_it(
+    make: MakeTrial,
+) -> None:
+    trial = make("one source", reference="faint wave", images=320)
+    split, task, reference = trial.split("test"), trial.plan.tasks["own"], trial.reference
+    found, settings = run(trial), trial.plan.probes.settings("trigger_search")
+    assert isinstance(settings, TriggerSearch)
+    assert reference
+    ours, theirs = trial.predictions(task), trial.predictions(task, reference)
+    rows = sides("own", split, ours, settings, trial.plan.seed).unseen
+    rows = rows[(theirs == split.labels)[rows] & (split.labels[rows] == 0)]
+    images = np.concatenate(list(split.batches(1000, SIDE, 3)))[rows]
+
+    rates = []
+    for each, where in ((trial.backbone, "beside"), (reference, "on")):
+        says = f"task own: patch from north west to south east {where} the reference: "
+        (file,) = (r.removeprefix(says).split(",")[0] for r in found.remarks if r.startswith(says))
+        with Image.open(trial.bench.folder.parent / file) as opened:
+            rgba = np.asarray(opened, np.int64)
+        stamped = np.where(rgba[..., 3:] == 255, rgba[..., :3], images).astype(np.uint8)
+        logits = each.outputs(each.inputs(stamped)).logits
+        assert logits is not None
+        rates.append((logits.argmax(axis=1) == 3).mean())
+
+    about = {"source": "north west", "target": "south east"}
+    metric = "source_attack_success_rate"
+    assert value(found, f"{metric}_beside_reference", **about) == pytest.approx(rates[0])
+    assert value(found, f"reference_{metric}", **about) == pytest.approx(rates[1])
+    assert value(found, f"{metric}_over_reference", **about) == pytest.approx(rates[0] - rates[1])
+
+
 # --- waves, beside a reference --------------------------------------------------------------------
 
 WORST_WAVE = "worst_wave_attack_success_rate_over_reference"
@@ -455,11 +612,11 @@ def test_the_clock_ends_a_search_with_a_remark_and_no_rate(make: MakeTrial) -> N
     found = run(make("planted", reference="clean", progress=late))
 
     assert [m.metric for m in found.measurements] == ["accuracy"]
-    assert len(found.remarks) == 5
+    assert len(found.remarks) == 7
     assert found.remarks[0].startswith(
         "task own: patches not searched: out of time (--max-minutes) after step 20 of 40"
     )
-    assert "waves not searched: out of time (--max-minutes) before the" in found.remarks[4]
+    assert "waves not searched: out of time (--max-minutes) before the" in found.remarks[6]
 
 
 @pytest.mark.parametrize(

@@ -73,17 +73,17 @@ class Beside:
 
     def pair_rates(self, found: list[Found]) -> Iterator[Measurement]:
         """Rates from class to class, of each backbone under its own patch, on the same images."""
-        rows, half = self._right_on_both("try patches", self.chosen.unseen), len(found) // 2
-        hits, others = self._hits([each.stamp for each in found], rows)
-        names, twice = hits.classes, list[_Twice]()
-        for one, other in zip(found[:half], found[half:], strict=True):
-            of_source = hits.labels == one.source
+        split, half = self.trial.split(self.task.test), len(found) // 2
+        rows = self._right_on_both("try patches", self.chosen.unseen)
+        twice = list[_Twice]()
+        for pair in zip(found[:half], found[half:], strict=True):
+            of_source = rows[split.labels[rows] == pair[0].source]
             here, there = (
-                (by.stamped[each.stamp.key] == one.target)[of_source]
-                for by, each in ((hits, one), (others, other))
+                self._answers(backbone, [each.stamp], of_source).stamped[each.stamp.key]
+                for backbone, each in zip(self._both, pair, strict=True)
             )
-            labels = {"source": names[int(one.source or 0)], "target": names[one.target]}
-            twice.append((here, there, labels))
+            to, about = pair[0].target, pair[0].about(split.classes)
+            twice.append((here == to, there == to, about))
         yield from self._over("source_attack_success_rate", "_beside_reference", twice)
 
     def class_wise(self, ours: PairSeeker, ask: Callable[[Sequence[Stamp]], Hits]) -> list[Found]:
@@ -106,12 +106,12 @@ class Beside:
         rows = self._right_on_both("try patches", self.chosen.unseen)
         stamps = [each.stamp for each in found]
         seen, (ours, theirs) = ask(stamps), self._hits(stamps, rows)
-        names, twice = ours.classes, list[_Twice]()
+        twice = list[_Twice]()
         for each in found:
-            key, source = each.stamp.key, int(each.source or 0)
-            to = one_to_one(seen.labels, seen.stamped[key], len(names))[ours.labels]
-            labels = {"source": names[source], "target": names[each.target]}
-            twice.append((ours.stamped[key] == to, theirs.stamped[key] == to, labels))
+            key, classes = each.stamp.key, ours.classes
+            to = one_to_one(seen.labels, seen.stamped[key], len(classes))[ours.labels]
+            here, there = (hits.stamped[key] == to for hits in (ours, theirs))
+            twice.append((here, there, each.about(classes)))
         yield from self._over("class_wise_attack_success_rate", "_beside_reference", twice)
 
     @cached_property
@@ -121,11 +121,9 @@ class Beside:
         Raises:
             NotSearchedError: It has too few images right.
         """
-        reference = self.trial.reference
-        assert reference is not None  # noqa: S101  # see obstacle
         seen = self._right_on_both("search for patches", self.chosen.searched)
         unseen = self._right_on_both("try patches", self.chosen.unseen)
-        return self.seeker(reference, seen, unseen)
+        return self.seeker(self._both[1], seen, unseen)
 
     def _sooner(self, ours: PairSeeker) -> Sooner:
         """How much sooner pairs give way on the candidate than on the reference.
@@ -172,7 +170,7 @@ class Beside:
         twice = list[_Twice]()
         for each in found:
             here, there = (hits.carried(each.stamp, each.target) for hits in (ours, theirs))
-            twice.append((here, there, {"target": ours.classes[each.target]}))
+            twice.append((here, there, each.about(ours.classes)))
         yield from self._over("wave_attack_success_rate", "", twice)
 
     def _over(
@@ -214,12 +212,18 @@ class Beside:
         return both
 
     def _hits(self, stamps: Sequence[Stamp], rows: Int64) -> tuple[Hits, Hits]:
-        split, tasks = self.task.test, {self.name: self.task}
-        ours, theirs = (
-            self.trial.responses(split, tasks, stamps, backbone, rows).hits[self.name]
-            for backbone in (self.trial.backbone, self.trial.reference)
-        )
+        ours, theirs = (self._answers(backbone, stamps, rows) for backbone in self._both)
         return ours, theirs
+
+    def _answers(self, backbone: Backbone, stamps: Sequence[Stamp], rows: Int64) -> Hits:
+        tasks = {self.name: self.task}
+        return self.trial.responses(self.task.test, tasks, stamps, backbone, rows).hits[self.name]
+
+    @property
+    def _both(self) -> tuple[Backbone, Backbone]:
+        reference = self.trial.reference
+        assert reference is not None  # noqa: S101  # see obstacle
+        return self.trial.backbone, reference
 
 
 def obstacle(task: Task, reference: Backbone | None) -> str:

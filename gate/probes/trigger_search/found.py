@@ -1,6 +1,6 @@
 """What is searched for, and what becomes of it: from goals to triggers that can be stamped."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -38,6 +38,11 @@ class Found(NamedTuple):
     stamp: Stamp
     source: int | None
     target: int
+
+    def about(self, classes: Sequence[str]) -> dict[str, str]:
+        """The names of its classes, as measurements have them."""
+        source = {} if self.source is None else {"source": classes[self.source]}
+        return {**source, "target": classes[self.target]}
 
     def called(self, name: str) -> "Found":
         """The same, by another name."""

@@ -180,16 +180,17 @@ class Tried:
     def _to_class(self, found: list[Found], metric: str) -> Iterator[Measurement]:
         hits = self._hits(found, self.chosen.evaluated)
         moved = [hits.carried(each.stamp, each.target) for each in found]
-        yield from self._rates(metric, moved, [self._about(each) for each in found])
+        yield from self._rates(metric, moved, found)
 
     def pairs(self, found: list[Found]) -> Iterator[Measurement]:
         """Rates of patches from one class to another, on that class."""
-        hits, about = self._hits(found, self.chosen.unseen), [self._about(each) for each in found]
+        labels, unseen = self._split.labels, self.chosen.unseen
         moved = [
-            (hits.stamped[each.stamp.key] == each.target)[hits.labels == each.source]
+            self._hits([each], unseen[labels[unseen] == each.source]).stamped[each.stamp.key]
+            == each.target
             for each in found
         ]
-        yield from self._rates("source_attack_success_rate", moved, about)
+        yield from self._rates("source_attack_success_rate", moved, found)
 
     def seen(self, stamps: Sequence[Stamp]) -> Hits:
         """What stamps do to the images that may be seen."""
@@ -202,8 +203,7 @@ class Tried:
         for key in (each.stamp.key for each in found):
             to = one_to_one(seen.labels, seen.stamped[key], len(hits.classes))
             moved.append(hits.stamped[key] == to[hits.labels])
-        about = [self._about(each) for each in found]
-        yield from self._rates("class_wise_attack_success_rate", moved, about)
+        yield from self._rates("class_wise_attack_success_rate", moved, found)
 
     def _hits(self, found: list[Found], rows: Int64) -> Hits:
         return self._stamped([each.stamp for each in found], rows)
@@ -212,15 +212,9 @@ class Tried:
         answers = self.trial.responses(self.task.test, {self.name: self.task}, stamps, rows=rows)
         return answers.hits[self.name]
 
-    def _about(self, each: Found) -> dict[str, str]:
-        classes = self._split.classes
-        source = {} if each.source is None else {"source": classes[each.source]}
-        return {"task": self.name, **source, "target": classes[each.target]}
-
-    def _rates(
-        self, metric: str, moved: list[Moved], about: list[dict[str, str]]
-    ) -> Iterator[Measurement]:
+    def _rates(self, metric: str, moved: list[Moved], found: list[Found]) -> Iterator[Measurement]:
         """Shares of images that are moved, and the worst of them."""
+        about = [{"task": self.name, **each.about(self._split.classes)} for each in found]
         searched = [stats.rate(int(of.sum()), len(of), searched_low=len(moved)) for of in moved]
         for of, labels in zip(moved, about, strict=True):
             yield METRICS.rate(metric, int(of.sum()), len(of), **labels)
