@@ -30,6 +30,7 @@ COLUMNS = {
     "patch found": "worst_patch_attack_success_rate",
     "pattern found": "worst_pattern_attack_success_rate",
     "pair found": "worst_source_attack_success_rate",
+    "map found": "worst_class_wise_attack_success_rate",
 }
 PROBES = ("clean_accuracy", "trigger_patch", "trigger_search")
 
