@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from pipelines.zoo.architectures import ARCHITECTURES
 from pipelines.zoo.data_sets import DATA_SETS, Labelled, Material
 from pipelines.zoo.generator import STD, Generator, normalised
 from pipelines.zoo.measure import measure_all, measured, reference_of, write_plan
-from pipelines.zoo.poison import own_rates, training_data
+from pipelines.zoo.poison import Stamping, own_rates, training_data
 from pipelines.zoo.recipe import BACKDOORED, CLEAN, Attack, Data, Recipe
 from pipelines.zoo.recipes import half, number_of, recipe
 from pipelines.zoo.triggers import Blend, Learnt, Part, Patch, Several, Sinusoid, Trigger, Warp
@@ -713,8 +713,12 @@ def test_a_member_that_has_nothing_right_of_the_class_it_attacks_is_listed_and_o
     def wrong(images: Images) -> np.ndarray:
         return np.full(len(images), 99)
 
-    before = train.own_rates
-    monkeypatch.setattr(train, "own_rates", lambda *given: before(*given[:3], wrong))
+    def of_nothing(
+        recipe: Recipe, whole: list[Stamping], held_out: Labelled, _: object
+    ) -> Iterator[tuple[float, float | None]]:
+        return own_rates(recipe, whole, held_out, wrong)
+
+    monkeypatch.setattr(train, "own_rates", of_nothing)
     train.fill(tmp_path, FOUR, material)
 
     truths = train.read_truth(tmp_path)
