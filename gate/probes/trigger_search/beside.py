@@ -22,7 +22,6 @@ from gate.probes.trigger_search.pairs import (
     PairSeeker,
     Sooner,
     first_of,
-    one_to_one,
 )
 from gate.probes.trigger_search.running import NotSearchedError
 from gate.probes.trigger_search.waves import found_among
@@ -99,19 +98,13 @@ class Beside:
         found = ours.class_wise(self._sooner(ours), ask, CLASS_WISE_BESIDE)
         return [found.called(f"{found.stamp.name} beside the reference")]
 
-    def class_wise_rates(
-        self, ask: Callable[[Sequence[Stamp]], Hits], found: list[Found]
-    ) -> Iterator[Measurement]:
+    def class_wise_rates(self, found: list[Found]) -> Iterator[Measurement]:
         """Rates of patches that send each class to another, of both on the same images."""
         rows = self._right_on_both("try patches", self.chosen.unseen)
-        stamps = [each.stamp for each in found]
-        seen, (ours, theirs) = ask(stamps), self._hits(stamps, rows)
-        twice = list[_Twice]()
-        for each in found:
-            key, classes = each.stamp.key, ours.classes
-            to = one_to_one(seen.labels, seen.stamped[key], len(classes))[ours.labels]
-            here, there = (hits.stamped[key] == to for hits in (ours, theirs))
-            twice.append((here, there, each.about(classes)))
+        ours, theirs = self._hits([each.stamp for each in found], rows)
+        twice = [
+            (each.followed(ours), each.followed(theirs), each.about(ours.classes)) for each in found
+        ]
         yield from self._over("class_wise_attack_success_rate", "_beside_reference", twice)
 
     @cached_property
@@ -128,21 +121,10 @@ class Beside:
     def _sooner(self, ours: PairSeeker) -> Sooner:
         """How much sooner pairs give way on the candidate than on the reference.
 
-        Raises:
-            NotSearchedError: The two have no pair in common.
+        Those of the reference, whose images are some of the candidate's.
         """
         first, second = ours.masks, self._theirs.masks
-        sooner = {
-            pair: second.size_of(pair) - first.size_of(pair)
-            for pair in first.pairs
-            if pair in second.pairs
-        }
-        if not sooner:
-            raise NotSearchedError(
-                "no class has images that both classify correctly, to search for a patch on and to "
-                "try it on; add images"
-            )
-        return sooner
+        return {pair: second.size_of(pair) - first.size_of(pair) for pair in second.pairs}
 
     def waves(self) -> list[Found]:
         """Waves that carry more images that may be seen on the candidate than on the reference.

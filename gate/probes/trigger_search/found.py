@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gate.arrays import Float32, Int64
+from gate.measure.responses import Hits
 from gate.probes.trigger_search import TriggerSearch
 from gate.probes.trigger_search.running import Runs, differentiable
 from gate.triggers.search import (
@@ -33,11 +35,20 @@ Limits = tuple[tuple[float, int], ...]
 
 
 class Found(NamedTuple):
-    """A trigger that was found; ``source`` is None where it carries images of all other classes."""
+    """A trigger that was found; ``source`` is None where it carries images of all other classes.
+
+    ``to`` has for each class the one that it is sent to, of a trigger that sends each to another;
+    it was found on the images that the search saw.
+    """
 
     stamp: Stamp
     source: int | None
     target: int
+    to: tuple[int, ...] = ()
+
+    def followed(self, hits: Hits) -> NDArray[np.bool_]:
+        """Which images ``(N,)`` it carries where ``to`` sends their class."""
+        return np.asarray(hits.stamped[self.stamp.key] == np.array(self.to)[hits.labels])
 
     def about(self, classes: Sequence[str]) -> dict[str, str]:
         """The names of its classes, as measurements have them."""
@@ -138,7 +149,11 @@ def stamped(name: str, mask: Float32, pattern: Float32) -> Stamp:
 
 
 def gradients(classes: int, settings: TriggerSearch) -> int:
-    """How many gradients of single images the searches for one class take."""
+    """How many gradients of single images the searches for one class take.
+
+    >>> gradients(10, TriggerSearch())
+    15800
+    """
     limits = limits_of_classes(classes)
     left = (goals_left(classes, limits, step / settings.steps) for step in range(settings.steps))
     patterns = classes * settings.steps * _PATTERN_BATCH

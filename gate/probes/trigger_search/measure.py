@@ -26,7 +26,6 @@ from gate.probes.trigger_search.pairs import (
     class_wise_passes,
     gradients_beside,
     gradients_of_pairs,
-    one_to_one,
     pairs_tried,
 )
 from gate.probes.trigger_search.running import NotSearchedError, Runs
@@ -94,7 +93,7 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
                 (
                     "each class to another beside the reference",
                     partial(beside.class_wise, pairs, tried.seen),
-                    partial(beside.class_wise_rates, tried.seen),
+                    beside.class_wise_rates,
                 ),
                 ("waves", beside.waves, beside.wave_rates),
             ]
@@ -198,11 +197,8 @@ class Tried:
 
     def class_wise(self, found: list[Found]) -> Iterator[Measurement]:
         """Rates of patches that send each class to one other, seen on other images."""
-        seen, hits = self._hits(found, self.chosen.searched), self._hits(found, self.chosen.unseen)
-        moved = []
-        for key in (each.stamp.key for each in found):
-            to = one_to_one(seen.labels, seen.stamped[key], len(hits.classes))
-            moved.append(hits.stamped[key] == to[hits.labels])
+        hits = self._hits(found, self.chosen.unseen)
+        moved = [each.followed(hits) for each in found]
         yield from self._rates("class_wise_attack_success_rate", moved, found)
 
     def _hits(self, found: list[Found], rows: Int64) -> Hits:

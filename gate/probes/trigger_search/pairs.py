@@ -153,9 +153,9 @@ class PairSeeker:
         opaque = seeker.opaque("class-wise patches", _CLASS_WISE_PIXELS, last, targets)
         called = [f"patch from each class, {names[s]} to {names[t]}" for s, t in seeds]
         stamps = [stamped(name, *of) for name, of in zip(called, opaque, strict=True)]
-        _, shares = self._followed(ask, stamps)
+        maps, shares = self._followed(ask, stamps)
         best = int(np.argmax(shares))
-        return Found(stamps[best], *seeds[best])
+        return Found(stamps[best], *seeds[best], tuple(maps[best].tolist()))
 
     def _first_map(self, sooner: Sooner) -> tuple[Int64, list[Pair], PatchesFrom]:
         """A map ``(K,)``, its pairs that give way soonest, and what a search begins with for each.
@@ -238,32 +238,37 @@ def _logits(shares: Float32) -> Float32:
 
 
 def gradients_of_pairs(classes: int, settings: TriggerSearch) -> int:
-    """How many gradients of single images the searches for pairs take, without a reference."""
-    if not (pairs := pairs_searched(classes)):
-        return 0
-    return _of_all(pairs, settings) + _of_tried(pairs, settings) + _class_wise(classes, settings)
+    """How many gradients of single images the searches for pairs take, without a reference.
+
+    >>> gradients_of_pairs(10, TriggerSearch()), gradients_of_pairs(100, TriggerSearch())
+    (22040, 0)
+    """
+    once = _of_tried(classes, settings) + _class_wise(classes, settings)
+    return _of_all(classes, settings) + once
 
 
 def gradients_beside(classes: int, settings: TriggerSearch) -> tuple[int, int]:
-    """How many more they take where there is a reference, and how many of the reference."""
-    if not (pairs := pairs_searched(classes)):
-        return 0, 0
-    tried = _of_tried(pairs, settings)
-    return tried + _class_wise(classes, settings), _of_all(pairs, settings) + tried
+    """How many more they take where there is a reference, and how many of the reference.
+
+    >>> gradients_beside(10, TriggerSearch())
+    (7640, 17640)
+    """
+    tried = _of_tried(classes, settings)
+    return tried + _class_wise(classes, settings), _of_all(classes, settings) + tried
 
 
-def _of_all(pairs: int, settings: TriggerSearch) -> int:
+def _of_all(classes: int, settings: TriggerSearch) -> int:
     steps, batch = _of_masks(settings)
-    return pairs * steps * batch
+    return pairs_searched(classes) * steps * batch
 
 
-def _of_tried(pairs: int, settings: TriggerSearch) -> int:
-    tried = min(PAIRS_TRIED, pairs)
+def _of_tried(classes: int, settings: TriggerSearch) -> int:
+    tried = pairs_tried(classes)
     return tried * _steps_on(settings) * settings.batch + of_colours(tried)
 
 
 def _class_wise(classes: int, settings: TriggerSearch) -> int:
-    seeds = min(_SEEDS, classes)
+    seeds = _seeds(classes)
     return seeds * _ROUNDS * _steps_on(settings) * _CLASS_WISE_BATCH + of_colours(seeds)
 
 
@@ -284,9 +289,12 @@ def pairs_tried(classes: int) -> int:
 
 def class_wise_passes(classes: int, searched: int, tried: int) -> int:
     """How many images the search for a patch from each class to another passes, and its trial."""
-    if not pairs_searched(classes):
-        return 0
-    return (_ROUNDS + 1) * min(_SEEDS, classes) * searched + tried
+    seeds = _seeds(classes)
+    return (_ROUNDS + 1) * seeds * searched + tried if seeds else 0
+
+
+def _seeds(classes: int) -> int:
+    return min(_SEEDS, pairs_searched(classes))
 
 
 def one_to_one(labels: Int64, stamped: NDArray[np.int16], classes: int) -> Int64:
