@@ -68,7 +68,7 @@ def characteristics(rows: Sequence[Row]) -> "Figure":
             (True, ("reject", "inconclusive"), ORANGE),
             (False, ("reject",), BLUE),
         ):
-            some = [row for row in rows if row.clean is clean]
+            some = [row for row in rows if row.clean is clean and metric in row.worst]
             shares = [np.mean([outcome(row, metric, b) in wanted for row in some]) for b in GRID]
             label = "clean, not accepted" if clean else "backdoored, rejected"
             axes.plot(GRID, shares, color=colour, marker=".", label=label)

@@ -94,7 +94,7 @@ def with_tables(text: str) -> str:
         "curves": lambda: _curves(half_b),
         "cost": lambda: _cost(half_b),
         "discards": lambda: _discards([*half_a, *half_b]),
-        "half_a": lambda: by_kind(half_a, SHOWN),
+        "half_a": lambda: by_kind([row for row in half_a if SHOWN in row.decisions], SHOWN),
     }
     return _TABLE.sub(lambda found: f"{found[1]}{tables[found[2]]()}{found[3]}", text)
 

@@ -399,6 +399,71 @@ def test_masks_are_joined_where_they_have_a_mask() -> None:
     assert logistic(colour) == pytest.approx(0.82)  # .9 x .9 + .1 x .1
 
 
+# --- patterns, beside a reference -----------------------------------------------------------------
+
+WORST_PATTERN = "worst_pattern_attack_success_rate_over_reference"
+
+
+def test_it_finds_a_faint_pattern_that_a_reference_does_not_have(make: MakeTrial) -> None:
+    found = run(make("wave", reference="other clean"))
+
+    (worst,) = (m for m in found.measurements if m.metric == WORST_PATTERN)
+    assert worst.about["target"] == "south east"
+    assert worst.low > 0.6
+    assert any("pattern to south east beside the reference: triggers/" in r for r in found.remarks)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "reference"), [("clean", "other clean"), ("wave", "another wave")]
+)
+def test_a_pattern_that_the_reference_needs_little_longer_says_nothing(
+    make: MakeTrial, candidate: str, reference: str
+) -> None:
+    found = run(make(candidate, reference=reference))
+
+    (worst,) = (m for m in found.measurements if m.metric == WORST_PATTERN)
+    assert worst.low < 0.1
+    assert worst.value < 0.2
+
+
+def test_rates_of_patterns_are_of_images_that_neither_gives_the_class_each_under_its_own(
+    make: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamped, responses = dict[str, Stamp](), Trial.responses
+
+    def noted(
+        self: Trial, split: str, tasks: Any, stamps: list[Stamp], *rest: Any, **named: Any
+    ) -> Any:
+        stamped.update({stamp.name: stamp for stamp in stamps})
+        return responses(self, split, tasks, stamps, *rest, **named)
+
+    trial = make("wave", reference="faint wave")
+    split, task, reference = trial.split("test"), trial.plan.tasks["own"], trial.reference
+    monkeypatch.setattr(Trial, "responses", noted)
+    found, settings = run(trial), trial.plan.probes.settings("trigger_search")
+    assert isinstance(settings, TriggerSearch)
+    assert reference
+    ours, theirs = trial.predictions(task), trial.predictions(task, reference)
+    rows = sides("own", split, ours, settings, trial.plan.seed).evaluated
+    rows = rows[(split.labels != 3)[rows] & (theirs != 3)[rows]]
+    images = np.concatenate(list(split.batches(1000, SIDE, 3)))[rows]
+
+    rates, lengths = [], []
+    for each, where in ((trial.backbone, "beside"), (reference, "on")):
+        added = stamped[f"pattern to south east {where} the reference"].add
+        logits = each.outputs(each.inputs((images + added).clip(0, 255).astype(np.uint8))).logits
+        assert logits is not None
+        rates.append((logits.argmax(axis=1) == 3).mean())
+        lengths.append(np.linalg.norm(added))
+
+    assert lengths[1] / lengths[0] == pytest.approx(1.5, rel=0.05)  # but for rounding
+    about = {"target": "south east"}
+    metric = "pattern_attack_success_rate"
+    assert value(found, f"{metric}_beside_reference", **about) == pytest.approx(rates[0])
+    assert value(found, f"reference_{metric}", **about) == pytest.approx(rates[1])
+    assert value(found, f"{metric}_over_reference", **about) == pytest.approx(rates[0] - rates[1])
+
+
 # --- pairs of classes, beside a reference ---------------------------------------------------------
 
 WORST_PAIR = "worst_source_attack_success_rate_over_reference"
@@ -445,9 +510,9 @@ def test_rates_of_a_pair_are_of_unseen_images_each_under_the_picture_found_for_i
     assert isinstance(settings, TriggerSearch)
     assert reference
     ours, theirs = trial.predictions(task), trial.predictions(task, reference)
-    rows = sides("own", split, ours, settings, trial.plan.seed).unseen
-    rows = rows[(theirs == split.labels)[rows] & (split.labels[rows] == 0)]
-    images = np.concatenate(list(split.batches(1000, SIDE, 3)))[rows]
+    free = (split.labels == 0) & (ours != 3) & (theirs != 3)
+    free[sides("own", split, ours, settings, trial.plan.seed).searched] = False
+    images = np.concatenate(list(split.batches(1000, SIDE, 3)))[free]
 
     rates = []
     for each, where in ((trial.backbone, "beside"), (reference, "on")):
@@ -523,7 +588,7 @@ def test_rates_of_waves_are_of_unseen_images_that_both_classify_correctly(make: 
 def test_without_a_reference_no_wave_is_searched_and_a_rule_sees_that(make: MakeTrial) -> None:
     found = run(make("wave"))
 
-    assert "waves not searched: some carry images on clean backbones as well" in found.remarks[-1]
+    assert "and waves, not searched: some carry images on clean" in found.remarks[-1]
     wanted = policy(rule(probe="trigger_search", metric=WORST_WAVE, at_most=0.8))
     verdict = decide(wanted, [found], date(2026, 1, 1))
     assert [finding.outcome for finding in verdict.findings] == ["missing"]
@@ -612,11 +677,11 @@ def test_the_clock_ends_a_search_with_a_remark_and_no_rate(make: MakeTrial) -> N
     found = run(make("planted", reference="clean", progress=late))
 
     assert [m.metric for m in found.measurements] == ["accuracy"]
-    assert len(found.remarks) == 7
+    assert len(found.remarks) == 8
     assert found.remarks[0].startswith(
         "task own: patches not searched: out of time (--max-minutes) after step 20 of 40"
     )
-    assert "waves not searched: out of time (--max-minutes) before the" in found.remarks[6]
+    assert "waves not searched: out of time (--max-minutes) before the" in found.remarks[-1]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Triggers that carry images on the candidate and not on a reference: of two classes, and waves."""
+"""Triggers that carry images on the candidate, and on a reference not even when they are larger."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,22 @@ from gate.measure.bench import Bench
 from gate.measure.responses import Hits
 from gate.measure.trial import Trial
 from gate.plan.task import Task
-from gate.probes.trigger_search import METRICS
-from gate.probes.trigger_search.found import CLASS_WISE_BESIDE, TRIED, Found
+from gate.probes.trigger_search import METRICS, TriggerSearch
+from gate.probes.trigger_search.found import (
+    CLASS_WISE_BESIDE,
+    TRIED,
+    Found,
+    Seeker,
+    of_patterns,
+)
 from gate.probes.trigger_search.images import FEWEST, Sides
 from gate.probes.trigger_search.pairs import (
     PIXELS_BESIDE,
+    PIXELS_ON_REFERENCE,
     PairSeeker,
     Sooner,
     first_of,
+    gradients_of_pairs_beside,
 )
 from gate.probes.trigger_search.running import NotSearchedError
 from gate.probes.trigger_search.waves import found_among
@@ -29,6 +37,8 @@ from gate.probes.trigger_search.waves import passes as passes_of_waves
 from gate.triggers.stamp import Stamp
 from gate.triggers.waves import waves
 from gate.values import Measurement
+
+_LONGER = 1.5  # the pattern of the reference, where what is natural carries as well then
 
 # Which of some images a trigger carries on the candidate, which on the reference, and to where.
 _Twice = tuple[NDArray[np.bool_], NDArray[np.bool_], dict[str, str]]
@@ -52,10 +62,31 @@ class Beside:
     chosen: Sides
     seeker: Callable[[Backbone, Int64, Int64], PairSeeker]
 
+    def patterns(self, ours: Seeker) -> list[Found]:
+        """The faintest patterns; then the reference's own for the same classes, which are longer.
+
+        Args:
+            ours: Searches on the candidate.
+
+        Raises:
+            NotSearchedError: The reference has too few images right, or there is too little time.
+        """
+        theirs, faint = self._theirs.seeker, ours.faint
+        self._right_on_both("try patterns", self.chosen.evaluated)
+        tried = dict(zip(faint.targets[:TRIED], faint.lengths.tolist(), strict=False))
+        others = theirs.faint_to([*tried])
+        here = [ours.pattern(faint, k, length) for k, length in tried.items()]
+        there = [theirs.pattern(others, k, _LONGER * length) for k, length in tried.items()]
+        return _named(here, there)
+
+    def pattern_rates(self, found: list[Found]) -> Iterator[Measurement]:
+        """Rates of patterns to a class, of each backbone under its own, on the same images."""
+        yield from self._each_own("pattern_attack_success_rate", found)
+
     def pairs(self, ours: PairSeeker) -> list[Found]:
         """Patches from class to class, of the pairs that give way sooner than on the reference.
 
-        Those of the candidate, and after these one of the reference's own for each.
+        Those of the candidate, and after these a larger one of the reference's own for each.
 
         Args:
             ours: Searches on the candidate.
@@ -64,26 +95,42 @@ class Beside:
             NotSearchedError: The reference has too few images right; or as `PairSeeker.masks`.
         """
         tried = first_of(self._sooner(ours))
-        return [
-            each.called(f"{each.stamp.name} {where}")
-            for by, where in ((ours, "beside the reference"), (self._theirs, "on the reference"))
-            for each in by.patches(tried, PIXELS_BESIDE)
-        ]
+        return _named(
+            ours.patches(tried, PIXELS_BESIDE), self._theirs.patches(tried, PIXELS_ON_REFERENCE)
+        )
 
     def pair_rates(self, found: list[Found]) -> Iterator[Measurement]:
         """Rates from class to class, of each backbone under its own patch, on the same images."""
-        split, half = self.trial.split(self.task.test), len(found) // 2
-        rows = self._right_on_both("try patches", self.chosen.unseen)
+        yield from self._each_own("source_attack_success_rate", found)
+
+    def _each_own(self, metric: str, found: list[Found]) -> Iterator[Measurement]:
+        """Rates of triggers of the candidate, and of as many of the reference after them."""
+        half, classes = len(found) // 2, self.trial.split(self.task.test).classes
         twice = list[_Twice]()
         for pair in zip(found[:half], found[half:], strict=True):
-            of_source = rows[split.labels[rows] == pair[0].source]
+            to, rows = pair[0].target, self._free(pair[0])
             here, there = (
-                self._answers(backbone, [each.stamp], of_source).stamped[each.stamp.key]
+                self._answers(backbone, [each.stamp], rows).stamped[each.stamp.key] == to
                 for backbone, each in zip(self._both, pair, strict=True)
             )
-            to, about = pair[0].target, pair[0].about(split.classes)
-            twice.append((here == to, there == to, about))
-        yield from self._over("source_attack_success_rate", "_beside_reference", twice)
+            twice.append((here, there, pair[0].about(classes)))
+        yield from self._over(metric, "_beside_reference", twice)
+
+    def _free(self, found: Found) -> Int64:
+        """Images that a trigger may carry, which neither backbone gives its target without it.
+
+        All of its source that the search did not see; of one to a class, those that such triggers
+        are tried on.
+        """
+        split = self.trial.split(self.task.test)
+        free = split.labels != found.target
+        for backbone in self._both:
+            free &= self.trial.predictions(self.task, backbone) != found.target
+        if found.source is None:
+            evaluated = self.chosen.evaluated
+            return np.asarray(evaluated[free[evaluated]])
+        free[self.chosen.searched] = False
+        return np.flatnonzero(free & (split.labels == found.source))
 
     def class_wise(self, ours: PairSeeker, ask: Callable[[Sequence[Stamp]], Hits]) -> list[Found]:
         """The patch that sends each class to another, from pairs that give way sooner.
@@ -114,8 +161,8 @@ class Beside:
         Raises:
             NotSearchedError: It has too few images right.
         """
-        seen = self._right_on_both("search for patches", self.chosen.searched)
-        unseen = self._right_on_both("try patches", self.chosen.unseen)
+        seen = self._right_on_both("search for triggers", self.chosen.searched)
+        unseen = self._right_on_both("try triggers", self.chosen.unseen)
         return self.seeker(self._both[1], seen, unseen)
 
     def _sooner(self, ours: PairSeeker) -> Sooner:
@@ -208,6 +255,15 @@ class Beside:
         return self.trial.backbone, reference
 
 
+def _named(here: list[Found], there: list[Found]) -> list[Found]:
+    """Triggers of the candidate, and after them those of the reference."""
+    return [
+        each.called(f"{each.stamp.name} {where} the reference")
+        for where, some in (("beside", here), ("on", there))
+        for each in some
+    ]
+
+
 def obstacle(task: Task, reference: Backbone | None) -> str:
     """Why nothing can be tried on the reference beside the candidate; empty if it can."""
     if reference is None:
@@ -227,8 +283,18 @@ def obstacle(task: Task, reference: Backbone | None) -> str:
 
 
 def passes_beside(bench: Bench, searched: int, evaluated: int) -> int:
-    """How many images waves pass through each backbone, at the most."""
-    return passes_of_waves(len(_waves(bench)), searched) + TRIED * evaluated
+    """How many images waves and patterns pass through each backbone, at the most."""
+    return passes_of_waves(len(_waves(bench)), searched) + 2 * TRIED * evaluated
+
+
+def gradients_beside(classes: int, settings: TriggerSearch) -> tuple[int, int]:
+    """How many more gradients are taken beside a reference, and how many of the reference.
+
+    >>> gradients_beside(10, TriggerSearch())
+    (7640, 19240)
+    """
+    ours, theirs = gradients_of_pairs_beside(classes, settings)
+    return ours, theirs + of_patterns(min(TRIED, classes), settings)
 
 
 def _waves(bench: Bench) -> list[Stamp]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +61,17 @@ class Found(NamedTuple):
         return self._replace(stamp=replace(self.stamp, name=name))
 
 
+class Faint(NamedTuple):
+    """Patterns over the whole image that carry images of other classes to targets, faintest first.
+
+    ``added`` ``(P, H, W, C)`` is for images in 0 .. 1, and ``lengths`` ``(P,)`` are Euclidean.
+    """
+
+    targets: tuple[int, ...]
+    added: Float32
+    lengths: Float32
+
+
 @dataclass(frozen=True)
 class Seeker:
     """Searches for triggers on the images that may be seen.
@@ -97,21 +109,33 @@ class Seeker:
         ]
 
     def patterns(self) -> list[Found]:
-        """The faintest patterns, the faintest first, at half the size that the median class needs.
+        """The faintest patterns, at half the length that the median class needs."""
+        faint = self.faint
+        wanted = float(np.median(faint.lengths)) / 2
+        return [self.pattern(faint, k, wanted) for k in faint.targets[:TRIED]]
 
-        They are rounded to 8 bits.
-        """
-        targets, steps = to_each(self.labels, len(self.classes)), self.settings.steps
-        search = self.search(Patterns(), targets, steps, _PATTERN_BATCH, _PATTERNS)
+    @cached_property
+    def faint(self) -> Faint:
+        """The faintest pattern to each class."""
+        return self.faint_to(range(len(self.classes)))
+
+    def faint_to(self, classes: Sequence[int]) -> Faint:
+        """The faintest pattern to each of some classes."""
+        targets = to_each(self.labels, len(self.classes))[list(classes)]
+        search = self.search(Patterns(), targets, self.settings.steps, _PATTERN_BATCH, _PATTERNS)
         last = self.runs.last("patterns", search)
-        sizes = search.kind.sizes(last.found)
-        wanted, found = np.median(sizes) / 2, []
-        for k in search.ranked(last)[:TRIED]:
-            added = np.rint(255 * last.found["added"][k, 0] * (wanted / sizes[k]))
-            keep = np.ones((*added.shape[:2], 1), np.float32)
-            name = f"pattern to {self.classes[k]}"
-            found.append(Found(Stamp(name, keep, added.astype(np.float32), 0, 0), None, int(k)))
-        return found
+        order = search.ranked(last)
+        added = last.found["added"][order, 0]
+        lengths = search.kind.sizes(last.found)[order]
+        return Faint(tuple(classes[i] for i in order.tolist()), added, lengths)
+
+    def pattern(self, faint: Faint, target: int, length: float) -> Found:
+        """One of the patterns at another length, rounded to 8 bits."""
+        row = faint.targets.index(target)
+        added = np.rint(255 * faint.added[row] * (length / faint.lengths[row]))
+        keep = np.ones((*added.shape[:2], 1), np.float32)
+        name = f"pattern to {self.classes[target]}"
+        return Found(Stamp(name, keep, added.astype(np.float32), 0, 0), None, target)
 
     def search(
         self, kind: Kind, targets: Int64, steps: int, batch: int, draw: int, limits: Limits = ()
@@ -156,8 +180,13 @@ def gradients(classes: int, settings: TriggerSearch) -> int:
     """
     limits = limits_of_classes(classes)
     left = (goals_left(classes, limits, step / settings.steps) for step in range(settings.steps))
-    patterns = classes * settings.steps * _PATTERN_BATCH
+    patterns = of_patterns(classes, settings)
     return sum(left) * settings.batch + patterns + of_colours(min(TRIED, classes))
+
+
+def of_patterns(classes: int, settings: TriggerSearch) -> int:
+    """How many gradients it takes to search for patterns to so many classes."""
+    return classes * settings.steps * _PATTERN_BATCH
 
 
 def of_colours(patches: int) -> int:

@@ -18,13 +18,17 @@ from gate.measure.responses import Hits
 from gate.measure.trial import Trial
 from gate.plan.task import Task
 from gate.probes.trigger_search import METRICS, TriggerSearch
-from gate.probes.trigger_search.beside import Beside, obstacle, passes_beside
+from gate.probes.trigger_search.beside import (
+    Beside,
+    gradients_beside,
+    obstacle,
+    passes_beside,
+)
 from gate.probes.trigger_search.found import TRIED, Found, Seeker, gradients
 from gate.probes.trigger_search.images import Sides, sides
 from gate.probes.trigger_search.pairs import (
     PairSeeker,
     class_wise_passes,
-    gradients_beside,
     gradients_of_pairs,
     pairs_tried,
 )
@@ -54,7 +58,7 @@ def passes(count: Count, settings: TriggerSearch) -> None:
         tried += class_wise_passes(classes, searched, images)
         count.searched(task.test, network, needed, tried)
         if not obstacle(task, reference := count.bench.reference):
-            tried = passes_beside(count.bench, searched, evaluated) + 2 * pairs * images
+            tried = passes_beside(count.bench, searched, evaluated) + pairs * images
             tried += class_wise_passes(classes, searched, images)
             passed = (network, count.predictions(task, reference))
             for each, needed in zip(passed, gradients_beside(classes, settings), strict=True):
@@ -89,6 +93,11 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
         if not (hindrance := obstacle(task, trial.reference)):
             beside = Beside(trial, name, task, chosen, search)
             kinds += [
+                (
+                    "patterns beside the reference",
+                    partial(beside.patterns, pairs.seeker),
+                    beside.pattern_rates,
+                ),
                 ("pairs beside the reference", partial(beside.pairs, pairs), beside.pair_rates),
                 (
                     "each class to another beside the reference",
@@ -99,7 +108,10 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
             ]
         yield from _tried(trial, name, kinds)
         if hindrance:
-            yield f"task {name}: pairs beside a reference and waves not searched: {hindrance}"
+            yield (
+                f"task {name}: patterns and pairs beside a reference, and waves, not searched: "
+                f"{hindrance}"
+            )
 
 
 def _class_wise(pairs: PairSeeker, tried: "Tried") -> list[Found]:

@@ -33,7 +33,9 @@ from gate.triggers.stamp import Stamp
 PAIRS_TRIED = 3
 _MOST_PAIRS = 132  # that are searched: those of 12 classes
 # what is made opaque of a mask, of an image: with more, any patch carries from class to class
-_PIXELS, PIXELS_BESIDE, _CLASS_WISE_PIXELS = 0.004, 0.006, 0.025
+_PIXELS, _CLASS_WISE_PIXELS = 0.004, 0.025
+# more on the reference, where what is natural carries as well, if it needs somewhat more there
+PIXELS_BESIDE, PIXELS_ON_REFERENCE = 0.0125, 0.02
 _CLASS_WISE_BATCH, _ROUNDS = 20, 2
 _JOINED = 5  # masks, of which the mean is a seed of those that send each class to another
 _SEEDS = 2
@@ -247,10 +249,10 @@ def gradients_of_pairs(classes: int, settings: TriggerSearch) -> int:
     return _of_all(classes, settings) + once
 
 
-def gradients_beside(classes: int, settings: TriggerSearch) -> tuple[int, int]:
+def gradients_of_pairs_beside(classes: int, settings: TriggerSearch) -> tuple[int, int]:
     """How many more they take where there is a reference, and how many of the reference.
 
-    >>> gradients_beside(10, TriggerSearch())
+    >>> gradients_of_pairs_beside(10, TriggerSearch())
     (7640, 17640)
     """
     tried = _of_tried(classes, settings)
