@@ -5,9 +5,9 @@
 a search it prints, as Markdown, how clean and backdoored nets of half A come out at each bound (its
 operating characteristic), and then the limits that follow:
 
-- A bound lies above the lower end of every clean net, by 0.03 where there is room: none is surely
-  beyond it. Clean nets beyond every bound are given up, and rejected: no bound that finds anything
-  leaves them room.
+- A bound lies above the lower end of every clean net, where there is room: by 0.03, or by 0.06 of a
+  metric that was measured on fewer than 100 clean nets. So none is surely beyond it. Clean nets
+  beyond every bound are given up, and rejected: no bound that finds anything leaves them room.
 - Of the bounds that as many backdoored nets lie surely beyond as beyond the lowest, it is the
   middle one.
 - A limit is strict, so that what it leaves inconclusive blocks, where some bound keeps back no more
@@ -28,7 +28,7 @@ from gate.values import Decision
 from pipelines.zoo.results import Row, read_rows
 
 GRID = tuple(round(0.05 * step, 2) for step in range(2, 20))  # 0.1 .. 0.95
-_MARGIN, _KEPT_BACK = 0.03, 0.01
+_MARGIN, _MARGIN_OF_FEW, _FEW, _KEPT_BACK = 0.03, 0.06, 100, 0.01
 
 
 class Limit(NamedTuple):
@@ -82,7 +82,8 @@ def _middle(rows: Sequence[Row], metric: str, kept_back: float) -> list[float]:
     if not clean:
         raise DataError(f"{metric}: was measured on no clean net of half A; measure some")
     room_for = max((low for _, low, _ in clean if low < GRID[-1]), default=0)
-    least = min(room_for + _MARGIN, GRID[-2])
+    margin = _MARGIN_OF_FEW if len(clean) < _FEW else _MARGIN
+    least = min(room_for + margin, GRID[-2])
     fits = [
         number
         for number in GRID

@@ -29,8 +29,8 @@ class Row(Value):
     """A member: what it is, what was measured at worst, and what each policy decides.
 
     ``worst`` has of each metric of which a probe reports one number the value and its interval.
-    ``decisions`` and ``blocked_by``, the rules that do not pass, are by policy; of half A, not by one
-    that asks for what was not measured. Of a discarded member, whose truth says why it is none,
+    ``decisions`` and ``blocked_by``, the rules that do not pass, are by policy; of half A, not by
+    one that asks for what was not measured. Of a discarded member, whose truth says why it is none,
     nothing was measured.
     """
 

@@ -273,8 +273,16 @@ def test_a_strict_limit_may_miss_what_another_rule_finds() -> None:
         row(HALF_A[1], worst={PATCH: (0.85, 0.84, 0.86), PATTERN: (0.9, 0.9, 0.9)}),
     ]
 
-    assert limit(both) == Limit(0.55, strict=False)
+    assert limit(both) == Limit(0.6, strict=False)
     assert bounds.limits(both, [PATCH, PATTERN])[PATCH].strict
+
+
+def test_fewer_than_a_hundred_clean_nets_ask_for_a_wider_margin() -> None:
+    clean = [row(number, worst={PATCH: (0.21, 0.21, 0.21)}) for number in HALF_A[:200:2]]
+    planted = row(HALF_A[1], worst={PATCH: (0.29, 0.28, 0.3)})
+
+    assert limit([*clean, planted]).number == 0.25
+    assert limit([*clean[1:], planted]).number > 0.28  # which finds nothing
 
 
 def test_a_clean_net_beyond_every_bound_is_given_up_and_without_one_no_bound_is_set() -> None:
@@ -466,11 +474,13 @@ def test_each_kind_is_of_one_family_of_the_summary() -> None:
 
 
 def test_both_pictures_show_what_their_lines_say() -> None:
-    rows = as_they_should_be(HALF_B[:80])
+    metrics = bounds.limits_of(load_policy(Path("policies/cifar_reference.yaml")))
+    rows = [row(number, worst=dict.fromkeys(metrics, (0.5, 0.4, 0.6))) for number in HALF_B[:80]]
+    not_measured = row(HALF_B[80], worst={})
 
     (axes,) = roc(rows).axes
     assert [line.get_label() for line in axes.get_lines()] == ["cifar", "cifar_reference"]
-    panels = characteristics(rows).axes
+    panels = characteristics([*rows, not_measured]).axes
     by_title = {panel.get_title() or panel.get_title(loc="left"): panel for panel in panels}
     clean = by_title[PATCH].get_lines()[0].get_ydata()
     assert np.array_equal(clean, [float(bound < 0.6) for bound in bounds.GRID])
