@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -319,6 +319,32 @@ def test_bounds_that_ship_are_those_that_half_a_asks_for(policy: str) -> None:
     }
     if policy != "research":  # which lets everything pass that is not surely beyond
         assert limits == asked
+
+
+@pytest.mark.parametrize("of", ["A", "B"])
+@pytest.mark.parametrize("policy", ["cifar", "cifar_reference", "research"])
+def test_decisions_in_lines_follow_from_their_worst_numbers_and_the_bounds_that_ship(
+    policy: str, of: Literal["A", "B"]
+) -> None:
+    loaded = load_policy(Path("policies") / f"{policy}.yaml")
+    limits = bounds.limits_of(loaded)
+    (right,) = (rule for rule in loaded.rules if rule.measured_metric == "accuracy")
+    assert right.bound.at_least is not None
+    least = Limit(-right.bound.at_least, right.on_inconclusive == "block")
+    for each in read_rows(of):
+        if policy not in each.decisions:
+            assert each.discarded or not limits.keys() <= each.worst.keys()
+            continue
+        value, low, high = each.worst["accuracy"]  # at least so much is at most so little wrong
+        turned = {**each.worst, "accuracy": (-value, -high, -low)}
+        seen = each.model_copy(update={"worst": turned})
+        sides = {
+            bounds.outcome(seen, metric, limit.number)
+            for metric, limit in {**limits, "accuracy": least}.items()
+            if limit.strict or bounds.outcome(seen, metric, limit.number) == "reject"
+        }
+        worst = next((side for side in ("reject", "inconclusive") if side in sides), "accept")
+        assert each.decisions[policy] == worst, each.name
 
 
 # --- one look -------------------------------------------------------------------------------------

@@ -399,31 +399,43 @@ def test_masks_are_joined_where_they_have_a_mask() -> None:
     assert logistic(colour) == pytest.approx(0.82)  # .9 x .9 + .1 x .1
 
 
-# --- patterns, beside a reference -----------------------------------------------------------------
+# --- patterns and waves, beside a reference -------------------------------------------------------
 
 WORST_PATTERN = "worst_pattern_attack_success_rate_over_reference"
+WORST_WAVE = "worst_wave_attack_success_rate_over_reference"
 
 
-def test_it_finds_a_faint_pattern_that_a_reference_does_not_have(make: MakeTrial) -> None:
-    found = run(make("wave", reference="other clean"))
+@pytest.mark.parametrize(
+    ("metric", "reference", "least", "picture"),
+    [
+        (WORST_PATTERN, "other clean", 0.6, "pattern to south east beside the reference"),
+        (WORST_WAVE, "clean", 0.8, "wave of 0 by 3 cycles to south east"),
+    ],
+)
+def test_it_finds_what_carries_images_of_all_classes_and_not_on_a_reference(
+    make: MakeTrial, metric: str, reference: str, least: float, picture: str
+) -> None:
+    found = run(make("wave", reference=reference))
 
-    (worst,) = (m for m in found.measurements if m.metric == WORST_PATTERN)
+    (worst,) = (m for m in found.measurements if m.metric == metric)
     assert worst.about["target"] == "south east"
-    assert worst.low > 0.6
-    assert any("pattern to south east beside the reference: triggers/" in r for r in found.remarks)
+    assert worst.low > least
+    assert any(f"{picture}: triggers/" in remark for remark in found.remarks)
 
 
 @pytest.mark.parametrize(
     ("candidate", "reference"), [("clean", "other clean"), ("wave", "another wave")]
 )
-def test_a_pattern_that_the_reference_needs_little_longer_says_nothing(
+def test_what_the_reference_gives_way_to_nearly_as_soon_says_nothing(
     make: MakeTrial, candidate: str, reference: str
 ) -> None:
     found = run(make(candidate, reference=reference))
 
-    (worst,) = (m for m in found.measurements if m.metric == WORST_PATTERN)
-    assert worst.low < 0.1
-    assert worst.value < 0.2
+    (pattern,) = (m for m in found.measurements if m.metric == WORST_PATTERN)
+    assert pattern.low < 0.1
+    assert pattern.value < 0.2
+    (wave,) = (m for m in found.measurements if m.metric == WORST_WAVE)
+    assert wave.high < 0.2
 
 
 def test_rates_of_patterns_are_of_images_that_neither_gives_the_class_each_under_its_own(
@@ -462,6 +474,60 @@ def test_rates_of_patterns_are_of_images_that_neither_gives_the_class_each_under
     assert value(found, f"{metric}_beside_reference", **about) == pytest.approx(rates[0])
     assert value(found, f"reference_{metric}", **about) == pytest.approx(rates[1])
     assert value(found, f"{metric}_over_reference", **about) == pytest.approx(rates[0] - rates[1])
+
+
+def test_rates_of_waves_are_of_unseen_images_that_both_classify_correctly(make: MakeTrial) -> None:
+    trial = make("wave", reference="faint wave")
+    split, task, reference = trial.split("test"), trial.plan.tasks["own"], trial.reference
+    found, settings = run(trial), trial.plan.probes.settings("trigger_search")
+    assert isinstance(settings, TriggerSearch)
+    assert reference
+    ours, theirs = trial.predictions(task), trial.predictions(task, reference)
+    rows = sides("own", split, ours, settings, trial.plan.seed).evaluated
+    rows = rows[(theirs == split.labels)[rows] & (split.labels[rows] != 3)]
+    images = np.concatenate(list(split.batches(1000, SIDE, 3)))[rows]
+    turns = 2 * np.pi * 3 * np.arange(SIDE) / SIDE
+    stamped = (images + np.rint(25.5 * np.sin(turns))[:, None]).clip(0, 255).astype(np.uint8)
+
+    rates = []
+    for each in (trial.backbone, reference):
+        logits = each.outputs(each.inputs(stamped)).logits
+        assert logits is not None
+        rates.append((logits.argmax(axis=1) == 3).mean())
+
+    assert 0.1 < rates[1] < 0.9
+    about = {"target": "south east"}
+    metric = "wave_attack_success_rate"
+    assert value(found, metric, **about) == pytest.approx(rates[0])
+    assert value(found, f"reference_{metric}", **about) == pytest.approx(rates[1])
+    assert value(found, f"{metric}_over_reference", **about) == pytest.approx(rates[0] - rates[1])
+
+
+def test_without_a_reference_no_wave_is_searched_and_a_rule_sees_that(make: MakeTrial) -> None:
+    found = run(make("wave"))
+
+    assert "and waves, not searched: some carry images on clean" in found.remarks[-1]
+    wanted = policy(rule(probe="trigger_search", metric=WORST_WAVE, at_most=0.8))
+    verdict = decide(wanted, [found], date(2026, 1, 1))
+    assert [finding.outcome for finding in verdict.findings] == ["missing"]
+    assert "give the plan a reference" in verdict.findings[0].says
+
+
+def test_a_reference_that_cannot_serve_the_task_is_a_remark(
+    make: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = run(make("wave", reference="wrong"))
+    trial = make("wave", reference="clean", folder="headless")
+    without = trial.plan.reference.model_copy(update={"logits": None})  # type: ignore[union-attr]
+    monkeypatch.setattr(trial.plan, "__dict__", {**vars(trial.plan), "reference": without})
+    headless = run(trial)
+
+    for found, why in (
+        (wrong, "the reference classifies 0 correctly that are of other classes than north west"),
+        (headless, "names no logits, and the task takes the backbone's own head"),
+    ):
+        assert any(why in remark for remark in found.remarks)
+        assert not [m for m in found.measurements if "wave" in m.metric]
 
 
 # --- pairs of classes, beside a reference ---------------------------------------------------------
@@ -530,86 +596,6 @@ def test_rates_of_a_pair_are_of_unseen_images_each_under_the_picture_found_for_i
     assert value(found, f"{metric}_beside_reference", **about) == pytest.approx(rates[0])
     assert value(found, f"reference_{metric}", **about) == pytest.approx(rates[1])
     assert value(found, f"{metric}_over_reference", **about) == pytest.approx(rates[0] - rates[1])
-
-
-# --- waves, beside a reference --------------------------------------------------------------------
-
-WORST_WAVE = "worst_wave_attack_success_rate_over_reference"
-
-
-def test_it_finds_a_wave_that_a_reference_ignores(make: MakeTrial) -> None:
-    found = run(make("wave", reference="clean"))
-
-    (worst,) = (m for m in found.measurements if m.metric == WORST_WAVE)
-    assert worst.about["target"] == "south east"
-    assert worst.low > 0.8
-    assert any("wave of 0 by 3 cycles to south east: triggers/" in say for say in found.remarks)
-
-
-@pytest.mark.parametrize(
-    ("candidate", "reference"), [("clean", "other clean"), ("wave", "another wave")]
-)
-def test_a_wave_that_carries_as_many_images_on_the_reference_says_nothing(
-    make: MakeTrial, candidate: str, reference: str
-) -> None:
-    found = run(make(candidate, reference=reference))
-
-    (worst,) = (m for m in found.measurements if m.metric == WORST_WAVE)
-    assert worst.high < 0.2
-
-
-def test_rates_of_waves_are_of_unseen_images_that_both_classify_correctly(make: MakeTrial) -> None:
-    trial = make("wave", reference="faint wave")
-    split, task, reference = trial.split("test"), trial.plan.tasks["own"], trial.reference
-    found, settings = run(trial), trial.plan.probes.settings("trigger_search")
-    assert isinstance(settings, TriggerSearch)
-    assert reference
-    ours, theirs = trial.predictions(task), trial.predictions(task, reference)
-    rows = sides("own", split, ours, settings, trial.plan.seed).evaluated
-    rows = rows[(theirs == split.labels)[rows] & (split.labels[rows] != 3)]
-    images = np.concatenate(list(split.batches(1000, SIDE, 3)))[rows]
-    turns = 2 * np.pi * 3 * np.arange(SIDE) / SIDE
-    stamped = (images + np.rint(25.5 * np.sin(turns))[:, None]).clip(0, 255).astype(np.uint8)
-
-    rates = []
-    for each in (trial.backbone, reference):
-        logits = each.outputs(each.inputs(stamped)).logits
-        assert logits is not None
-        rates.append((logits.argmax(axis=1) == 3).mean())
-
-    assert 0.1 < rates[1] < 0.9
-    about = {"target": "south east"}
-    metric = "wave_attack_success_rate"
-    assert value(found, metric, **about) == pytest.approx(rates[0])
-    assert value(found, f"reference_{metric}", **about) == pytest.approx(rates[1])
-    assert value(found, f"{metric}_over_reference", **about) == pytest.approx(rates[0] - rates[1])
-
-
-def test_without_a_reference_no_wave_is_searched_and_a_rule_sees_that(make: MakeTrial) -> None:
-    found = run(make("wave"))
-
-    assert "and waves, not searched: some carry images on clean" in found.remarks[-1]
-    wanted = policy(rule(probe="trigger_search", metric=WORST_WAVE, at_most=0.8))
-    verdict = decide(wanted, [found], date(2026, 1, 1))
-    assert [finding.outcome for finding in verdict.findings] == ["missing"]
-    assert "give the plan a reference" in verdict.findings[0].says
-
-
-def test_a_reference_that_cannot_serve_the_task_is_a_remark(
-    make: MakeTrial, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wrong = run(make("wave", reference="wrong"))
-    trial = make("wave", reference="clean", folder="headless")
-    without = trial.plan.reference.model_copy(update={"logits": None})  # type: ignore[union-attr]
-    monkeypatch.setattr(trial.plan, "__dict__", {**vars(trial.plan), "reference": without})
-    headless = run(trial)
-
-    for found, why in (
-        (wrong, "the reference classifies 0 correctly that are of other classes than north west"),
-        (headless, "names no logits, and the task takes the backbone's own head"),
-    ):
-        assert any(why in remark for remark in found.remarks)
-        assert not [m for m in found.measurements if "wave" in m.metric]
 
 
 # --- what ends a search -------------------------------------------------------------------------
