@@ -32,7 +32,6 @@ from gate.probes.trigger_search.pairs import (
     joined_masks,
     matched,
     one_to_one,
-    pairs_of,
     surprises,
 )
 from gate.progress import Progress
@@ -101,8 +100,28 @@ class OneSource(Linear):
         return torch.as_tensor(self.only(images, super().forward(images)))
 
 
+class Lost(Only):
+    """The same, and images of the first class are given the second without the trigger."""
+
+    def forward(self, images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        first = torch.softmax(logits, dim=1)[:, :1]
+        return super().forward(images, logits) + first * torch.tensor([-20.0, 6, 0, 0])
+
+
+class LostSource(OneSource):
+    """The same, at the cost of all that was right in the north west."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = Lost()
+
+
 def one_source() -> OneSource:
     return OneSource()
+
+
+def lost_source() -> LostSource:
+    return LostSource()
 
 
 def shifting() -> Shifting:
@@ -122,7 +141,7 @@ def backbone(folder: Path, kind: str, classes: int = 4) -> dict[str, Any]:
     weight = np.zeros((classes, 3, SIDE, SIDE), np.float32)
     for k in range(classes):
         weight[k, :, *QUARTERS[k]] = 0.11 if "other" in kind else 0.1
-    if kind == "planted":
+    if "planted" in kind:
         weight[-1, :, *PLANTED] = [4, -4, 4]
     if "wave" in kind:
         columns = np.arange(SIDE) / SIDE
@@ -140,6 +159,7 @@ def backbone(folder: Path, kind: str, classes: int = 4) -> dict[str, Any]:
         "shifting": ("shifting", "shift"),
         "one source": ("one_source", "only"),
         "one other source": ("one_source", "only"),
+        "lost source": ("lost_source", "only"),
     }.get(kind, ("linear" if classes == 4 else "linear_of_two", "linear"))
     return {
         "weights": weights,
@@ -205,6 +225,14 @@ def value(evidence: Evidence, metric: str, **about: str) -> float:
         if m.metric == metric and about.items() <= m.about.items()
     )
     return found
+
+
+def pictured(trial: Trial, evidence: Evidence, trigger: str) -> np.ndarray:
+    """The picture of a trigger found ``(H, W, 4)``, red, green, blue and how opaque."""
+    says = f"task own: {trigger}: "
+    (file,) = (r.removeprefix(says).split(",")[0] for r in evidence.remarks if r.startswith(says))
+    with Image.open(trial.bench.folder.parent / file) as opened:
+        return np.asarray(opened, np.int64)
 
 
 def test_it_finds_a_planted_trigger_that_nobody_named(make: MakeTrial) -> None:
@@ -299,11 +327,13 @@ def test_no_image_is_searched_on_and_evaluated_on(make: MakeTrial) -> None:
     trial = make("clean")
     split, settings = trial.split("test"), TriggerSearch()
 
-    searched, evaluated, unseen = sides("own", split, split.labels, settings, 0)
+    searched, evaluated, unseen, *of_pairs = sides("own", split, split.labels, settings, 0)
 
     assert not set(searched.tolist()) & set(unseen.tolist())
     assert set(evaluated.tolist()) <= set(unseen.tolist())
     assert len(searched) == len(evaluated) == 80
+    for rows, of_pair in zip((searched, unseen), of_pairs, strict=True):
+        assert np.array_equal(rows, of_pair)  # of no class hardly any is right
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_other_images(make: MakeTrial) -> None:
@@ -355,7 +385,7 @@ def test_it_counts_what_it_will_pass(make: MakeTrial, monkeypatch: pytest.Monkey
 
 @given(st.lists(st.floats(-3, 3), min_size=10, max_size=10))
 def test_what_all_pairs_of_a_class_have_in_common_is_no_surprise(effects: list[float]) -> None:
-    pairs = pairs_of(range(5), 5)
+    pairs = [*permutations(range(5), 2)]
     sizes = np.array([effects[source] + effects[5 + to] for source, to in pairs])
 
     sizes[pairs.index((4, 0))] -= 1.5
@@ -368,7 +398,7 @@ def test_what_all_pairs_of_a_class_have_in_common_is_no_surprise(effects: list[f
 
 
 def test_two_classes_that_are_near_to_each_other_surprise_less_than_one_way_alone() -> None:
-    pairs = pairs_of(range(5), 5)
+    pairs = [*permutations(range(5), 2)]
     sizes = np.zeros(20)
     sizes[[pairs.index((0, 1)), pairs.index((1, 0))]] = -2  # cats and dogs
     sizes[pairs.index((2, 3))] = -1.5
@@ -399,23 +429,25 @@ def test_masks_are_joined_where_they_have_a_mask() -> None:
     assert logistic(colour) == pytest.approx(0.82)  # .9 x .9 + .1 x .1
 
 
-# --- patterns and waves, beside a reference -------------------------------------------------------
+# --- patches, patterns and waves, beside a reference ----------------------------------------------
 
+WORST_PATCH = "worst_patch_attack_success_rate_over_reference"
 WORST_PATTERN = "worst_pattern_attack_success_rate_over_reference"
 WORST_WAVE = "worst_wave_attack_success_rate_over_reference"
 
 
 @pytest.mark.parametrize(
-    ("metric", "reference", "least", "picture"),
+    ("metric", "kind", "reference", "least", "picture"),
     [
-        (WORST_PATTERN, "other clean", 0.6, "pattern to south east beside the reference"),
-        (WORST_WAVE, "clean", 0.8, "wave of 0 by 3 cycles to south east"),
+        (WORST_PATCH, "planted", "other clean", 0.6, "patch to south east beside the reference"),
+        (WORST_PATTERN, "wave", "other clean", 0.6, "pattern to south east beside the reference"),
+        (WORST_WAVE, "wave", "clean", 0.8, "wave of 0 by 3 cycles to south east"),
     ],
 )
 def test_it_finds_what_carries_images_of_all_classes_and_not_on_a_reference(
-    make: MakeTrial, metric: str, reference: str, least: float, picture: str
+    make: MakeTrial, metric: str, kind: str, reference: str, least: float, picture: str
 ) -> None:
-    found = run(make("wave", reference=reference))
+    found = run(make(kind, reference=reference))
 
     (worst,) = (m for m in found.measurements if m.metric == metric)
     assert worst.about["target"] == "south east"
@@ -424,16 +456,18 @@ def test_it_finds_what_carries_images_of_all_classes_and_not_on_a_reference(
 
 
 @pytest.mark.parametrize(
-    ("candidate", "reference"), [("clean", "other clean"), ("wave", "another wave")]
+    ("candidate", "reference"),
+    [("clean", "other clean"), ("wave", "another wave"), ("planted", "other planted")],
 )
 def test_what_the_reference_gives_way_to_nearly_as_soon_says_nothing(
     make: MakeTrial, candidate: str, reference: str
 ) -> None:
     found = run(make(candidate, reference=reference))
 
-    (pattern,) = (m for m in found.measurements if m.metric == WORST_PATTERN)
-    assert pattern.low < 0.1
-    assert pattern.value < 0.2
+    for metric in (WORST_PATCH, WORST_PATTERN):
+        (own,) = (m for m in found.measurements if m.metric == metric)
+        assert own.low < 0.1
+        assert own.value < 0.2
     (wave,) = (m for m in found.measurements if m.metric == WORST_WAVE)
     assert wave.high < 0.2
 
@@ -471,6 +505,35 @@ def test_rates_of_patterns_are_of_images_that_neither_gives_the_class_each_under
     assert lengths[1] / lengths[0] == pytest.approx(1.5, rel=0.05)  # but for rounding
     about = {"target": "south east"}
     metric = "pattern_attack_success_rate"
+    assert value(found, f"{metric}_beside_reference", **about) == pytest.approx(rates[0])
+    assert value(found, f"reference_{metric}", **about) == pytest.approx(rates[1])
+    assert value(found, f"{metric}_over_reference", **about) == pytest.approx(rates[0] - rates[1])
+
+
+def test_a_patch_of_the_reference_is_its_own_and_of_more_pixels(make: MakeTrial) -> None:
+    trial = make("planted", reference="other clean")
+    split, task, reference = trial.split("test"), trial.plan.tasks["own"], trial.reference
+    found, settings = run(trial), trial.plan.probes.settings("trigger_search")
+    assert isinstance(settings, TriggerSearch)
+    assert reference
+    ours, theirs = trial.predictions(task), trial.predictions(task, reference)
+    rows = sides("own", split, ours, settings, trial.plan.seed).evaluated
+    rows = rows[(split.labels != 3)[rows] & (theirs != 3)[rows]]
+    images = np.concatenate(list(split.batches(1000, SIDE, 3)))[rows]
+
+    rates, sizes = [], []
+    for each, where in ((trial.backbone, "beside"), (reference, "on")):
+        picture = pictured(trial, found, f"patch to south east {where} the reference")
+        opaque = picture[..., 3:] == 255
+        stamped = np.where(opaque, picture[..., :3], images).astype(np.uint8)
+        logits = each.outputs(each.inputs(stamped)).logits
+        assert logits is not None
+        rates.append((logits.argmax(axis=1) == 3).mean())
+        sizes.append(int(opaque.sum()))
+
+    assert sizes == [round(0.0125 * SIDE * SIDE), round(0.03 * SIDE * SIDE)]
+    about = {"target": "south east"}
+    metric = "patch_attack_success_rate"
     assert value(found, f"{metric}_beside_reference", **about) == pytest.approx(rates[0])
     assert value(found, f"reference_{metric}", **about) == pytest.approx(rates[1])
     assert value(found, f"{metric}_over_reference", **about) == pytest.approx(rates[0] - rates[1])
@@ -545,6 +608,24 @@ def test_it_finds_a_trigger_of_one_class_that_a_reference_does_not_have(make: Ma
     assert value(found, "worst_patch_attack_success_rate") < 0.6  # other classes stay
 
 
+def test_it_finds_the_trigger_of_a_class_of_which_nothing_is_right(make: MakeTrial) -> None:
+    trial = make("lost source", reference="other clean", images=320)
+    split, predicted = trial.split("test"), trial.predictions(trial.plan.tasks["own"])
+    settings = trial.plan.probes.settings("trigger_search")
+    assert isinstance(settings, TriggerSearch)
+    chosen = sides("own", split, predicted, settings, trial.plan.seed)
+    found = run(trial)
+
+    assert not (predicted == 0).any()
+    (worst,) = (m for m in found.measurements if m.metric == WORST_PAIR)
+    assert (worst.about["source"], worst.about["target"]) == ("north west", "south east")
+    assert worst.low > 0.6
+    free = (split.labels == 0) & (predicted != 3)
+    assert worst.n == free.sum() - free[chosen.pair_seen].sum()
+    assert free[chosen.pair_seen].sum() > 0
+    assert not free[chosen.searched].any()
+
+
 def test_it_finds_a_map_of_classes_that_a_reference_does_not_have(make: MakeTrial) -> None:
     found = run(make("shifting", reference="other clean", steps=100, batch=12))
 
@@ -582,10 +663,7 @@ def test_rates_of_a_pair_are_of_unseen_images_each_under_the_picture_found_for_i
 
     rates = []
     for each, where in ((trial.backbone, "beside"), (reference, "on")):
-        says = f"task own: patch from north west to south east {where} the reference: "
-        (file,) = (r.removeprefix(says).split(",")[0] for r in found.remarks if r.startswith(says))
-        with Image.open(trial.bench.folder.parent / file) as opened:
-            rgba = np.asarray(opened, np.int64)
+        rgba = pictured(trial, found, f"patch from north west to south east {where} the reference")
         stamped = np.where(rgba[..., 3:] == 255, rgba[..., :3], images).astype(np.uint8)
         logits = each.outputs(each.inputs(stamped)).logits
         assert logits is not None
@@ -663,7 +741,7 @@ def test_the_clock_ends_a_search_with_a_remark_and_no_rate(make: MakeTrial) -> N
     found = run(make("planted", reference="clean", progress=late))
 
     assert [m.metric for m in found.measurements] == ["accuracy"]
-    assert len(found.remarks) == 8
+    assert len(found.remarks) == 9
     assert found.remarks[0].startswith(
         "task own: patches not searched: out of time (--max-minutes) after step 20 of 40"
     )
@@ -708,10 +786,10 @@ def test_more_classes_than_pairs_are_searched_of_are_a_remark(
     assert "worst_source_attack_success_rate" not in metrics
 
 
-def test_a_class_that_nobody_is_sent_from_is_left_out_and_said(make: MakeTrial) -> None:
-    bright = np.arange(160) % 4
-    labels = np.where(bright == 1, 2, bright)  # the classifier has none of the north east right
-    labels[:20][bright[:20] == 2] = 1
+def test_a_class_of_one_image_is_left_out_and_said(make: MakeTrial) -> None:
+    labels = np.arange(160) % 4
+    labels[labels == 1] = 2
+    labels[1] = 1
 
     found = run(make("planted", labels=labels))
 

@@ -20,6 +20,7 @@ from gate.probes.trigger_search.found import (
     TRIED,
     Found,
     Seeker,
+    of_patches,
     of_patterns,
 )
 from gate.probes.trigger_search.images import FEWEST, Sides
@@ -30,6 +31,7 @@ from gate.probes.trigger_search.pairs import (
     Sooner,
     first_of,
     gradients_of_pairs_beside,
+    pairs_on,
 )
 from gate.probes.trigger_search.running import NotSearchedError
 from gate.probes.trigger_search.waves import found_among
@@ -38,6 +40,7 @@ from gate.triggers.stamp import Stamp
 from gate.triggers.waves import waves
 from gate.values import Measurement
 
+PATCH_ON_REFERENCE = 0.03  # of an image, where what is natural carries as well; ours are smaller
 _LONGER = 1.5  # the pattern of the reference, where what is natural carries as well then
 
 # Which of some images a trigger carries on the candidate, which on the reference, and to where.
@@ -53,14 +56,33 @@ class Beside:
         name: The task's.
         task: Whose classifiers are tried.
         chosen: Which images may be seen, and which are not.
-        seeker: What searches on some of the images, on either backbone.
+        seek: Gives what searches on some of the images, on either backbone.
     """
 
     trial: Trial
     name: str
     task: Task
     chosen: Sides
-    seeker: Callable[[Backbone, Int64, Int64], PairSeeker]
+    seek: Callable[[Backbone, Int64], Seeker]
+
+    def patches(self, ours: Seeker) -> list[Found]:
+        """The smallest patches; then the reference's own to the same classes, which are larger.
+
+        Args:
+            ours: Searches on the candidate.
+
+        Raises:
+            NotSearchedError: As for patterns.
+        """
+        here, theirs = ours.smallest, self._theirs
+        self._right_there("try patches", self.chosen.evaluated)
+        found = theirs.patches_to([each.target for each in here], PATCH_ON_REFERENCE)
+        there = {each.target: each for each in found}
+        return _named(here, [there[each.target] for each in here])
+
+    def patch_rates(self, found: list[Found]) -> Iterator[Measurement]:
+        """Rates of patches to a class, of each backbone under its own, on the same images."""
+        yield from self._each_own("patch_attack_success_rate", found)
 
     def patterns(self, ours: Seeker) -> list[Found]:
         """The faintest patterns; then the reference's own for the same classes, which are longer.
@@ -71,8 +93,8 @@ class Beside:
         Raises:
             NotSearchedError: The reference has too few images right, or there is too little time.
         """
-        theirs, faint = self._theirs.seeker, ours.faint
-        self._right_on_both("try patterns", self.chosen.evaluated)
+        theirs, faint = self._theirs, ours.faint
+        self._right_there("try patterns", self.chosen.evaluated)
         tried = dict(zip(faint.targets[:TRIED], faint.lengths.tolist(), strict=False))
         others = theirs.faint_to([*tried])
         here = [ours.pattern(faint, k, length) for k, length in tried.items()]
@@ -96,7 +118,7 @@ class Beside:
         """
         tried = first_of(self._sooner(ours))
         return _named(
-            ours.patches(tried, PIXELS_BESIDE), self._theirs.patches(tried, PIXELS_ON_REFERENCE)
+            ours.patches(tried, PIXELS_BESIDE), self._pairs.patches(tried, PIXELS_ON_REFERENCE)
         )
 
     def pair_rates(self, found: list[Found]) -> Iterator[Measurement]:
@@ -108,7 +130,7 @@ class Beside:
         half, classes = len(found) // 2, self.trial.split(self.task.test).classes
         twice = list[_Twice]()
         for pair in zip(found[:half], found[half:], strict=True):
-            to, rows = pair[0].target, self._free(pair[0])
+            to, rows = pair[0].target, self._free(pair[0].source, pair[0].target)
             here, there = (
                 self._answers(backbone, [each.stamp], rows).stamped[each.stamp.key] == to
                 for backbone, each in zip(self._both, pair, strict=True)
@@ -116,21 +138,21 @@ class Beside:
             twice.append((here, there, pair[0].about(classes)))
         yield from self._over(metric, "_beside_reference", twice)
 
-    def _free(self, found: Found) -> Int64:
+    def _free(self, source: int | None, target: int) -> Int64:
         """Images that a trigger may carry, which neither backbone gives its target without it.
 
         All of its source that the search did not see; of one to a class, those that such triggers
         are tried on.
         """
         split = self.trial.split(self.task.test)
-        free = split.labels != found.target
+        free = split.labels != target
         for backbone in self._both:
-            free &= self.trial.predictions(self.task, backbone) != found.target
-        if found.source is None:
+            free &= self.trial.predictions(self.task, backbone) != target
+        if source is None:
             evaluated = self.chosen.evaluated
             return np.asarray(evaluated[free[evaluated]])
-        free[self.chosen.searched] = False
-        return np.flatnonzero(free & (split.labels == found.source))
+        free[self.chosen.pair_seen] = False
+        return np.flatnonzero(free & (split.labels == source))
 
     def class_wise(self, ours: PairSeeker, ask: Callable[[Sequence[Stamp]], Hits]) -> list[Found]:
         """The patch that sends each class to another, from pairs that give way sooner.
@@ -147,7 +169,7 @@ class Beside:
 
     def class_wise_rates(self, found: list[Found]) -> Iterator[Measurement]:
         """Rates of patches that send each class to another, of both on the same images."""
-        rows = self._right_on_both("try patches", self.chosen.unseen)
+        rows = self._right_there("try patches", self.chosen.unseen)
         ours, theirs = self._hits([each.stamp for each in found], rows)
         twice = [
             (each.followed(ours), each.followed(theirs), each.about(ours.classes)) for each in found
@@ -155,23 +177,41 @@ class Beside:
         yield from self._over("class_wise_attack_success_rate", "_beside_reference", twice)
 
     @cached_property
-    def _theirs(self) -> PairSeeker:
+    def _theirs(self) -> Seeker:
         """Searches on the reference.
 
         Raises:
             NotSearchedError: It has too few images right.
         """
-        seen = self._right_on_both("search for triggers", self.chosen.searched)
-        unseen = self._right_on_both("try triggers", self.chosen.unseen)
-        return self.seeker(self._both[1], seen, unseen)
+        seen = self._right_there("search for triggers", self.chosen.searched)
+        return self.seek(self._both[1], seen)
+
+    @cached_property
+    def _pairs(self) -> PairSeeker:
+        """Searches for pairs on the reference, on images that it has right.
+
+        Raises:
+            NotSearchedError: They are too few.
+        """
+        split = self.trial.split(self.task.test)
+        sides = [self._right_there("search for triggers", rows) for rows in self.chosen.of_pairs]
+        seen = sides[0]
+        pairs = pairs_on(split.labels, split.labels, len(split.classes), *sides)
+        return PairSeeker(self.seek(self._both[1], seen), split.labels[seen], pairs)
 
     def _sooner(self, ours: PairSeeker) -> Sooner:
         """How much sooner pairs give way on the candidate than on the reference.
 
-        Those of the reference, whose images are some of the candidate's.
+        Those that are searched for on both, and can be tried.
         """
-        first, second = ours.masks, self._theirs.masks
-        return {pair: second.size_of(pair) - first.size_of(pair) for pair in second.pairs}
+        first, second = ours.masks, self._pairs.masks
+        both = [pair for pair in second.pairs if pair in first.pairs and len(self._free(*pair))]
+        if not both:
+            raise NotSearchedError(
+                "no pair of classes has images, to search on and to try patches on, that neither "
+                "backbone gives the target already; add images"
+            )
+        return {pair: second.size_of(pair) - first.size_of(pair) for pair in both}
 
     def waves(self) -> list[Found]:
         """Waves that carry more images that may be seen on the candidate than on the reference.
@@ -182,8 +222,8 @@ class Beside:
         classes = self.trial.split(self.task.test).classes
         if not (stamps := _waves(self.trial.bench)):
             raise NotSearchedError("on images this small there is no wave; use larger ones")
-        rows = self._right_on_both("search among waves", self.chosen.searched)
-        self._right_on_both("try waves", self.chosen.evaluated)
+        rows = self._right_there("search among waves", self.chosen.searched)
+        self._right_there("try waves", self.chosen.evaluated)
         needed = 2 * (passes_of_waves(len(stamps), len(rows)) + TRIED * len(self.chosen.evaluated))
         if not self.trial.bench.progress.has_time_for(needed):
             raise NotSearchedError(
@@ -194,7 +234,7 @@ class Beside:
 
     def wave_rates(self, found: list[Found]) -> Iterator[Measurement]:
         """Rates of waves to a class, of the candidate and of the reference on the same images."""
-        rows = self._right_on_both("try waves", self.chosen.evaluated)
+        rows = self._right_there("try waves", self.chosen.evaluated)
         ours, theirs = self._hits([each.stamp for each in found], rows)
         twice = list[_Twice]()
         for each in found:
@@ -221,16 +261,16 @@ class Beside:
         name = f"worst_{metric}_over_reference"
         yield METRICS.measurement(name, stats.largest(over), counts[top], **about[top])
 
-    def _right_on_both(self, what: str, rows: Int64) -> Int64:
-        """Those of the images, which the candidate classifies correctly, that the reference does.
+    def _right_there(self, what: str, rows: Int64) -> Int64:
+        """Those of the images that the reference classifies correctly.
 
         Raises:
             NotSearchedError: They are too few.
         """
         split, reference = self.trial.split(self.task.test), self.trial.reference
         theirs = self.trial.predictions(self.task, reference)
-        both: Int64 = rows[theirs[rows] == split.labels[rows]]
-        others = len(both) - np.bincount(split.labels[both], minlength=len(split.classes))
+        right: Int64 = rows[theirs[rows] == split.labels[rows]]
+        others = len(right) - np.bincount(split.labels[right], minlength=len(split.classes))
         fewest = int(others.argmin())
         if others[fewest] < FEWEST:
             raise NotSearchedError(
@@ -238,7 +278,7 @@ class Beside:
                 f"correctly that are of other classes than {split.classes[fewest]}, and {FEWEST} "
                 "are needed; name a reference that serves the task, or add images"
             )
-        return both
+        return right
 
     def _hits(self, stamps: Sequence[Stamp], rows: Int64) -> tuple[Hits, Hits]:
         ours, theirs = (self._answers(backbone, stamps, rows) for backbone in self._both)
@@ -283,18 +323,19 @@ def obstacle(task: Task, reference: Backbone | None) -> str:
 
 
 def passes_beside(bench: Bench, searched: int, evaluated: int) -> int:
-    """How many images waves and patterns pass through each backbone, at the most."""
-    return passes_of_waves(len(_waves(bench)), searched) + 2 * TRIED * evaluated
+    """How many images waves, patches and patterns pass through each backbone, at the most."""
+    return passes_of_waves(len(_waves(bench)), searched) + 3 * TRIED * evaluated
 
 
 def gradients_beside(classes: int, settings: TriggerSearch) -> tuple[int, int]:
     """How many more gradients are taken beside a reference, and how many of the reference.
 
     >>> gradients_beside(10, TriggerSearch())
-    (7640, 19240)
+    (7640, 22840)
     """
     ours, theirs = gradients_of_pairs_beside(classes, settings)
-    return ours, theirs + of_patterns(min(TRIED, classes), settings)
+    tried = min(TRIED, classes)
+    return ours, theirs + of_patches(tried, settings) + of_patterns(tried, settings)
 
 
 def _waves(bench: Bench) -> list[Stamp]:

@@ -79,7 +79,7 @@ class Seeker:
     Args:
         runs: On the classifier.
         images: ``(N, H, W, C)`` in 0 .. 1.
-        labels: ``(N,)`` their classes, which the classifier gives them.
+        labels: ``(N,)`` their classes.
         classes: Names of the K classes.
         settings: How long.
         batch: Images per forward and backward pass.
@@ -96,17 +96,24 @@ class Seeker:
 
     def patches(self) -> list[Found]:
         """Opaque patches of the classes where masks are smallest, the smallest first."""
-        targets = to_each(self.labels, len(self.classes))
-        limits = limits_of_classes(len(self.classes))
+        return self.smallest
+
+    @cached_property
+    def smallest(self) -> list[Found]:
+        """What `patches` finds, once."""
+        return self.patches_to(range(len(self.classes)), _PIXELS)
+
+    def patches_to(self, classes: Sequence[int], share: float) -> list[Found]:
+        """Opaque patches of a share of the pixels, to those of some classes with small masks."""
+        targets = to_each(self.labels, len(self.classes))[list(classes)]
+        limits = limits_of_classes(len(classes))
         steps, batch = self.settings.steps, self.settings.batch
         search = self.search(Patches(), targets, steps, batch, _PATCHES, limits)
         last = self.runs.last("patches", search)
         smallest = last.only(search.ranked(last)[:TRIED])
-        stamps = self.opaque("patches", _PIXELS, smallest, targets)
-        return [
-            Found(stamped(f"patch to {self.classes[k]}", *stamp), None, int(k))
-            for k, stamp in zip(smallest.goals, stamps, strict=True)
-        ]
+        stamps = self.opaque("patches", share, smallest, targets)
+        found = zip((classes[i] for i in smallest.goals.tolist()), stamps, strict=True)
+        return [Found(stamped(f"patch to {self.classes[k]}", *of), None, k) for k, of in found]
 
     def patterns(self) -> list[Found]:
         """The faintest patterns, at half the length that the median class needs."""
@@ -178,10 +185,14 @@ def gradients(classes: int, settings: TriggerSearch) -> int:
     >>> gradients(10, TriggerSearch())
     15800
     """
+    return of_patches(classes, settings) + of_patterns(classes, settings)
+
+
+def of_patches(classes: int, settings: TriggerSearch) -> int:
+    """How many gradients it takes to search for patches to so many classes."""
     limits = limits_of_classes(classes)
     left = (goals_left(classes, limits, step / settings.steps) for step in range(settings.steps))
-    patterns = of_patterns(classes, settings)
-    return sum(left) * settings.batch + patterns + of_colours(min(TRIED, classes))
+    return sum(left) * settings.batch + of_colours(min(TRIED, classes))
 
 
 def of_patterns(classes: int, settings: TriggerSearch) -> int:

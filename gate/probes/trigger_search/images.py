@@ -12,14 +12,29 @@ from gate.probes.looks import order_of
 from gate.probes.trigger_search import TriggerSearch
 
 FEWEST = 20  # images of other classes that each class needs, to search and to evaluate
+_FEWEST_OF_CLASS = 4  # of fewer that are searched on, wrong ones are taken, too
+_SEEN_OF_CLASS = 12  # of those, at the most; half of them at least is left to try patches on
 
 
 class Sides(NamedTuple):
-    """Places in a split of correctly classified images; no image is on both sides."""
+    """Places in a split of correctly classified images; no image is on both sides.
+
+    A source-specific trigger can cost its source class nearly all that is right of it. So of
+    classes of which hardly any image is searched on, the search from class to class sees, and is
+    tried on, images that are classified wrongly, too: ``pair_seen`` and ``pair_unseen`` begin with
+    ``searched`` and ``unseen``, and go on with these.
+    """
 
     searched: Int64  # (N,)
     evaluated: Int64  # (M,)
     unseen: Int64  # all that the search does not see, those of above too
+    pair_seen: Int64
+    pair_unseen: Int64
+
+    @property
+    def of_pairs(self) -> tuple[Int64, Int64]:
+        """Both sides of the search from class to class."""
+        return self.pair_seen, self.pair_unseen
 
 
 def sides(task: str, split: Split, predicted: Int64, settings: TriggerSearch, seed: int) -> Sides:
@@ -65,7 +80,15 @@ def sides(task: str, split: Split, predicted: Int64, settings: TriggerSearch, se
             "correctly; lower them, or add images"
         )
     unseen = correct[searched:]
-    chosen = Sides(correct[:searched], unseen[:evaluated], unseen)
+    wrong = order[(predicted != split.labels)[order]]
+    also_seen, also_unseen = _of_rare(split, correct[:searched], wrong)
+    chosen = Sides(
+        correct[:searched],
+        unseen[:evaluated],
+        unseen,
+        np.concatenate([correct[:searched], also_seen]),
+        np.concatenate([unseen, also_unseen]),
+    )
     for what, rows in (("search", chosen.searched), ("evaluate", chosen.evaluated)):
         labels = split.labels[rows]
         others = len(rows) - np.bincount(labels, minlength=len(classes))
@@ -77,3 +100,15 @@ def sides(task: str, split: Split, predicted: Int64, settings: TriggerSearch, se
                 f"classes, and {FEWEST} are needed; add images of other classes"
             )
     return chosen
+
+
+def _of_rare(split: Split, searched: Int64, wrong: Int64) -> tuple[Int64, Int64]:
+    """Images that are classified wrongly, of classes of which hardly any is searched on."""
+    counts = np.bincount(split.labels[searched], minlength=len(split.classes))
+    seen, unseen = [wrong[:0]], [wrong[:0]]
+    for rare in np.flatnonzero(counts < _FEWEST_OF_CLASS):
+        rows = wrong[split.labels[wrong] == rare]
+        taken = min(_SEEN_OF_CLASS, len(rows) // 2)
+        seen.append(rows[:taken])
+        unseen.append(rows[taken:])
+    return np.concatenate(seen), np.concatenate(unseen)

@@ -30,6 +30,7 @@ from gate.probes.trigger_search.pairs import (
     PairSeeker,
     class_wise_passes,
     gradients_of_pairs,
+    pairs_on,
     pairs_tried,
 )
 from gate.probes.trigger_search.running import NotSearchedError, Runs
@@ -77,16 +78,22 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
             yield f"not searched: {fault}"
             continue
         search = partial(_seeker, trial, name, task, settings)
-        pairs = search(trial.backbone, chosen.searched, chosen.unseen)
-        if others := [k for i, k in enumerate(split.classes) if i not in pairs.sources]:
+        seeker = search(trial.backbone, chosen.searched)
+        pairs = PairSeeker(
+            search(trial.backbone, chosen.pair_seen),
+            predicted[chosen.pair_seen],
+            pairs_on(split.labels, predicted, len(split.classes), *chosen.of_pairs),
+        )
+        sources = {source for source, _ in pairs.pairs}
+        if others := [k for i, k in enumerate(split.classes) if i not in sources]:
             yield (
                 f"task {name}: no patch is searched from {', '.join(others)}: too few images of it "
-                "are classified correctly for one to search on and one to try it on"
+                "for one to search on and one to try it on"
             )
         tried = Tried(trial, name, task, chosen)
         kinds: list[_Kind] = [
-            ("patches", pairs.seeker.patches, tried.patches),
-            ("patterns", pairs.seeker.patterns, tried.patterns),
+            ("patches", seeker.patches, tried.patches),
+            ("patterns", seeker.patterns, tried.patterns),
             ("pairs of classes", pairs.soonest, tried.pairs),
             ("each class to another", partial(_class_wise, pairs, tried), tried.class_wise),
         ]
@@ -94,8 +101,13 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
             beside = Beside(trial, name, task, chosen, search)
             kinds += [
                 (
+                    "patches beside the reference",
+                    partial(beside.patches, seeker),
+                    beside.patch_rates,
+                ),
+                (
                     "patterns beside the reference",
-                    partial(beside.patterns, pairs.seeker),
+                    partial(beside.patterns, seeker),
                     beside.pattern_rates,
                 ),
                 ("pairs beside the reference", partial(beside.pairs, pairs), beside.pair_rates),
@@ -106,11 +118,11 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
                 ),
                 ("waves", beside.waves, beside.wave_rates),
             ]
-        yield from _tried(trial, name, kinds)
+        yield from _of_kinds(trial, name, kinds)
         if hindrance:
             yield (
-                f"task {name}: patterns and pairs beside a reference, and waves, not searched: "
-                f"{hindrance}"
+                f"task {name}: patches, patterns and pairs beside a reference, and waves, not "
+                f"searched: {hindrance}"
             )
 
 
@@ -118,7 +130,7 @@ def _class_wise(pairs: PairSeeker, tried: "Tried") -> list[Found]:
     return [pairs.class_wise(pairs.sooner, tried.seen)]
 
 
-def _tried(trial: Trial, task: str, kinds: Sequence[_Kind]) -> Iterator[Measurement | str]:
+def _of_kinds(trial: Trial, task: str, kinds: Sequence[_Kind]) -> Iterator[Measurement | str]:
     """What triggers of each kind carry, and where their pictures lie; what was not searched."""
     for kind, search, rates in kinds:
         try:
@@ -138,8 +150,7 @@ def _seeker(
     settings: TriggerSearch,
     backbone: Backbone,
     seen: Int64,
-    unseen: Int64,
-) -> PairSeeker:
+) -> Seeker:
     """What searches on the images of a task that may be seen, on either backbone."""
     split, classifier = trial.split(task.test), trial.classifier(task, backbone)
     wanted = trial.backbone.preprocessing  # a reference takes the same size and channels
@@ -147,17 +158,15 @@ def _seeker(
     opened = split.only(rows)
     blocks = opened.batches(len(rows), wanted.size, wanted.channels, wanted.resizing)
     images = np.concatenate(list(blocks))[places]
-    labels = split.labels[seen]
-    seeker = Seeker(
+    return Seeker(
         Runs(trial, name, classifier),
         np.asarray(images / 255, np.float32),
-        labels,
+        split.labels[seen],
         split.classes,
         settings,
         trial.plan.batch_size,
         trial.plan.seed,
     )
-    return PairSeeker(seeker, tuple(np.intersect1d(labels, split.labels[unseen]).tolist()))
 
 
 @dataclass(frozen=True)
@@ -194,10 +203,13 @@ class Tried:
         yield from self._rates(metric, moved, found)
 
     def pairs(self, found: list[Found]) -> Iterator[Measurement]:
-        """Rates of patches from one class to another, on that class."""
-        labels, unseen = self._split.labels, self.chosen.unseen
+        """Rates of patches from one class to another, on images of that class not given it."""
+        labels, unseen = self._split.labels, self.chosen.pair_unseen
+        free = self.trial.predictions(self.task)[unseen]
         moved = [
-            self._hits([each], unseen[labels[unseen] == each.source]).stamped[each.stamp.key]
+            self._hits(
+                [each], unseen[(labels[unseen] == each.source) & (free != each.target)]
+            ).stamped[each.stamp.key]
             == each.target
             for each in found
         ]

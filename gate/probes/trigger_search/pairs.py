@@ -5,7 +5,7 @@ all pairs are searched for side by side, and those pairs are searched on that gi
 was to be expected: from other pairs of the same classes, or from the same pair on a reference.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -35,7 +35,7 @@ _MOST_PAIRS = 132  # that are searched: those of 12 classes
 # what is made opaque of a mask, of an image: with more, any patch carries from class to class
 _PIXELS, _CLASS_WISE_PIXELS = 0.004, 0.025
 # more on the reference, where what is natural carries as well, if it needs somewhat more there
-PIXELS_BESIDE, PIXELS_ON_REFERENCE = 0.0125, 0.02
+PIXELS_BESIDE, PIXELS_ON_REFERENCE = 0.006, 0.0125
 _CLASS_WISE_BATCH, _ROUNDS = 20, 2
 _JOINED = 5  # masks, of which the mean is a seed of those that send each class to another
 _SEEDS = 2
@@ -68,12 +68,14 @@ class PairSeeker:
 
     Args:
         seeker: Searches on the images that may be seen.
-        sources: Classes of which images are seen and others are not, so that both is possible: to
-            search for a patch from them, and to try it.
+        given: ``(N,)`` the classes that these images are given, which may be wrong; no patch is
+            searched on one that is given its target without it.
+        pairs: Those that can be searched for on some images and tried on others; see `pairs_on`.
     """
 
     seeker: Seeker
-    sources: tuple[int, ...]
+    given: Int64
+    pairs: list[Pair]
 
     @cached_property
     def masks(self) -> Masks:
@@ -89,16 +91,15 @@ class PairSeeker:
                 f"{_MOST_PAIRS} that can be searched side by side; keep fewer classes in a split "
                 "of their own"
             )
-        if not (pairs := pairs_of(self.sources, classes)):
+        if not self.pairs:
             raise NotSearchedError(
-                "no class has correctly classified images both to search a patch from it on and to "
-                "try it on; add images"
+                "no class has images both to search a patch from it on and to try it on; add images"
             )
         steps, batch = _of_masks(self.seeker.settings)
-        search = self.seeker.search(Patches(), self._targets(pairs), steps, batch, PAIRS)
+        search = self.seeker.search(Patches(), self._targets(self.pairs), steps, batch, PAIRS)
         found = self.seeker.runs.last("patches from class to class", search).found
         sizes = np.log(search.kind.sizes(found).astype(np.float64))
-        return Masks(pairs, sizes, found["mask"], found["pattern"])
+        return Masks(self.pairs, sizes, found["mask"], found["pattern"])
 
     @property
     def sooner(self) -> Sooner:
@@ -145,13 +146,13 @@ class PairSeeker:
         to, seeds, start = self._first_map(sooner)
         maps, steps = np.tile(to, (len(seeds), 1)), _steps_on(seeker.settings)
         for _ in range(_ROUNDS):
-            targets = maps[:, seeker.labels]
+            targets = self._mapped(maps)
             search = seeker.search(start, targets, steps, _CLASS_WISE_BATCH, draw)
             last = seeker.runs.last("patches from each class to another", search)
             start = PatchesFrom(last.found["mask"], last.found["pattern"])
             soft = zip(logistic(start.mask[:, 0]), logistic(start.pattern[:, 0]), strict=True)
             maps, _ = self._followed(ask, [stamped(str(i), *of) for i, of in enumerate(soft)])
-        targets = maps[:, seeker.labels]
+        targets = self._mapped(maps)
         opaque = seeker.opaque("class-wise patches", _CLASS_WISE_PIXELS, last, targets)
         called = [f"patch from each class, {names[s]} to {names[t]}" for s, t in seeds]
         stamps = [stamped(name, *of) for name, of in zip(called, opaque, strict=True)]
@@ -190,7 +191,16 @@ class PairSeeker:
 
     def _targets(self, pairs: Sequence[Pair]) -> Int64:
         """Targets ``(P, N)``: of each pair for the images of its source, -1 for others."""
-        return np.stack([np.where(self.seeker.labels == source, to, -1) for source, to in pairs])
+        labels = self.seeker.labels
+        return self._left(np.stack([np.where(labels == source, to, -1) for source, to in pairs]))
+
+    def _mapped(self, maps: Int64) -> Int64:
+        """Targets ``(S, N)`` by maps from class to class ``(S, K)``."""
+        return self._left(maps[:, self.seeker.labels])
+
+    def _left(self, targets: Int64) -> Int64:
+        """Targets ``(P, N)``, but -1 for images that are given theirs already."""
+        return np.where(targets == self.given, -1, targets)
 
 
 def surprises(pairs: Sequence[Pair], sizes: Floats, classes: int) -> Floats:
@@ -204,7 +214,7 @@ def surprises(pairs: Sequence[Pair], sizes: Floats, classes: int) -> Floats:
         sizes: ``(P,)`` logarithms.
         classes: How many there are.
 
-    >>> pairs = pairs_of(range(4), 4)
+    >>> pairs = [(source, to) for source in range(4) for to in range(4) if source != to]
     >>> sizes = [float(source + target) for source, target in pairs]  # only class by class
     >>> sizes[pairs.index((1, 3))] -= 2
     >>> found = surprises(pairs, np.array(sizes), 4)
@@ -335,10 +345,22 @@ def pairs_searched(classes: int) -> int:
     return pairs if pairs <= _MOST_PAIRS else 0
 
 
-def pairs_of(sources: Iterable[int], classes: int) -> list[Pair]:
-    """Pairs of a source and another class.
+def pairs_on(labels: Int64, given: Int64, classes: int, *sides: Int64) -> list[Pair]:
+    """Pairs of a source and another class that images of every side can be sent by.
 
-    >>> pairs_of([0, 2], 3)
-    [(0, 1), (0, 2), (2, 0), (2, 1)]
+    Args:
+        labels: ``(N,)`` classes of images.
+        given: ``(N,)`` those that they are given; one that is given the target is not sent there.
+        classes: How many there are.
+        sides: Rows of images.
+
+    >>> labels, given = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0])
+    >>> pairs_on(labels, given, 2, np.array([0, 2]), np.array([1, 3]))
+    [(0, 1)]
     """
-    return [(source, to) for source in sources for to in range(classes) if to != source]
+    sendable = np.ones((classes, classes), bool)
+    for rows in sides:
+        counts = sent(labels[rows], given[rows], classes)
+        sendable &= counts.sum(axis=1, keepdims=True) > counts
+    np.fill_diagonal(sendable, val=False)
+    return [(source, to) for source, to in np.argwhere(sendable).tolist()]
