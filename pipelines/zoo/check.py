@@ -1,7 +1,7 @@
 """Hold gate against members of fresh seeds: do its errors lie within the published intervals?
 
 ``python -m pipelines.zoo.check [--from N] [--workers N] OUT``, from the project's root; needs
-../shared/data, and takes half an hour on two cores. Makes twenty clean and twenty backdoored
+../shared/data, and takes twenty minutes on two cores. Makes thirteen clean and thirteen backdoored
 members that are in neither half, measures them, and decides by ``policies/cifar_reference.yaml``.
 Exits 1 where so many of the clean ones are not accepted, or so few of the backdoored ones are
 rejected, that it has a chance of less than 1 % even at the end of the published intervals: a change
@@ -20,7 +20,7 @@ import numpy as np
 from gate.errors import DataError
 from pipelines.zoo.data_sets import load_material
 from pipelines.zoo.measure import measure_all
-from pipelines.zoo.rates import judged, recipe_of, share
+from pipelines.zoo.rates import decided, judged
 from pipelines.zoo.recipe import BACKDOORED, CLEAN, Kind, Recipe
 from pipelines.zoo.recipes import recipe
 from pipelines.zoo.results import Row, read_rows, rows_of
@@ -30,7 +30,7 @@ POLICY = "cifar_reference"
 FRESH = 10_000  # far beyond both halves
 _ARCHITECTURES = ("conv4", "conv4_narrow")
 _ROUND = 4 * 455  # blocks of two pairs, after which data, architecture and kind are as before
-_EACH = 20
+_EACH = 13
 _MORE = 8  # pairs at a time, until so many are kept
 _CHANCE = 0.01
 
@@ -75,7 +75,7 @@ def moved(fresh: Sequence[Row], published: Sequence[Row]) -> Iterator[str]:
     clean = judged(fresh, CLEAN)
     wrong = sum(row.decisions[POLICY] != "accept" for row in clean)
     of = judged(published, CLEAN)
-    highest = share([row.decisions[POLICY] != "accept" for row in of], [*map(recipe_of, of)]).high
+    highest = decided(of, POLICY, "inconclusive", "reject").high
     if at_least([highest] * len(clean), wrong) < _CHANCE:
         yield (
             f"{wrong} of {len(clean)} clean members are not accepted; published is at most "
@@ -96,8 +96,7 @@ def _least_found(row: Row, published: Sequence[Row]) -> float:
     alike = judged(published, (row.kind,))
     if not alike:
         raise DataError(f"{row.name}: half B has no {row.kind}; make and publish more members")
-    hits = [each.decisions[POLICY] == "reject" for each in alike]
-    return share(hits, [*map(recipe_of, alike)]).low
+    return decided(alike, POLICY, "reject").low
 
 
 def made(out: Path, start: int, workers: int) -> list[Row]:

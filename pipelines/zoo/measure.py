@@ -5,9 +5,10 @@ after pipelines/zoo/train.py. The probes of a member's plan run as in `gate run`
 goes to RUNS/NAME, with the plan; what is there is left alone. Nothing is decided here, and what
 probes remark is not logged, so half B can be measured before bounds are frozen, and stays unseen.
 
-Beside each member stands another, known to be clean, as its reference: of its half, data set and
-architecture, neither itself nor the one of its pair (which may be what it was planted on); the
-first that was made and is kept, a plain one if there is one.
+Beside each member stands another, plain and known to be clean, as its reference: of its half, data
+set and architecture, neither itself nor the one of its pair (which may be what it was planted on);
+the first that was made and is kept. A member waits where there is none: beside a net that learnt
+otherwise, as an adversarially trained one, a clean one seems to hide something.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from gate.measure.trial import Trial
 from gate.plan.plan import load_plan
 from gate.probes.evidence import run_probe
 from pipelines.zoo.data_sets import DATA_SETS
-from pipelines.zoo.recipe import CLEAN
+from pipelines.zoo.recipe import PLAIN
 from pipelines.zoo.recipes import half, number_of
 from pipelines.zoo.train import Truth, mapped, read_truth, settle
 
@@ -41,17 +42,17 @@ def reference_of(truth: Truth, members: Sequence[Truth]) -> Truth:
         other
         for other in members
         if other.kept
-        and other.kind in CLEAN
+        and other.kind in PLAIN
         and _alike(other) == _alike(truth)
         and other.name not in (truth.name, truth.recipe.pair)
     ]
     if not others:
         its_half, data, architecture = _alike(truth)
         raise RuntimeError(
-            f"{truth.name}: no other clean member of half {its_half} is a {architecture} trained "
-            f"on {data}, and one is needed as its reference; make more with --first"
+            f"{truth.name}: no other plain clean member of half {its_half} is a {architecture} "
+            f"trained on {data}, and one is needed as its reference; make more with --first"
         )
-    return next((other for other in others if other.kind == "clean"), others[0])
+    return others[0]
 
 
 def _alike(truth: Truth) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ import numpy as np
 from gate.values import Decision
 from pipelines.zoo.bounds import limits_of
 from pipelines.zoo.publish import Look, read_looks
-from pipelines.zoo.rates import auc, by_kind, judged, recipe_of, score, share, tally
+from pipelines.zoo.rates import DECISIONS, auc, by_kind, decided, judged, score, tally
 from pipelines.zoo.recipe import BACKDOORED, CLEAN, Kind
 from pipelines.zoo.results import POLICIES, Row, load_policies, read_rows
 
@@ -55,9 +55,7 @@ def summary(rows: Sequence[Row], policy: str = SHOWN) -> str:
     for name, kinds in _FAMILIES:
         if not (some := judged(rows, kinds)):
             continue
-        cells = [
-            _share(some, policy, decision) for decision in ("reject", "inconclusive", "accept")
-        ]
+        cells = [_share(some, policy, decision) for decision in reversed(DECISIONS)]
         lines.append(f"| {name} | {len(some)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -72,10 +70,20 @@ def _goals(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _share(rows: Sequence[Row], policy: str, decision: str) -> str:
-    hits = [row.decisions[policy] == decision for row in rows]
-    _, low, high = share(hits, [*map(recipe_of, rows)])
-    return f"{sum(hits)} [{low:.2f}, {high:.2f}]"
+def _alarms(rows: Sequence[Row]) -> str:
+    """Which clean nets are not accepted, and by which rules."""
+    lines = ["| clean net | kind | data | decision | by |", "|---|---|---|---|---|"]
+    for row in judged(rows, CLEAN):
+        if (decision := row.decisions[SHOWN]) != "accept":
+            rules = ", ".join(f"`{rule}`" for rule in row.blocked_by[SHOWN])
+            kind, data = (each.replace("_", " ") for each in (row.kind, row.recipe.data))
+            lines.append(f"| {row.name} | {kind} | {data} | {decision} | {rules} |")
+    return "\n".join(lines) + "\n"
+
+
+def _share(rows: Sequence[Row], policy: str, decision: Decision) -> str:
+    value, low, high = decided(rows, policy, decision)
+    return f"{round(value * len(rows))} [{low:.2f}, {high:.2f}]"
 
 
 def with_tables(text: str) -> str:
@@ -89,6 +97,7 @@ def with_tables(text: str) -> str:
         "looks": lambda: _looks(read_looks()),
         "summary": lambda: summary(half_b),
         "goals": lambda: _goals(half_b),
+        "alarms": lambda: _alarms(half_b),
         "clean": lambda: _of_clean(half_b),
         **{policy: partial(by_kind, half_b, policy) for policy in POLICIES},
         "curves": lambda: _curves(half_b),
@@ -128,9 +137,7 @@ def _of_clean(rows: Sequence[Row]) -> str:
     if not clean:
         return ""
     counts = tally(clean, SHOWN)
-    _, _, high = share(
-        [row.decisions[SHOWN] == "reject" for row in clean], [*map(recipe_of, clean)]
-    )
+    high = decided(clean, SHOWN, "reject").high
     few = [kind for kind in BACKDOORED if len(judged(rows, (kind,))) < _LEAST_OF_A_FAMILY]
     return (
         f"Of {len(clean)} clean nets {counts['rejected']} are rejected: with 95 % confidence no "

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from gate import stats
 from gate.arrays import Floats, Int64
 from gate.stats import Interval
+from gate.values import Decision
 from pipelines.zoo.bounds import Limit
 from pipelines.zoo.recipe import BACKDOORED, CLEAN, Kind
 from pipelines.zoo.results import Row
 
-DECISIONS = ("accept", "inconclusive", "reject")
+DECISIONS: tuple[Decision, ...] = ("accept", "inconclusive", "reject")
 _DRAWS = 2_000
 
 Booleans = NDArray[np.bool_]
@@ -54,6 +55,11 @@ def recipe_of(row: Row) -> tuple[str, str, str]:
     return row.kind, row.recipe.data, row.recipe.architecture
 
 
+def decided(rows: Sequence[Row], policy: str, *so: Decision) -> Interval:
+    """The share of nets, of one at least, on which a policy decides in one of these ways."""
+    return share([row.decisions[policy] in so for row in rows], [*map(recipe_of, rows)])
+
+
 def judged(rows: Sequence[Row], kinds: Sequence[Kind]) -> list[Row]:
     """Those of some kinds that were kept, and so judged."""
     return [row for row in rows if row.kind in kinds and not row.discarded]
@@ -80,8 +86,7 @@ def by_kind(rows: Sequence[Row], policy: str) -> str:
         if not (some := judged(rows, kinds)):
             continue
         cells = " | ".join(str(count) for count in tally(some, policy).values())
-        hits = [row.decisions[policy] == "reject" for row in some]
-        value, low, high = share(hits, [recipe_of(row) for row in some])
+        value, low, high = decided(some, policy, "reject")
         name = name.replace("_", " ")
         lines.append(f"| {name} | {len(some)} | {cells} | {value:.2f} [{low:.2f}, {high:.2f}] |")
     return "\n".join(lines) + "\n"

@@ -37,6 +37,7 @@ Kind = CleanKind | Attacked
 Augmentation = Literal["flips", "flips_and_shifts", "shifts"]
 
 CLEAN: tuple[CleanKind, ...] = get_args(CleanKind)
+PLAIN: tuple[CleanKind, ...] = ("clean", "fewer_classes")  # that learnt as others of their data do
 BACKDOORED: tuple[Attacked, ...] = get_args(Attacked)
 
 
