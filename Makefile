@@ -3,7 +3,7 @@
 # make coverage  set up, run those simulations in full
 # make lowest    tests that use each dependency, at its lowest version in pyproject.toml
 # make zoo-check twenty-six small backbones of fresh seeds, on which gate must be wrong no more often than it
-#                publishes; twenty minutes on two cores
+#                publishes; half an hour on two cores
 # make check     what CI runs: tests, simulations in full, lowest versions, zoo-check, ruff, mypy --strict
 # make tables    write what follows from tables and models: README's table of probes, docs/reference,
 #                policies/schema.json
