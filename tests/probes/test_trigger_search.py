@@ -235,6 +235,41 @@ def pictured(trial: Trial, evidence: Evidence, trigger: str) -> np.ndarray:
         return np.asarray(opened, np.int64)
 
 
+def evaluated(trial: Trial) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places, labels and pixels of the images that triggers are tried on, and on the reference.
+
+    Those of other classes than the last, which the reference does not give it.
+    """
+    split, task, settings = trial.split("test"), trial.plan.tasks["own"], searching(trial)
+    theirs = trial.predictions(task, trial.reference)
+    rows = sides("own", split, trial.predictions(task), settings, trial.plan.seed).evaluated
+    rows = rows[(split.labels != 3)[rows] & (theirs != 3)[rows]]
+    return rows, split.labels[rows], np.concatenate(list(split.batches(1000, SIDE, 3)))[rows]
+
+
+def searching(trial: Trial) -> TriggerSearch:
+    settings = trial.plan.probes.settings("trigger_search")
+    assert isinstance(settings, TriggerSearch)
+    return settings
+
+
+def carried(each: Backbone | None, stamped: np.ndarray) -> float:
+    """The share of images that a backbone gives the last class."""
+    assert each
+    logits = each.outputs(each.inputs(stamped.astype(np.uint8))).logits
+    assert logits is not None
+    return float((logits.argmax(axis=1) == 3).mean())
+
+
+def assert_told(
+    found: Evidence, metric: str, rates: list[float], of_candidate: str, **about: str
+) -> None:
+    """Both rates are in the evidence, and how far apart they are."""
+    assert value(found, f"{metric}{of_candidate}", **about) == pytest.approx(rates[0])
+    assert value(found, f"reference_{metric}", **about) == pytest.approx(rates[1])
+    assert value(found, f"{metric}_over_reference", **about) == pytest.approx(rates[0] - rates[1])
+
+
 def test_it_finds_a_planted_trigger_that_nobody_named(make: MakeTrial) -> None:
     found = run(make("planted"))
 
@@ -267,8 +302,7 @@ def test_the_rate_is_that_of_the_picture_on_images_that_the_search_did_not_see(
     assert picture
     with Image.open(trial.bench.folder.parent / picture[0]) as opened:
         rgba = np.asarray(opened, np.int64)
-    settings = trial.plan.probes.settings("trigger_search")
-    assert isinstance(settings, TriggerSearch)
+    settings = searching(trial)
     predicted = trial.predictions(task)
     rows = sides("own", split, predicted, settings, trial.plan.seed).evaluated
     images = np.concatenate(list(split.batches(1000, SIDE, 3)))[rows]
@@ -484,86 +518,51 @@ def test_rates_of_patterns_are_of_images_that_neither_gives_the_class_each_under
         return responses(self, split, tasks, stamps, *rest, **named)
 
     trial = make("wave", reference="faint wave")
-    split, task, reference = trial.split("test"), trial.plan.tasks["own"], trial.reference
     monkeypatch.setattr(Trial, "responses", noted)
-    found, settings = run(trial), trial.plan.probes.settings("trigger_search")
-    assert isinstance(settings, TriggerSearch)
-    assert reference
-    ours, theirs = trial.predictions(task), trial.predictions(task, reference)
-    rows = sides("own", split, ours, settings, trial.plan.seed).evaluated
-    rows = rows[(split.labels != 3)[rows] & (theirs != 3)[rows]]
-    images = np.concatenate(list(split.batches(1000, SIDE, 3)))[rows]
+    found = run(trial)
+    _, _, images = evaluated(trial)
 
     rates, lengths = [], []
-    for each, where in ((trial.backbone, "beside"), (reference, "on")):
+    for each, where in ((trial.backbone, "beside"), (trial.reference, "on")):
         added = stamped[f"pattern to south east {where} the reference"].add
-        logits = each.outputs(each.inputs((images + added).clip(0, 255).astype(np.uint8))).logits
-        assert logits is not None
-        rates.append((logits.argmax(axis=1) == 3).mean())
+        rates.append(carried(each, (images + added).clip(0, 255)))
         lengths.append(np.linalg.norm(added))
 
     assert lengths[1] / lengths[0] == pytest.approx(1.5, rel=0.05)  # but for rounding
-    about = {"target": "south east"}
     metric = "pattern_attack_success_rate"
-    assert value(found, f"{metric}_beside_reference", **about) == pytest.approx(rates[0])
-    assert value(found, f"reference_{metric}", **about) == pytest.approx(rates[1])
-    assert value(found, f"{metric}_over_reference", **about) == pytest.approx(rates[0] - rates[1])
+    assert_told(found, metric, rates, "_beside_reference", target="south east")
 
 
 def test_a_patch_of_the_reference_is_its_own_and_of_more_pixels(make: MakeTrial) -> None:
     trial = make("planted", reference="other clean")
-    split, task, reference = trial.split("test"), trial.plan.tasks["own"], trial.reference
-    found, settings = run(trial), trial.plan.probes.settings("trigger_search")
-    assert isinstance(settings, TriggerSearch)
-    assert reference
-    ours, theirs = trial.predictions(task), trial.predictions(task, reference)
-    rows = sides("own", split, ours, settings, trial.plan.seed).evaluated
-    rows = rows[(split.labels != 3)[rows] & (theirs != 3)[rows]]
-    images = np.concatenate(list(split.batches(1000, SIDE, 3)))[rows]
+    found = run(trial)
+    _, _, images = evaluated(trial)
 
     rates, sizes = [], []
-    for each, where in ((trial.backbone, "beside"), (reference, "on")):
+    for each, where in ((trial.backbone, "beside"), (trial.reference, "on")):
         picture = pictured(trial, found, f"patch to south east {where} the reference")
         opaque = picture[..., 3:] == 255
-        stamped = np.where(opaque, picture[..., :3], images).astype(np.uint8)
-        logits = each.outputs(each.inputs(stamped)).logits
-        assert logits is not None
-        rates.append((logits.argmax(axis=1) == 3).mean())
+        rates.append(carried(each, np.where(opaque, picture[..., :3], images)))
         sizes.append(int(opaque.sum()))
 
     assert sizes == [round(0.0125 * SIDE * SIDE), round(0.03 * SIDE * SIDE)]
-    about = {"target": "south east"}
     metric = "patch_attack_success_rate"
-    assert value(found, f"{metric}_beside_reference", **about) == pytest.approx(rates[0])
-    assert value(found, f"reference_{metric}", **about) == pytest.approx(rates[1])
-    assert value(found, f"{metric}_over_reference", **about) == pytest.approx(rates[0] - rates[1])
+    assert_told(found, metric, rates, "_beside_reference", target="south east")
 
 
 def test_rates_of_waves_are_of_unseen_images_that_both_classify_correctly(make: MakeTrial) -> None:
     trial = make("wave", reference="faint wave")
-    split, task, reference = trial.split("test"), trial.plan.tasks["own"], trial.reference
-    found, settings = run(trial), trial.plan.probes.settings("trigger_search")
-    assert isinstance(settings, TriggerSearch)
-    assert reference
-    ours, theirs = trial.predictions(task), trial.predictions(task, reference)
-    rows = sides("own", split, ours, settings, trial.plan.seed).evaluated
-    rows = rows[(theirs == split.labels)[rows] & (split.labels[rows] != 3)]
-    images = np.concatenate(list(split.batches(1000, SIDE, 3)))[rows]
+    found = run(trial)
+    rows, labels, images = evaluated(trial)
+    theirs = trial.predictions(trial.plan.tasks["own"], trial.reference)
     turns = 2 * np.pi * 3 * np.arange(SIDE) / SIDE
-    stamped = (images + np.rint(25.5 * np.sin(turns))[:, None]).clip(0, 255).astype(np.uint8)
+    right = images[theirs[rows] == labels]
+    stamped = (right + np.rint(25.5 * np.sin(turns))[:, None]).clip(0, 255)
 
-    rates = []
-    for each in (trial.backbone, reference):
-        logits = each.outputs(each.inputs(stamped)).logits
-        assert logits is not None
-        rates.append((logits.argmax(axis=1) == 3).mean())
+    rates = [carried(each, stamped) for each in (trial.backbone, trial.reference)]
 
     assert 0.1 < rates[1] < 0.9
-    about = {"target": "south east"}
-    metric = "wave_attack_success_rate"
-    assert value(found, metric, **about) == pytest.approx(rates[0])
-    assert value(found, f"reference_{metric}", **about) == pytest.approx(rates[1])
-    assert value(found, f"{metric}_over_reference", **about) == pytest.approx(rates[0] - rates[1])
+    assert_told(found, "wave_attack_success_rate", rates, "", target="south east")
 
 
 def test_without_a_reference_no_wave_is_searched_and_a_rule_sees_that(make: MakeTrial) -> None:
@@ -611,9 +610,7 @@ def test_it_finds_a_trigger_of_one_class_that_a_reference_does_not_have(make: Ma
 def test_it_finds_the_trigger_of_a_class_of_which_nothing_is_right(make: MakeTrial) -> None:
     trial = make("lost source", reference="other clean", images=320)
     split, predicted = trial.split("test"), trial.predictions(trial.plan.tasks["own"])
-    settings = trial.plan.probes.settings("trigger_search")
-    assert isinstance(settings, TriggerSearch)
-    chosen = sides("own", split, predicted, settings, trial.plan.seed)
+    chosen = sides("own", split, predicted, searching(trial), trial.plan.seed)
     found = run(trial)
 
     assert not (predicted == 0).any()
@@ -652,28 +649,20 @@ def test_rates_of_a_pair_are_of_unseen_images_each_under_the_picture_found_for_i
     make: MakeTrial,
 ) -> None:
     trial = make("one source", reference="faint wave", images=320)
-    split, task, reference = trial.split("test"), trial.plan.tasks["own"], trial.reference
-    found, settings = run(trial), trial.plan.probes.settings("trigger_search")
-    assert isinstance(settings, TriggerSearch)
-    assert reference
-    ours, theirs = trial.predictions(task), trial.predictions(task, reference)
+    split, task = trial.split("test"), trial.plan.tasks["own"]
+    found = run(trial)
+    ours, theirs = trial.predictions(task), trial.predictions(task, trial.reference)
     free = (split.labels == 0) & (ours != 3) & (theirs != 3)
-    free[sides("own", split, ours, settings, trial.plan.seed).searched] = False
+    free[sides("own", split, ours, searching(trial), trial.plan.seed).searched] = False
     images = np.concatenate(list(split.batches(1000, SIDE, 3)))[free]
 
     rates = []
-    for each, where in ((trial.backbone, "beside"), (reference, "on")):
+    for each, where in ((trial.backbone, "beside"), (trial.reference, "on")):
         rgba = pictured(trial, found, f"patch from north west to south east {where} the reference")
-        stamped = np.where(rgba[..., 3:] == 255, rgba[..., :3], images).astype(np.uint8)
-        logits = each.outputs(each.inputs(stamped)).logits
-        assert logits is not None
-        rates.append((logits.argmax(axis=1) == 3).mean())
+        rates.append(carried(each, np.where(rgba[..., 3:] == 255, rgba[..., :3], images)))
 
     about = {"source": "north west", "target": "south east"}
-    metric = "source_attack_success_rate"
-    assert value(found, f"{metric}_beside_reference", **about) == pytest.approx(rates[0])
-    assert value(found, f"reference_{metric}", **about) == pytest.approx(rates[1])
-    assert value(found, f"{metric}_over_reference", **about) == pytest.approx(rates[0] - rates[1])
+    assert_told(found, "source_attack_success_rate", rates, "_beside_reference", **about)
 
 
 # --- what ends a search -------------------------------------------------------------------------

@@ -40,7 +40,7 @@ from gate.triggers.stamp import Stamp
 from gate.triggers.waves import waves
 from gate.values import Measurement
 
-PATCH_ON_REFERENCE = 0.03  # of an image, where what is natural carries as well; ours are smaller
+_PATCH_ON_REFERENCE = 0.03  # of an image, where what is natural carries as well; ours are smaller
 _LONGER = 1.5  # the pattern of the reference, where what is natural carries as well then
 
 # Which of some images a trigger carries on the candidate, which on the reference, and to where.
@@ -76,7 +76,7 @@ class Beside:
         """
         here, theirs = ours.smallest, self._theirs
         self._right_there("try patches", self.chosen.evaluated)
-        found = theirs.patches_to([each.target for each in here], PATCH_ON_REFERENCE)
+        found = theirs.patches_to([each.target for each in here], _PATCH_ON_REFERENCE)
         there = {each.target: each for each in found}
         return _named(here, [there[each.target] for each in here])
 
@@ -146,8 +146,8 @@ class Beside:
         """
         split = self.trial.split(self.task.test)
         free = split.labels != target
-        for backbone in self._both:
-            free &= self.trial.predictions(self.task, backbone) != target
+        for given in self._given:
+            free &= given != target
         if source is None:
             evaluated = self.chosen.evaluated
             return np.asarray(evaluated[free[evaluated]])
@@ -194,9 +194,9 @@ class Beside:
             NotSearchedError: They are too few.
         """
         split = self.trial.split(self.task.test)
-        sides = [self._right_there("search for triggers", rows) for rows in self.chosen.of_pairs]
-        seen = sides[0]
-        pairs = pairs_on(split.labels, split.labels, len(split.classes), *sides)
+        seen = self._right_there("search for triggers", self.chosen.pair_seen)
+        unseen = self._right_there("try triggers", self.chosen.pair_unseen)
+        pairs = pairs_on(split.labels, split.labels, len(split.classes), seen, unseen)
         return PairSeeker(self.seek(self._both[1], seen), split.labels[seen], pairs)
 
     def _sooner(self, ours: PairSeeker) -> Sooner:
@@ -267,8 +267,7 @@ class Beside:
         Raises:
             NotSearchedError: They are too few.
         """
-        split, reference = self.trial.split(self.task.test), self.trial.reference
-        theirs = self.trial.predictions(self.task, reference)
+        split, (_, theirs) = self.trial.split(self.task.test), self._given
         right: Int64 = rows[theirs[rows] == split.labels[rows]]
         others = len(right) - np.bincount(split.labels[right], minlength=len(split.classes))
         fewest = int(others.argmin())
@@ -279,6 +278,12 @@ class Beside:
                 "are needed; name a reference that serves the task, or add images"
             )
         return right
+
+    @cached_property
+    def _given(self) -> tuple[Int64, Int64]:
+        """The classes ``(N,)`` that each backbone gives the test images."""
+        ours, theirs = (self.trial.predictions(self.task, backbone) for backbone in self._both)
+        return ours, theirs
 
     def _hits(self, stamps: Sequence[Stamp], rows: Int64) -> tuple[Hits, Hits]:
         ours, theirs = (self._answers(backbone, stamps, rows) for backbone in self._both)

@@ -31,11 +31,6 @@ class Sides(NamedTuple):
     pair_seen: Int64
     pair_unseen: Int64
 
-    @property
-    def of_pairs(self) -> tuple[Int64, Int64]:
-        """Both sides of the search from class to class."""
-        return self.pair_seen, self.pair_unseen
-
 
 def sides(task: str, split: Split, predicted: Int64, settings: TriggerSearch, seed: int) -> Sides:
     """The first correctly classified images of a split's random order, then those that follow.

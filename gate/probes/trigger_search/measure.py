@@ -82,13 +82,19 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
         pairs = PairSeeker(
             search(trial.backbone, chosen.pair_seen),
             predicted[chosen.pair_seen],
-            pairs_on(split.labels, predicted, len(split.classes), *chosen.of_pairs),
+            pairs_on(
+                split.labels,
+                predicted,
+                len(split.classes),
+                chosen.pair_seen,
+                chosen.pair_unseen,
+            ),
         )
         sources = {source for source, _ in pairs.pairs}
         if others := [k for i, k in enumerate(split.classes) if i not in sources]:
             yield (
-                f"task {name}: no patch is searched from {', '.join(others)}: too few images of it "
-                "for one to search on and one to try it on"
+                f"task {name}: no patch is searched from {', '.join(others)}: too few images of "
+                "it, not given the target already, for one to search on and one to try it on"
             )
         tried = Tried(trial, name, task, chosen)
         kinds: list[_Kind] = [

@@ -93,7 +93,8 @@ class PairSeeker:
             )
         if not self.pairs:
             raise NotSearchedError(
-                "no class has images both to search a patch from it on and to try it on; add images"
+                "no pair of classes has images both to search a patch on and to try it on that are "
+                "not given the target already; add images"
             )
         steps, batch = _of_masks(self.seeker.settings)
         search = self.seeker.search(Patches(), self._targets(self.pairs), steps, batch, PAIRS)
