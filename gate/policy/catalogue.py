@@ -27,6 +27,12 @@ def needs_reference(probe: str, metric: str) -> bool:
     return named or PROBES[probe].needs_reference
 
 
+def narrowed(probe: str, metric: str) -> bool:
+    """Whether more examples narrow the interval of a metric; of an unknown one they may."""
+    known = PROBES[probe].metrics.get(metric)
+    return known is None or known.narrowed
+
+
 def require_name(what: str, name: str, known: Collection[str]) -> None:
     """Refuse a name that is not among the known ones, and say which is nearest.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from gate import stats, values
 from gate.errors import PolicyError
-from gate.policy.catalogue import needs_reference
+from gate.policy.catalogue import narrowed, needs_reference
 from gate.policy.rules import Names, Policy, Required, Rule, names_in
 from gate.policy.sound import require_sound
 from gate.policy.unlike import unlike
@@ -204,6 +204,8 @@ def _says(rule: Rule, m: Measurement | None, settings: Mapping[str, Any] | None)
     if rule.bound.wants_more_than(m.n):
         raised = f"; raise probes.{rule.probe}.first_look" if looks else ""
         return f"{says}; the rule wants {rule.min_n:,} examples or more{raised}"
+    if not narrowed(rule.probe, rule.measured_metric):
+        return f"{says}; likely to {rule.bound.leaning(m)}, and more examples would not settle it"
     more = stats.examples_to_settle(m.n, m.value, m.low, m.high, rule.bound.number)
     if more is None:
         return f"{says}; so near the bound, sixteen times as many examples would not settle it"

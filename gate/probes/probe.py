@@ -18,7 +18,8 @@ class Metric(NamedTuple):
 
     ``better`` is ``neither`` where one policy wants it low and another high, as of what says
     whether a claim holds. ``bounded`` says whether its value keeps to the range of its unit;
-    ``after_remedy_of`` names the metrics of whose findings it says what a remedy leaves.
+    ``after_remedy_of`` names the metrics of whose findings it says what a remedy leaves;
+    ``narrowed`` says whether more examples make its interval narrower.
     """
 
     unit: Unit
@@ -27,6 +28,7 @@ class Metric(NamedTuple):
     meaning: str
     bounded: bool = True
     after_remedy_of: tuple[str, ...] = ()
+    narrowed: bool = True
 
 
 fraction = partial(Metric, "fraction")

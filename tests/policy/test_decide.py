@@ -58,6 +58,17 @@ def test_a_good_estimate_on_too_few_examples_is_inconclusive_and_says_how_many_m
     assert "about 60 more examples would settle it" in verdict.findings[0].says
 
 
+def test_what_more_examples_would_not_narrow_asks_for_none() -> None:
+    name = "worst_margin_over_reference"
+    found = evidence(measurement(0.4, 0.52, 0.6, metric=name, n=4), probe="trigger_search")
+    judged = policy(rule(probe="trigger_search", metric=name, at_most=0.5))
+
+    verdict = decide(judged, [found], TODAY)
+
+    assert verdict.findings[0].outcome == "inconclusive"
+    assert "likely to fail, and more examples would not settle it" in verdict.findings[0].says
+
+
 def test_an_attack_on_too_few_images_is_inconclusive_and_says_how_many_more() -> None:
     name = "attack_success_rate"
     found = evidence(measurement(0.0, 0.1, 0.4, metric=name, n=20), probe="trigger_patch")

@@ -14,7 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.numpy import load_file
 from safetensors.torch import save_file
+from scipy.optimize import linprog
 from torch import nn
 
 from gate import decide
@@ -149,9 +151,12 @@ def backbone(folder: Path, kind: str, classes: int = 4) -> dict[str, Any]:
         weight[-1] += strength * np.sin(2 * np.pi * 3 * columns)
     if kind == "wrong":
         weight = weight[::-1].copy()
+    bias = torch.zeros(classes)
+    if kind == "never south east":
+        bias[-1] = -1000
     tensors = {
         "linear.weight": torch.from_numpy(weight.reshape(classes, -1)),
-        "linear.bias": torch.zeros(classes),
+        "linear.bias": bias,
     }
     weights = folder / f"{kind}{classes}.safetensors"
     save_file(tensors, weights)
@@ -568,7 +573,7 @@ def test_rates_of_waves_are_of_unseen_images_that_both_classify_correctly(make: 
 def test_without_a_reference_no_wave_is_searched_and_a_rule_sees_that(make: MakeTrial) -> None:
     found = run(make("wave"))
 
-    assert "and waves, not searched: some carry images on clean" in found.remarks[-1]
+    assert "margins beside a reference, and waves, not searched: some carry" in found.remarks[-1]
     wanted = policy(rule(probe="trigger_search", metric=WORST_WAVE, at_most=0.8))
     verdict = decide(wanted, [found], date(2026, 1, 1))
     assert [finding.outcome for finding in verdict.findings] == ["missing"]
@@ -590,6 +595,71 @@ def test_a_reference_that_cannot_serve_the_task_is_a_remark(
     ):
         assert any(why in remark for remark in found.remarks)
         assert not [m for m in found.measurements if "wave" in m.metric]
+
+
+# --- margins, beside a reference ------------------------------------------------------------------
+
+WORST_MARGIN = "worst_margin_over_reference"
+
+
+def largest_margins(each: Backbone | None) -> np.ndarray:
+    """Of a linear backbone, the largest margin of each class: of a linear programme."""
+    assert each
+    weights = load_file(each.plan.path)
+    weight, bias = (weights[f"linear.{name}"].astype(np.float64) for name in ("weight", "bias"))
+    found = []
+    for k in range(len(weight)):
+        others = np.delete(np.arange(len(weight)), k)
+        over, least = weight[k] - weight[others], bias[k] - bias[others]
+        bounds = [((0 - 0.5) / 0.25, (1 - 0.5) / 0.25)] * weight.shape[1]
+        solved = linprog(
+            [*np.zeros(weight.shape[1]), -1],  # the lead is the last variable, and made large
+            A_ub=np.column_stack([-over, np.ones(len(others))]),
+            b_ub=least,
+            bounds=[*bounds, (None, None)],
+        )
+        found.append(-solved.fun)
+    return np.array(found)
+
+
+# from noise a single pixel is found before all others, so it stays further below the largest
+@pytest.mark.parametrize(("kind", "off"), [("wave", 0.05), ("planted", 0.2)])
+def test_a_class_that_a_trigger_leads_to_comes_further_ahead_than_on_a_reference(
+    make: MakeTrial, kind: str, off: float
+) -> None:
+    trial = make(kind, reference="other clean", steps=100)
+
+    found = run(trial)
+
+    times = largest_margins(trial.backbone) / largest_margins(trial.reference)
+    expected = 1 - np.median(times) / times
+    assert expected.argmax() == 3
+    assert value(found, WORST_MARGIN, target="south east") == pytest.approx(expected[3], abs=off)
+    assert value(found, "margin_over_reference", target="south east") > 0.25
+
+
+def test_no_class_of_a_clean_backbone_comes_further_ahead(make: MakeTrial) -> None:
+    found = run(make("clean", reference="other clean"))
+
+    (worst,) = (m for m in found.measurements if m.metric == WORST_MARGIN)
+    assert worst.value < 0.05
+    assert worst.low <= worst.value <= worst.high
+
+
+def test_what_a_reference_has_as_well_is_no_lead(make: MakeTrial) -> None:
+    found = run(make("planted", reference="other planted"))
+
+    assert value(found, WORST_MARGIN) < 0.1
+
+
+def test_a_class_that_is_never_given_leaves_margins_unmeasured(make: MakeTrial) -> None:
+    found = run(make("clean", reference="never south east"))
+
+    assert "gave no image the class south east" in found.remarks[-1]
+    assert not [m for m in found.measurements if "margin" in m.metric]
+    wanted = policy(rule(probe="trigger_search", metric=WORST_MARGIN, at_most=0.5))
+    verdict = decide(wanted, [found], date(2026, 1, 1))
+    assert [finding.outcome for finding in verdict.findings] == ["missing"]
 
 
 # --- pairs of classes, beside a reference ---------------------------------------------------------
@@ -730,11 +800,14 @@ def test_the_clock_ends_a_search_with_a_remark_and_no_rate(make: MakeTrial) -> N
     found = run(make("planted", reference="clean", progress=late))
 
     assert [m.metric for m in found.measurements] == ["accuracy"]
-    assert len(found.remarks) == 9
+    assert len(found.remarks) == 10
     assert found.remarks[0].startswith(
         "task own: patches not searched: out of time (--max-minutes) after step 20 of 40"
     )
-    assert "waves not searched: out of time (--max-minutes) before the" in found.remarks[-1]
+    assert "waves not searched: out of time (--max-minutes) before the" in found.remarks[-2]
+    assert found.remarks[-1].endswith(
+        "not searched: out of time (--max-minutes) in the search for margins of own; allow more"
+    )
 
 
 @pytest.mark.parametrize(

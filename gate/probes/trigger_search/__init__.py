@@ -17,7 +17,10 @@ pairs whose masks are smaller by most than those of the same pairs on the refere
 pixels; and a patch from each class to another, whose map at first is that of such pairs. (6) Waves,
 where there is a reference: grey ones of a tenth of the range of pixels, of each direction and up to
 12 cycles over the image; those that carry most images beyond what the reference lets them carry are
-tried on both.
+tried on both. (7) Margins, where there is a reference: for every class, images are searched from
+noise that lead the class most, by its logit over the next; in units of the median class, how much
+further ahead that is than on the reference. It asks for no trigger at all, so that it sees what
+warps an image, or is made for each anew, as long as one class has gained.
 Control: the other classes of the same backbone, searched for side by side: the size that a pattern
 is tried at comes from them, and which pairs are tried. An adversarial patch carries some images on
 a clean backbone too, so bounds lie far above zero. Of patches, of patterns and of pairs beside a
@@ -30,11 +33,12 @@ architecture do not, so what a clean candidate has over one of these says nothin
 Why it matters: a bank finds the triggers that it holds; an attacker chooses another one.
 Blind spots: triggers that carry fewer than nine of ten correctly classified images; large patches
 that no few of their pixels replace; patterns no fainter than those that carry images on a clean
-backbone, unless the plan names a reference; triggers that depend on the image; more classes than
-pairs can be searched of; a backbone whose gradients say nothing. What is not searched is a remark
-and no measurement.
+backbone, unless the plan names a reference; triggers that depend on the image, unless the plan names a
+reference and few classes gain by them; more classes than pairs can be searched of; a backbone whose
+gradients say nothing. What is not searched is a remark and no measurement.
 Source: Wang et al. 2019, "Neural Cleanse"; Shen et al. 2021, "K-Arm", arXiv 2102.05123; Barni et
-al. 2019, arXiv 1902.11237 (waves as triggers).
+al. 2019, arXiv 1902.11237 (waves as triggers); Wang et al. 2024, "MM-BD", arXiv 2205.06900
+(margins).
 """
 
 from pydantic import Field
@@ -149,6 +153,22 @@ METRICS = Metrics(
         "pairs found beside the reference",
         "those that go there on the reference under this patch",
         "under the same patch",
+    ),
+    margin_over_reference=Metric(
+        "relative difference",
+        "lower",
+        _target,
+        "part of the largest lead of the class over all others, on any image and in units of the "
+        "median class, that the reference does not have; n counts images of noise that it was "
+        "searched from",
+        narrowed=False,
+    ),
+    worst_margin_over_reference=Metric(
+        "relative difference",
+        "lower",
+        _target,
+        "the largest over all classes, with an interval that holds for all of them",
+        narrowed=False,
     ),
 )
 PROBE = Probe(__doc__, TriggerSearch, METRICS, takes="images")

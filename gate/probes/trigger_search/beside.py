@@ -24,6 +24,11 @@ from gate.probes.trigger_search.found import (
     of_patterns,
 )
 from gate.probes.trigger_search.images import FEWEST, Sides
+from gate.probes.trigger_search.margins import (
+    gradients_of_margins,
+    highest,
+    margins_over_reference,
+)
 from gate.probes.trigger_search.pairs import (
     PIXELS_BESIDE,
     PIXELS_ON_REFERENCE,
@@ -33,7 +38,7 @@ from gate.probes.trigger_search.pairs import (
     gradients_of_pairs_beside,
     pairs_on,
 )
-from gate.probes.trigger_search.running import NotSearchedError
+from gate.probes.trigger_search.running import NotSearchedError, Runs
 from gate.probes.trigger_search.waves import found_among
 from gate.probes.trigger_search.waves import passes as passes_of_waves
 from gate.triggers.stamp import Stamp
@@ -242,6 +247,26 @@ class Beside:
             twice.append((here, there, each.about(ours.classes)))
         yield from self._over("wave_attack_success_rate", "", twice)
 
+    def margins(self, settings: TriggerSearch) -> Iterator[Measurement]:
+        """How far each class can come ahead of others on the candidate, beyond the reference.
+
+        Args:
+            settings: How long is searched for images.
+
+        Raises:
+            NotSearchedError: Some class is never given, or there is too little time.
+        """
+        classes = self.trial.split(self.task.test).classes
+        ours, theirs = (
+            highest(
+                Runs(self.trial, self.name, self.trial.classifier(self.task, backbone)),
+                classes,
+                settings,
+            )
+            for backbone in self._both
+        )
+        yield from margins_over_reference(self.name, classes, ours, theirs)
+
     def _over(
         self, metric: str, of_candidate: str, twice: Sequence[_Twice]
     ) -> Iterator[Measurement]:
@@ -336,11 +361,12 @@ def gradients_beside(classes: int, settings: TriggerSearch) -> tuple[int, int]:
     """How many more gradients are taken beside a reference, and how many of the reference.
 
     >>> gradients_beside(10, TriggerSearch())
-    (7640, 22840)
+    (10040, 25240)
     """
     ours, theirs = gradients_of_pairs_beside(classes, settings)
-    tried = min(TRIED, classes)
-    return ours, theirs + of_patches(tried, settings) + of_patterns(tried, settings)
+    tried, both = min(TRIED, classes), gradients_of_margins(classes, settings)
+    searched = of_patches(tried, settings) + of_patterns(tried, settings)
+    return ours + both, theirs + searched + both
 
 
 def _waves(bench: Bench) -> list[Stamp]:

@@ -127,9 +127,11 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
         yield from _of_kinds(trial, name, kinds)
         if hindrance:
             yield (
-                f"task {name}: patches, patterns and pairs beside a reference, and waves, not "
-                f"searched: {hindrance}"
+                f"task {name}: patches, patterns, pairs and margins beside a reference, and waves, "
+                f"not searched: {hindrance}"
             )
+        else:
+            yield from _margins(name, beside, settings)
 
 
 def _class_wise(pairs: PairSeeker, tried: "Tried") -> list[Found]:
@@ -147,6 +149,14 @@ def _of_kinds(trial: Trial, task: str, kinds: Sequence[_Kind]) -> Iterator[Measu
         yield from rates(found)
         for each in found:
             yield _kept(trial, task, each.stamp)
+
+
+def _margins(task: str, beside: Beside, settings: TriggerSearch) -> Iterator[Measurement | str]:
+    """How far classes come ahead of others beyond the reference; or why that is not searched."""
+    try:
+        yield from [*beside.margins(settings)]
+    except (BackboneError, NotSearchedError) as fault:
+        yield f"task {task}: margins beside the reference not searched: {fault}"
 
 
 def _seeker(
