@@ -29,13 +29,14 @@ reference, the reference under one that was searched for on it and is larger: a 
 Sneakers become sandals sooner than boots on any backbone, and on some a little sooner than on
 others; what was planted is far ahead. Of waves, the reference under the same wave: clean backbones
 that learnt from like images take images for frogs under the same waves. Those of another
-architecture do not, so what a clean candidate has over one of these says nothing.
+architecture do not, so what a clean candidate has over one of these says nothing. Of margins, the
+other classes, and the same search on the reference.
 Why it matters: a bank finds the triggers that it holds; an attacker chooses another one.
 Blind spots: triggers that carry fewer than nine of ten correctly classified images; large patches
 that no few of their pixels replace; patterns no fainter than those that carry images on a clean
-backbone, unless the plan names a reference; triggers that depend on the image, unless the plan names a
-reference and few classes gain by them; more classes than pairs can be searched of; a backbone whose
-gradients say nothing. What is not searched is a remark and no measurement.
+backbone, unless the plan names a reference; triggers that depend on the image, unless it does and
+few classes gain by them; more classes than pairs can be searched of; a backbone whose gradients say
+nothing. What is not searched is a remark and no measurement.
 Source: Wang et al. 2019, "Neural Cleanse"; Shen et al. 2021, "K-Arm", arXiv 2102.05123; Barni et
 al. 2019, arXiv 1902.11237 (waves as triggers); Wang et al. 2024, "MM-BD", arXiv 2205.06900
 (margins).
