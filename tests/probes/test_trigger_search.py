@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from itertools import permutations
 from pathlib import Path
@@ -20,6 +20,7 @@ from scipy.optimize import linprog
 from torch import nn
 
 from gate import decide
+from gate.arrays import Float32
 from gate.backbone.backbone import Backbone, Gradients
 from gate.data.split import Split
 from gate.errors import BackboneError, EvidenceError, PlanError
@@ -37,7 +38,8 @@ from gate.probes.trigger_search.pairs import (
     surprises,
 )
 from gate.progress import Progress
-from gate.triggers.search import logistic
+from gate.triggers.margins import climbs
+from gate.triggers.search import Differentiable, logistic
 from gate.triggers.stamp import Stamp
 from gate.values import Evidence
 from tests.builders import policy, rule
@@ -655,11 +657,33 @@ def test_what_a_reference_has_as_well_is_no_lead(make: MakeTrial) -> None:
 def test_a_class_that_is_never_given_leaves_margins_unmeasured(make: MakeTrial) -> None:
     found = run(make("clean", reference="never south east"))
 
-    assert "gave no image the class south east" in found.remarks[-1]
+    assert "gives the class south east, neither from noise nor among those" in found.remarks[-1]
     assert not [m for m in found.measurements if "margin" in m.metric]
     wanted = policy(rule(probe="trigger_search", metric=WORST_MARGIN, at_most=0.5))
     verdict = decide(wanted, [found], date(2026, 1, 1))
     assert [finding.outcome for finding in verdict.findings] == ["missing"]
+
+
+def test_a_class_that_noise_does_not_lead_to_is_reached_from_its_own_images(
+    make: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, starts = "gate.probes.trigger_search.margins", []
+
+    def nowhere_from_noise(of: Differentiable, start: Float32, *rest: Any) -> Iterator[Float32]:
+        starts.append(start)
+        reached = climbs(of, start, *rest)
+        yield from (of - 1000 * (len(starts) % 2) for of in reached)
+
+    monkeypatch.setattr(f"{home}.climbs", nowhere_from_noise)
+    trial = make("planted", reference="other clean")
+
+    found = run(trial)
+
+    assert value(found, WORST_MARGIN, target="south east") > 0.25
+    noise, own, *_ = starts
+    assert len(own) == len(noise)  # of every class
+    bright = np.stack([own[:, *quarter].mean(axis=(1, 2, 3)) for quarter in QUARTERS], axis=1)
+    assert (bright.argmax(axis=1) == np.arange(4).repeat(len(own) // 4)).all()
 
 
 # --- pairs of classes, beside a reference ---------------------------------------------------------

@@ -18,9 +18,9 @@ pixels; and a patch from each class to another, whose map at first is that of su
 where there is a reference: grey ones of a tenth of the range of pixels, of each direction and up to
 12 cycles over the image; those that carry most images beyond what the reference lets them carry are
 tried on both. (7) Margins, where there is a reference: for every class, images are searched from
-noise that lead the class most, by its logit over the next; in units of the median class, how much
-further ahead that is than on the reference. It asks for no trigger at all, so that it sees what
-warps an image, or is made for each anew, as long as one class has gained.
+noise, or from its own where noise leads nowhere, that lead the class most, by its logit over the
+next; in units of the median class, how much further ahead that is than on the reference. It asks
+for no trigger, so it sees what warps an image, or is made for each anew, if one class has gained.
 Control: the other classes of the same backbone, searched for side by side: the size that a pattern
 is tried at comes from them, and which pairs are tried. An adversarial patch carries some images on
 a clean backbone too, so bounds lie far above zero. Of patches, of patterns and of pairs beside a

@@ -38,7 +38,7 @@ from gate.probes.trigger_search.pairs import (
     gradients_of_pairs_beside,
     pairs_on,
 )
-from gate.probes.trigger_search.running import NotSearchedError, Runs
+from gate.probes.trigger_search.running import NotSearchedError
 from gate.probes.trigger_search.waves import found_among
 from gate.probes.trigger_search.waves import passes as passes_of_waves
 from gate.triggers.stamp import Stamp
@@ -247,25 +247,17 @@ class Beside:
             twice.append((here, there, each.about(ours.classes)))
         yield from self._over("wave_attack_success_rate", "", twice)
 
-    def margins(self, settings: TriggerSearch) -> Iterator[Measurement]:
+    def margins(self, ours: Seeker) -> Iterator[Measurement]:
         """How far each class can come ahead of others on the candidate, beyond the reference.
 
         Args:
-            settings: How long is searched for images.
+            ours: Searches on the candidate.
 
         Raises:
             NotSearchedError: Some class is never given, or there is too little time.
         """
-        classes = self.trial.split(self.task.test).classes
-        ours, theirs = (
-            highest(
-                Runs(self.trial, self.name, self.trial.classifier(self.task, backbone)),
-                classes,
-                settings,
-            )
-            for backbone in self._both
-        )
-        yield from margins_over_reference(self.name, classes, ours, theirs)
+        found = highest(ours), highest(self._theirs)
+        yield from margins_over_reference(self.name, ours.classes, *found)
 
     def _over(
         self, metric: str, of_candidate: str, twice: Sequence[_Twice]

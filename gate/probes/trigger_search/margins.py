@@ -2,7 +2,7 @@
 
 A class that a trigger leads to is one that a classifier was taught to be sure of whatever else an
 image shows. So on some image it comes further ahead than other classes do, by the measure of a
-reference; how the trigger looks plays no part, nor do images of the task.
+reference. How the trigger looks plays no part.
 """
 
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from gate import stats
-from gate.arrays import Floats
+from gate.arrays import Float32, Floats, Int64
 from gate.measure.transfer import PASSES_OF_TRAINING
 from gate.probes.trigger_search import METRICS, TriggerSearch
-from gate.probes.trigger_search.found import MARGINS, TRIED
-from gate.probes.trigger_search.running import NotSearchedError, Runs, differentiable
+from gate.probes.trigger_search.found import MARGINS, TRIED, Seeker
+from gate.probes.trigger_search.running import NotSearchedError, differentiable
 from gate.stats import Interval
 from gate.triggers.margins import climbs
 from gate.values import Measurement
@@ -23,37 +23,52 @@ _STARTS = 4  # images of noise
 _LOOKED_EVERY = 10  # steps: whether there is time left
 
 
-def highest(runs: Runs, classes: tuple[str, ...], settings: TriggerSearch) -> Floats:
+def highest(seeker: Seeker) -> Floats:
     """The highest margin ``(K, S)`` of each class that is found from each of S images of noise.
 
+    On some networks noise leads to few classes; to the others it starts from images of theirs.
+
     Args:
-        runs: On the classifier.
-        classes: Names of the K classes.
-        settings: How long.
+        seeker: Searches on images that are classified correctly.
 
     Raises:
         NotSearchedError: There is too little time; or no image is found that is given some class.
         BackboneError: There is no gradient.
     """
-    bench, backbone, steps = runs.trial.bench, runs.classifier.backbone, _steps(settings)
-    wanted = bench.backbone.preprocessing  # a reference takes the same size and channels
-    rng = np.random.default_rng([runs.trial.plan.seed, MARGINS])
-    noise = rng.random((_STARTS, wanted.size, wanted.size, wanted.channels), np.float32)
-    start, goals = np.tile(noise, (len(classes), 1, 1, 1)), np.arange(len(classes))
-    of = differentiable(runs.classifier, runs.trial.plan.batch_size)
-    last, step = np.zeros(len(start), np.float32), f"search for margins of {runs.task}"
-    with bench.progress(step, len(start) * steps, PASSES_OF_TRAINING, backbone.digest) as advance:
-        for done, last in enumerate(climbs(of, start, goals.repeat(_STARTS), steps)):  # noqa: B007
-            advance(len(start))
-            if done % _LOOKED_EVERY == 0 and not bench.progress.has_time_for(0):
-                raise NotSearchedError(f"out of time (--max-minutes) in the {step}; allow more")
-    margins = last.reshape(-1, _STARTS).astype(np.float64)
-    if never := [k for k, of in zip(classes, margins, strict=True) if not of.min() > 0]:
+    classes, steps = seeker.classes, _steps(seeker.settings)
+    rng = np.random.default_rng([seeker.seed, MARGINS])
+    noise = rng.random((_STARTS, *seeker.images.shape[1:]), np.float32)
+    goals = np.arange(len(classes)).repeat(_STARTS)
+    margins = _climbed(seeker, np.tile(noise, (len(classes), 1, 1, 1)), goals, steps)
+    own = [np.flatnonzero(seeker.labels == k) for k in goals]
+    stuck = [i for i in np.flatnonzero(margins <= 0).tolist() if len(own[i])]
+    if stuck:
+        rows = np.array([own[i][i % len(own[i])] for i in stuck])
+        margins[stuck] = _climbed(seeker, seeker.images[rows], goals[stuck], steps)
+    if never := [classes[k] for k in np.unique(goals[margins <= 0]).tolist()]:
         raise NotSearchedError(
-            f"{backbone.plan.path} gave no image the class {', '.join(never)}, of {_STARTS} that "
-            f"came to it from noise in {steps} steps; raise steps, or leave out classes that it "
-            "never gives"
+            f"no image is found that {seeker.runs.classifier.backbone.plan.path} gives the class "
+            f"{', '.join(never)}, neither from noise nor among those that it is searched on; add "
+            "images of it that are classified correctly, or leave the class out"
         )
+    return margins.reshape(-1, _STARTS).astype(np.float64)
+
+
+def _climbed(seeker: Seeker, start: Float32, goals: Int64, steps: int) -> Float32:
+    """The highest margins ``(N,)`` of a class each that are found from some images.
+
+    Raises:
+        NotSearchedError: There is too little time.
+    """
+    runs, margins = seeker.runs, np.zeros(len(start), np.float32)
+    progress, digest = runs.trial.bench.progress, runs.classifier.backbone.digest
+    step = f"search for margins of {runs.task}"
+    of = differentiable(runs.classifier, seeker.batch)
+    with progress(step, len(start) * steps, PASSES_OF_TRAINING, digest) as advance:
+        for done, margins in enumerate(climbs(of, start, goals, steps)):  # noqa: B007
+            advance(len(start))
+            if done % _LOOKED_EVERY == 0 and not progress.has_time_for(0):
+                raise NotSearchedError(f"out of time (--max-minutes) in the {step}; allow more")
     return margins
 
 

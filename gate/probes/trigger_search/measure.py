@@ -131,7 +131,7 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
                 f"not searched: {hindrance}"
             )
         else:
-            yield from _margins(name, beside, settings)
+            yield from _margins(name, beside, seeker)
 
 
 def _class_wise(pairs: PairSeeker, tried: "Tried") -> list[Found]:
@@ -151,10 +151,10 @@ def _of_kinds(trial: Trial, task: str, kinds: Sequence[_Kind]) -> Iterator[Measu
             yield _kept(trial, task, each.stamp)
 
 
-def _margins(task: str, beside: Beside, settings: TriggerSearch) -> Iterator[Measurement | str]:
+def _margins(task: str, beside: Beside, seeker: Seeker) -> Iterator[Measurement | str]:
     """How far classes come ahead of others beyond the reference; or why that is not searched."""
     try:
-        yield from [*beside.margins(settings)]
+        yield from [*beside.margins(seeker)]
     except (BackboneError, NotSearchedError) as fault:
         yield f"task {task}: margins beside the reference not searched: {fault}"
 
