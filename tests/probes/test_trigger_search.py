@@ -193,6 +193,7 @@ def make(tmp_path: Path) -> MakeTrial:
         progress: Progress | None = None,
         labels: np.ndarray | None = None,
         reference: str | None = None,
+        heads: tuple[str, ...] = ("own",),
         **settings: Any,
     ) -> Trial:
         rng = np.random.default_rng(1)
@@ -205,13 +206,21 @@ def make(tmp_path: Path) -> MakeTrial:
             image=pixels.clip(0, 255).astype(np.uint8),
             label=bright if labels is None else labels,
         )
+        split = {"path": tmp_path / f"images{images}.npz", "classes": CLASSES[:classes]}
+        tasks: dict[str, dict[str, object]] = {
+            "own": {"test": "test", "head": "own"},
+            "fitted": {"train": "train", "test": "test"},
+        }
         content = {
             "name": "tiny",
             "backbone": backbone(tmp_path, kind, classes),
             "splits": {
-                "test": {"path": tmp_path / f"images{images}.npz", "classes": CLASSES[:classes]}
-            },
-            "tasks": {"own": {"test": "test", "head": "own"}},
+                "test": {**split, "shard": {"index": 1, "count": 3}},
+                "train": {**split, "shard": {"index": 0, "count": 3}},
+            }
+            if "fitted" in heads
+            else {"test": split},
+            "tasks": {head: tasks[head] for head in heads},
             "probes": {"trigger_search": {**BRIEF, **settings}},
         }
         if reference:
@@ -402,7 +411,10 @@ def test_two_classes_are_enough(make: MakeTrial) -> None:
     assert targets == set(CLASSES[:2])
 
 
-def test_it_counts_what_it_will_pass(make: MakeTrial, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("heads", [("own",), ("own", "fitted")])
+def test_it_counts_what_it_will_pass(
+    make: MakeTrial, monkeypatch: pytest.MonkeyPatch, heads: tuple[str, ...]
+) -> None:
     seen, before = [], Backbone.input_gradients
 
     def noted(self: Backbone, inputs: Any, *rest: Any) -> Gradients:
@@ -410,7 +422,9 @@ def test_it_counts_what_it_will_pass(make: MakeTrial, monkeypatch: pytest.Monkey
         return before(self, inputs, *rest)
 
     monkeypatch.setattr(Backbone, "input_gradients", noted)
-    trial = make("clean", reference="other clean")
+    trial = make(
+        "clean", reference="other clean", heads=heads, images=160 * (3 if heads[1:] else 1)
+    )
     price = estimate(trial.bench, ["trigger_search"], calibrates=False)
 
     run(trial)
@@ -652,6 +666,15 @@ def test_what_a_reference_has_as_well_is_no_lead(make: MakeTrial) -> None:
     found = run(make("planted", reference="other planted"))
 
     assert value(found, WORST_MARGIN) < 0.1
+
+
+@pytest.mark.parametrize(("heads", "asked"), [(("own", "fitted"), "own"), (("fitted",), "fitted")])
+def test_of_fitted_heads_margins_are_searched_for_where_no_task_takes_the_own_one(
+    make: MakeTrial, heads: tuple[str, ...], asked: str
+) -> None:
+    found = run(make("clean", reference="other clean", heads=heads, images=600))
+
+    assert {m.about["task"] for m in found.measurements if m.metric == WORST_MARGIN} == {asked}
 
 
 def test_a_class_that_is_never_given_leaves_margins_unmeasured(make: MakeTrial) -> None:

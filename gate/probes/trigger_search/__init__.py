@@ -21,6 +21,8 @@ tried on both. (7) Margins, where there is a reference: for every class, images 
 noise, or from its own where noise leads nowhere, that lead the class most, by its logit over the
 next; in units of the median class, how much further ahead that is than on the reference. It asks
 for no trigger, so it sees what warps an image, or is made for each anew, if one class has gained.
+It asks the own head where some task takes it, and else the heads that are fitted: of these, margins
+differ more between clean backbones.
 Control: the other classes of the same backbone, searched for side by side: the size that a pattern
 is tried at comes from them, and which pairs are tried. An adversarial patch carries some images on
 a clean backbone too, so bounds lie far above zero. Of patches, of patterns and of pairs beside a

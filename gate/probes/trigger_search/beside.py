@@ -349,16 +349,19 @@ def passes_beside(bench: Bench, searched: int, evaluated: int) -> int:
     return passes_of_waves(len(_waves(bench)), searched) + 3 * TRIED * evaluated
 
 
-def gradients_beside(classes: int, settings: TriggerSearch) -> tuple[int, int]:
+def gradients_beside(
+    classes: int, settings: TriggerSearch, *, with_margins: bool
+) -> tuple[int, int]:
     """How many more gradients are taken beside a reference, and how many of the reference.
 
-    >>> gradients_beside(10, TriggerSearch())
+    >>> gradients_beside(10, TriggerSearch(), with_margins=True)
     (10040, 25240)
     """
     ours, theirs = gradients_of_pairs_beside(classes, settings)
-    tried, both = min(TRIED, classes), gradients_of_margins(classes, settings)
-    searched = of_patches(tried, settings) + of_patterns(tried, settings)
-    return ours + both, theirs + searched + both
+    tried = min(TRIED, classes)
+    theirs += of_patches(tried, settings) + of_patterns(tried, settings)
+    both = gradients_of_margins(classes, settings) if with_margins else 0
+    return ours + both, theirs + both
 
 
 def _waves(bench: Bench) -> list[Stamp]:

@@ -1,6 +1,6 @@
 """Searches for triggers, and tries the most promising on images that the search did not see."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -47,7 +47,8 @@ _Kind = tuple[str, Callable[[], list[Found]], Callable[[list[Found]], Iterator[M
 
 def passes(count: Count, settings: TriggerSearch) -> None:
     """Count what `measure` passes."""
-    for task in count.tasks(settings.tasks).values():
+    tasks = count.tasks(settings.tasks)
+    for name, task in tasks.items():
         network, split = count.predictions(task), count.split(task.test)
         classes, images = len(split.classes), len(split)
         evaluated, searched = (
@@ -62,13 +63,15 @@ def passes(count: Count, settings: TriggerSearch) -> None:
             tried = passes_beside(count.bench, searched, evaluated) + pairs * images
             tried += class_wise_passes(classes, searched, images)
             passed = (network, count.predictions(task, reference))
-            for each, needed in zip(passed, gradients_beside(classes, settings), strict=True):
+            more = gradients_beside(classes, settings, with_margins=name in of_margins(tasks))
+            for each, needed in zip(passed, more, strict=True):
                 count.searched(task.test, each, needed, tried)
 
 
 def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str]:
     """What the triggers found carry, of each task; what was not searched, and why."""
-    for name, task in trial.tasks(settings.tasks).items():
+    tasks = trial.tasks(settings.tasks)
+    for name, task in tasks.items():
         split, predicted = trial.split(task.test), trial.predictions(task)
         correct = int((predicted == split.labels).sum())
         yield METRICS.rate("accuracy", correct, len(split), task=name)
@@ -130,8 +133,17 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
                 f"task {name}: patches, patterns, pairs and margins beside a reference, and waves, "
                 f"not searched: {hindrance}"
             )
-        else:
+        elif name in of_margins(tasks):
             yield from _margins(name, beside, seeker)
+
+
+def of_margins(tasks: Mapping[str, Task]) -> list[str]:
+    """The tasks whose margins are searched for: those of the own head, or all, if none takes it.
+
+    What was planted taught the head that was trained with it; of a head that is fitted afterwards,
+    margins differ more from one clean backbone to another.
+    """
+    return [name for name, task in tasks.items() if task.head == "own"] or [*tasks]
 
 
 def _class_wise(pairs: PairSeeker, tried: "Tried") -> list[Found]:
