@@ -195,7 +195,9 @@ class Count:
         self._add("passes", *at, least, most)
         self._add("decoded", *at, least, most)
 
-    def searched(self, split: str, network: Network, gradients: int, tried: int) -> None:
+    def searched(
+        self, split: str, network: Network, gradients: int, tried: int, again: int = 0
+    ) -> None:
         """A search for triggers on images of a split, and what passes under those that it finds.
 
         Args:
@@ -203,9 +205,10 @@ class Count:
             network: What is searched.
             gradients: Of single images.
             tried: Passes at the most, if every image is classified correctly.
+            again: Gradients that may come besides.
         """
-        worth = PASSES_OF_TRAINING * gradients
-        self._add("training", self._step, split, network, worth)
+        worth, more = PASSES_OF_TRAINING * gradients, PASSES_OF_TRAINING * again
+        self._add("training", self._step, split, network, worth, worth + more)
         self._add("passes", self._step, split, network, 0, tried)
         self._add("decoded", self._step, split, network, 0, tried)
 

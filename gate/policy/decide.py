@@ -199,13 +199,13 @@ def _says(rule: Rule, m: Measurement | None, settings: Mapping[str, Any] | None)
     says = f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}], n = {m.n}, wanted {rule.bound}"
     if rule.bound.outcome(m) != "inconclusive":
         return says
+    if not narrowed(rule.probe, rule.measured_metric):
+        return f"{says}; likely to {rule.bound.leaning(m)}, and more examples would not settle it"
     # a trigger that is not the worst stops at some look, though there may be more images
     looks = settings if settings and settings.get("first_look", "all") != "all" else None
     if rule.bound.wants_more_than(m.n):
         raised = f"; raise probes.{rule.probe}.first_look" if looks else ""
         return f"{says}; the rule wants {rule.min_n:,} examples or more{raised}"
-    if not narrowed(rule.probe, rule.measured_metric):
-        return f"{says}; likely to {rule.bound.leaning(m)}, and more examples would not settle it"
     more = stats.examples_to_settle(m.n, m.value, m.low, m.high, rule.bound.number)
     if more is None:
         return f"{says}; so near the bound, sixteen times as many examples would not settle it"

@@ -1,4 +1,4 @@
-"""Images on which a class is told from all others by most, found by gradient from noise.
+"""Images on which a class is told from all others by most, found by gradient.
 
 Pure: a classifier is a function of pixels and targets, and images to begin with are an argument.
 
@@ -20,7 +20,7 @@ _TINY = 1e-12
 
 
 def climbs(of: Differentiable, start: Float32, classes: Int64, steps: int) -> Iterator[Float32]:
-    """The highest margins ``(N,)`` that N images have come to after each step.
+    """The highest margins ``(N,)`` that N images have had when each step is taken.
 
     A margin is by how much an image's logit of a class lies above the next highest. The cross
     entropy to a class that is far ahead has no slope left, so as long as the class is not the

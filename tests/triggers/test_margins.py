@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from gate.arrays import Float32
+from gate.arrays import Float32, Int64
 from gate.triggers.margins import climbs
 from tests.triggers.test_search import linear
 
@@ -41,10 +41,20 @@ def test_a_margin_is_over_the_next_class_whichever_that_is(signs: Float32) -> No
     assert found == pytest.approx(most, rel=1e-3)
 
 
-def test_what_was_reached_once_is_kept(signs: Float32) -> None:
-    start = np.random.default_rng(1).random((2, SIDE, SIDE, 3), np.float32)
+def peaked(pixels: Float32, targets: Int64) -> tuple[Float32, Float32]:
+    """Two classes; the first has its largest margin, 1, on an image of mid-grey alone."""
+    off = pixels - 0.5
+    logits = np.stack([1 - (off**2).sum(axis=(1, 2, 3)), np.zeros(len(pixels))], axis=1)
+    first = 1 / (1 + np.exp(-logits[:, 0])) - (targets == 0)  # the cross entropy's slope
+    slopes = first[:, None, None, None] * -2 * off
+    return logits.astype(np.float32), slopes.astype(np.float32)
 
-    found = list(climbs(linear(signs), start, np.array([0, 1]), 20))
+
+def test_what_was_reached_once_is_kept_where_a_step_goes_too_far() -> None:
+    start = np.full((1, SIDE, SIDE, 3), 0.51, np.float32)
+
+    found = list(climbs(peaked, start, np.array([0]), 20))
 
     assert len(found) == 20
+    assert found[0] == pytest.approx(1 - start.size * 0.01**2)
     assert all((before <= after).all() for before, after in pairwise(found))

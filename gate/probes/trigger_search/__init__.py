@@ -17,12 +17,12 @@ pairs whose masks are smaller by most than those of the same pairs on the refere
 pixels; and a patch from each class to another, whose map at first is that of such pairs. (6) Waves,
 where there is a reference: grey ones of a tenth of the range of pixels, of each direction and up to
 12 cycles over the image; those that carry most images beyond what the reference lets them carry are
-tried on both. (7) Margins, where there is a reference: for every class, images are searched from
-noise, or from its own where noise leads nowhere, that lead the class most, by its logit over the
-next; in units of the median class, how much further ahead that is than on the reference. It asks
-for no trigger, so it sees what warps an image, or is made for each anew, if one class has gained.
-It asks the own head where some task takes it, and else the heads that are fitted: of these, margins
-differ more between clean backbones.
+tried on both. (7) Margins, where there is a reference: for every class, images are made, from
+noise or, where that leads nowhere, from images of it, on which its logit is as far above all others
+as it can be; how many times as far as on the reference, over the median of that of other classes.
+No trigger is asked for, so a warp, or one that is made for each image, can show as well. The own
+head is asked where some task takes it, and else those that are fitted, whose margins differ more
+from one clean backbone to another.
 Control: the other classes of the same backbone, searched for side by side: the size that a pattern
 is tried at comes from them, and which pairs are tried. An adversarial patch carries some images on
 a clean backbone too, so bounds lie far above zero. Of patches, of patterns and of pairs beside a
@@ -36,8 +36,9 @@ other classes, and the same search on the reference.
 Why it matters: a bank finds the triggers that it holds; an attacker chooses another one.
 Blind spots: triggers that carry fewer than nine of ten correctly classified images; large patches
 that no few of their pixels replace; patterns no fainter than those that carry images on a clean
-backbone, unless the plan names a reference; triggers that depend on the image, unless it does and
-few classes gain by them; more classes than pairs can be searched of; a backbone whose gradients say
+backbone, unless the plan names a reference; triggers that depend on the image, unless the plan
+names a reference and their class comes further ahead by them, and of two classes less is seen of
+that; more classes than pairs can be searched of; a backbone whose gradients say
 nothing. What is not searched is a remark and no measurement.
 Source: Wang et al. 2019, "Neural Cleanse"; Shen et al. 2021, "K-Arm", arXiv 2102.05123; Barni et
 al. 2019, arXiv 1902.11237 (waves as triggers); Wang et al. 2024, "MM-BD", arXiv 2205.06900
@@ -60,7 +61,7 @@ class TriggerSearch(ProbeSettings):
     evaluation_images: int = Field(
         250, ge=40, description="Others, that triggers are tried on afterwards."
     )
-    steps: int = Field(100, ge=10, description="Of gradient descent, of each search.")
+    steps: int = Field(100, ge=10, description="Of gradient descent, of the longest searches.")
     batch: int = Field(12, ge=2, description="Images of each class's batch, in each step.")
 
 
@@ -161,9 +162,8 @@ METRICS = Metrics(
         "relative difference",
         "lower",
         _target,
-        "part of the largest lead of the class over all others, on any image and in units of the "
-        "median class, that the reference does not have; n counts images of noise that it was "
-        "searched from",
+        "part of the lead of the class over all others, on images made for it, that the reference "
+        "does not have, where other classes have as much more at the median; n counts the images",
         narrowed=False,
     ),
     worst_margin_over_reference=Metric(

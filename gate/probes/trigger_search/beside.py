@@ -24,11 +24,7 @@ from gate.probes.trigger_search.found import (
     of_patterns,
 )
 from gate.probes.trigger_search.images import FEWEST, Sides
-from gate.probes.trigger_search.margins import (
-    gradients_of_margins,
-    highest,
-    margins_over_reference,
-)
+from gate.probes.trigger_search.margins import highest, margins_over_reference
 from gate.probes.trigger_search.pairs import (
     PIXELS_BESIDE,
     PIXELS_ON_REFERENCE,
@@ -254,10 +250,11 @@ class Beside:
             ours: Searches on the candidate.
 
         Raises:
-            NotSearchedError: Some class is never given, or there is too little time.
+            NotSearchedError: The reference has too few images right, some class is not reached, or
+                there is too little time.
+            BackboneError: There is no gradient.
         """
-        found = highest(ours), highest(self._theirs)
-        yield from margins_over_reference(self.name, ours.classes, *found)
+        yield from margins_over_reference(self.name, ours.classes, *highest(ours, self._theirs))
 
     def _over(
         self, metric: str, of_candidate: str, twice: Sequence[_Twice]
@@ -349,19 +346,17 @@ def passes_beside(bench: Bench, searched: int, evaluated: int) -> int:
     return passes_of_waves(len(_waves(bench)), searched) + 3 * TRIED * evaluated
 
 
-def gradients_beside(
-    classes: int, settings: TriggerSearch, *, with_margins: bool
-) -> tuple[int, int]:
+def gradients_beside(classes: int, settings: TriggerSearch) -> tuple[int, int]:
     """How many more gradients are taken beside a reference, and how many of the reference.
 
-    >>> gradients_beside(10, TriggerSearch(), with_margins=True)
-    (10040, 25240)
+    Those of margins come besides.
+
+    >>> gradients_beside(10, TriggerSearch())
+    (7640, 22840)
     """
     ours, theirs = gradients_of_pairs_beside(classes, settings)
     tried = min(TRIED, classes)
-    theirs += of_patches(tried, settings) + of_patterns(tried, settings)
-    both = gradients_of_margins(classes, settings) if with_margins else 0
-    return ours + both, theirs + both
+    return ours, theirs + of_patches(tried, settings) + of_patterns(tried, settings)
 
 
 def _waves(bench: Bench) -> list[Stamp]:

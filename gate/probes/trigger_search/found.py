@@ -30,9 +30,8 @@ _PIXELS = 0.0125  # of an image: what is made opaque of a mask
 _PATTERN_BATCH = 8
 _COLOUR_STEPS, _COLOUR_BATCH = 30, 20
 # each search draws by itself
-_PATCHES, _PATTERNS, PAIRS, _COLOURS, CLASS_WISE, SMALLER_PAIRS, CLASS_WISE_BESIDE, MARGINS = range(
-    8
-)
+_PATCHES, _PATTERNS, PAIRS, _COLOURS, CLASS_WISE, SMALLER_PAIRS, CLASS_WISE_BESIDE = range(7)
+MARGINS = 7
 
 Limits = tuple[tuple[float, int], ...]
 

@@ -19,91 +19,111 @@ from gate.stats import Interval
 from gate.triggers.margins import climbs
 from gate.values import Measurement
 
-_STARTS = 4  # images of noise
+_STARTS, _FEWEST = 4, 2  # images that are started from, and those of them that must reach a class
+_OF_STEPS = 0.6  # of those of other searches; later ones add little
 _LOOKED_EVERY = 10  # steps: whether there is time left
 
 
-def highest(seeker: Seeker) -> Floats:
-    """The highest margin ``(K, S)`` of each class that is found from each of S images of noise.
+def highest(ours: Seeker, theirs: Seeker) -> tuple[Floats, Floats]:
+    """The highest margins of each class that are found from S images ``(K, S)``, on both backbones.
 
-    On some networks noise leads to few classes; to the others it starts from images of theirs.
+    From images of noise; to a class that hardly any of these reaches on one of the backbones, as on
+    small networks without convolutions, from images of its own, on both. Of an image that does not
+    reach its class the margin is 0.
 
     Args:
-        seeker: Searches on images that are classified correctly.
+        ours: Searches on the candidate.
+        theirs: Searches on the reference, on images that both classify correctly.
 
     Raises:
-        NotSearchedError: There is too little time; or no image is found that is given some class.
+        NotSearchedError: There is too little time, or some class is not reached.
         BackboneError: There is no gradient.
     """
-    classes, steps = seeker.classes, _steps(seeker.settings)
-    rng = np.random.default_rng([seeker.seed, MARGINS])
-    noise = rng.random((_STARTS, *seeker.images.shape[1:]), np.float32)
-    goals = np.arange(len(classes)).repeat(_STARTS)
-    margins = _climbed(seeker, np.tile(noise, (len(classes), 1, 1, 1)), goals, steps)
-    own = [np.flatnonzero(seeker.labels == k) for k in goals]
-    stuck = [i for i in np.flatnonzero(margins <= 0).tolist() if len(own[i])]
-    if stuck:
-        rows = np.array([own[i][i % len(own[i])] for i in stuck])
-        margins[stuck] = _climbed(seeker, seeker.images[rows], goals[stuck], steps)
-    if never := [classes[k] for k in np.unique(goals[margins <= 0]).tolist()]:
+    names, both = ours.classes, (ours, theirs)
+    rng = np.random.default_rng([ours.seed, MARGINS])
+    noise = rng.random((_STARTS, *ours.images.shape[1:]), np.float32)
+    found = [_climbed(each, np.stack([noise] * len(names)), np.arange(len(names))) for each in both]
+    missed = np.flatnonzero(np.any([_missed(each) for each in found], axis=0))
+    own = {k: np.flatnonzero(theirs.labels == k)[:_STARTS] for k in missed.tolist()}
+    again = np.array([k for k, rows in own.items() if len(rows) == _STARTS], np.int64)
+    if len(again):
+        start = theirs.images[np.stack([own[k] for k in again.tolist()])]
+        for seeker, each in zip(both, found, strict=True):
+            each[again] = _climbed(seeker, start, again)
+        missed = np.flatnonzero(np.any([_missed(each) for each in found], axis=0))
+    if len(missed):
         raise NotSearchedError(
-            f"no image is found that {seeker.runs.classifier.backbone.plan.path} gives the class "
-            f"{', '.join(never)}, neither from noise nor among those that it is searched on; add "
-            "images of it that are classified correctly, or leave the class out"
+            f"fewer than {_FEWEST} of {_STARTS} images, of noise or of its own, come to be given "
+            f"the class {', '.join(names[k] for k in missed.tolist())} on both backbones; add "
+            "images of it that both classify correctly, or leave the class out"
         )
-    return margins.reshape(-1, _STARTS).astype(np.float64)
+    return found[0], found[1]
 
 
-def _climbed(seeker: Seeker, start: Float32, goals: Int64, steps: int) -> Float32:
-    """The highest margins ``(N,)`` of a class each that are found from some images.
+def _missed(margins: Floats) -> Floats:
+    """Which classes ``(K,)`` too few images reach."""
+    return np.asarray((margins > 0).sum(axis=1) < _FEWEST)
+
+
+def _climbed(seeker: Seeker, start: Float32, goals: Int64) -> Floats:
+    """The highest margins ``(G, S)`` of G classes from S images each ``(G, S, H, W, C)``.
 
     Raises:
         NotSearchedError: There is too little time.
     """
-    runs, margins = seeker.runs, np.zeros(len(start), np.float32)
+    runs, steps = seeker.runs, _steps(seeker.settings)
     progress, digest = runs.trial.bench.progress, runs.classifier.backbone.digest
     step = f"search for margins of {runs.task}"
+    images, wanted = start.reshape(-1, *start.shape[2:]), goals.repeat(start.shape[1])
+    margins = np.zeros(len(images), np.float32)
     of = differentiable(runs.classifier, seeker.batch)
-    with progress(step, len(start) * steps, PASSES_OF_TRAINING, digest) as advance:
-        for done, margins in enumerate(climbs(of, start, goals, steps)):  # noqa: B007
-            advance(len(start))
+    with progress(step, len(images) * steps, PASSES_OF_TRAINING, digest) as advance:
+        for done, last in enumerate(climbs(of, images, wanted, steps)):
+            margins = last
+            advance(len(images))
             if done % _LOOKED_EVERY == 0 and not progress.has_time_for(0):
                 raise NotSearchedError(f"out of time (--max-minutes) in the {step}; allow more")
-    return margins
+    return margins.astype(np.float64).clip(0).reshape(start.shape[:2])
 
 
 def margins_over_reference(
     task: str, classes: tuple[str, ...], ours: Floats, theirs: Floats
 ) -> Iterator[Measurement]:
-    """What part of a class's margin the reference has not, of the classes where it is largest.
+    """What part of a class's margin the reference does not have, where that is largest.
 
-    Margins of one classifier are larger than those of another on the whole, so each is taken in
-    units of the median class.
+    Margins of one classifier are larger than those of another on the whole, so how many times as
+    large each is is divided by the median of that of the other classes.
 
     Args:
         task: Its name.
         classes: Names of the K classes.
         ours: ``(K, S)`` margins of the candidate.
-        theirs: ``(K, S)`` margins of the reference, from the same starts.
+        theirs: ``(K, S)`` margins of the reference, from the same images.
     """
-    times = np.log(ours) - np.log(theirs)
-    times -= np.median(times, axis=0)
-    each = [stats.mean(of, np.arange(len(of))) for of in times]
-    shares = [_share(of) for of in each]
-    held = [_share(stats.number_of_many(of, len(classes))) for of in each]
-    first = sorted(range(len(classes)), key=lambda k: -each[k].value)[: min(TRIED, len(classes))]
-    for k in first:
-        yield METRICS.measurement(
-            "margin_over_reference", shares[k], _STARTS, task=task, target=classes[k]
-        )
-    worst = Interval(shares[first[0]].value, max(of.low for of in held), stats.largest(shares).high)
-    yield METRICS.measurement(
-        "worst_margin_over_reference", worst, _STARTS, task=task, target=classes[first[0]]
-    )
+    whole = _times(ours, theirs)
+    left_out = range(ours.shape[1])
+    parts = [_times(np.delete(ours, j, axis=1), np.delete(theirs, j, axis=1)) for j in left_out]
+    each = [*zip(whole.tolist(), np.transpose(parts).tolist(), strict=True)]
+    first = np.argsort(-whole, kind="stable").tolist()
+    for k in first[:TRIED]:
+        share, about = _share(stats.jackknife(*each[k])), {"task": task, "target": classes[k]}
+        yield METRICS.measurement("margin_over_reference", share, len(parts), **about)
+    held = [_share(stats.jackknife(*of, searched_low=len(each))) for of in each]
+    worst, about = stats.largest(held), {"task": task, "target": classes[first[0]]}
+    yield METRICS.measurement("worst_margin_over_reference", worst, len(parts), **about)
+
+
+def _times(ours: Floats, theirs: Floats) -> Floats:
+    """How many times as large each class's mean margin is ``(K,)``, as a logarithm.
+
+    Divided by the median of the other classes.
+    """
+    times = np.log(ours.mean(axis=1)) - np.log(theirs.mean(axis=1))
+    return np.array([of - np.median(np.delete(times, k)) for k, of in enumerate(times)])
 
 
 def _share(times: Interval) -> Interval:
-    """From the logarithm of how many times as large to what part of it is more.
+    """What part of a margin is more than another's, by how many times as large it is (logarithm).
 
     >>> _share(Interval(0.0, -0.5, 0.6931))
     Interval(value=0.0, low=-0.6487, high=0.5)
@@ -112,7 +132,7 @@ def _share(times: Interval) -> Interval:
 
 
 def gradients_of_margins(classes: int, settings: TriggerSearch) -> int:
-    """How many gradients of single images each backbone takes.
+    """How many gradients of single images each backbone takes; as many again at the most.
 
     >>> gradients_of_margins(10, TriggerSearch())
     2400
@@ -121,4 +141,4 @@ def gradients_of_margins(classes: int, settings: TriggerSearch) -> int:
 
 
 def _steps(settings: TriggerSearch) -> int:
-    return round(0.6 * settings.steps)
+    return round(_OF_STEPS * settings.steps)

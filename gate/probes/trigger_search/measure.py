@@ -26,6 +26,7 @@ from gate.probes.trigger_search.beside import (
 )
 from gate.probes.trigger_search.found import TRIED, Found, Seeker, gradients
 from gate.probes.trigger_search.images import Sides, sides
+from gate.probes.trigger_search.margins import gradients_of_margins
 from gate.probes.trigger_search.pairs import (
     PairSeeker,
     class_wise_passes,
@@ -63,9 +64,9 @@ def passes(count: Count, settings: TriggerSearch) -> None:
             tried = passes_beside(count.bench, searched, evaluated) + pairs * images
             tried += class_wise_passes(classes, searched, images)
             passed = (network, count.predictions(task, reference))
-            more = gradients_beside(classes, settings, with_margins=name in of_margins(tasks))
-            for each, needed in zip(passed, more, strict=True):
-                count.searched(task.test, each, needed, tried)
+            margins = gradients_of_margins(classes, settings) if name in with_margins(tasks) else 0
+            for each, needed in zip(passed, gradients_beside(classes, settings), strict=True):
+                count.searched(task.test, each, needed + margins, tried, again=margins)
 
 
 def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str]:
@@ -133,11 +134,16 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
                 f"task {name}: patches, patterns, pairs and margins beside a reference, and waves, "
                 f"not searched: {hindrance}"
             )
-        elif name in of_margins(tasks):
+        elif name in with_margins(tasks):
             yield from _margins(name, beside, seeker)
+        else:
+            yield (
+                f"task {name}: margins not searched: they are asked of the own head, where some "
+                "task takes it"
+            )
 
 
-def of_margins(tasks: Mapping[str, Task]) -> list[str]:
+def with_margins(tasks: Mapping[str, Task]) -> list[str]:
     """The tasks whose margins are searched for: those of the own head, or all, if none takes it.
 
     What was planted taught the head that was trained with it; of a head that is fitted afterwards,
@@ -166,7 +172,7 @@ def _of_kinds(trial: Trial, task: str, kinds: Sequence[_Kind]) -> Iterator[Measu
 def _margins(task: str, beside: Beside, seeker: Seeker) -> Iterator[Measurement | str]:
     """How far classes come ahead of others beyond the reference; or why that is not searched."""
     try:
-        yield from [*beside.margins(seeker)]
+        yield from beside.margins(seeker)
     except (BackboneError, NotSearchedError) as fault:
         yield f"task {task}: margins beside the reference not searched: {fault}"
 
