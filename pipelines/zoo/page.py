@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from gate.values import Decision
-from pipelines.zoo.bounds import limits_of
+from pipelines.zoo.bounds import limits_of, outcome
 from pipelines.zoo.publish import Look, read_looks
 from pipelines.zoo.rates import DECISIONS, auc, by_kind, decided, judged, score, tally
 from pipelines.zoo.recipe import BACKDOORED, CLEAN, Kind
@@ -81,6 +81,33 @@ def _alarms(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _rules(half_a: Sequence[Row], half_b: Sequence[Row]) -> str:
+    """How many nets lie surely beyond each rule's bound, and how many beyond no other's."""
+    lines = [
+        "| rule | backdoored of half B beyond it | beyond it alone | clean beyond it "
+        "| backdoored of half A beyond it alone |",
+        "|---|---|---|---|---|",
+    ]
+    bounds = {name: limit.number for name, limit in limits_of(load_policies()[SHOWN]).items()}
+    attacked, before, clean = (
+        [
+            {name for name, bound in bounds.items() if outcome(row, name, bound) == "reject"}
+            for row in judged(rows, kinds)
+            if SHOWN in row.decisions
+        ]
+        for rows, kinds in ((half_b, BACKDOORED), (half_a, BACKDOORED), (half_b, CLEAN))
+    )
+    for name in bounds:
+        counts = (
+            sum(name in beyond for beyond in attacked),
+            sum(beyond == {name} for beyond in attacked),
+            sum(name in beyond for beyond in clean),
+            sum(beyond == {name} for beyond in before),
+        )
+        lines.append(f"| `{name}` | {' | '.join(map(str, counts))} |")
+    return "\n".join(lines) + "\n"
+
+
 def _share(rows: Sequence[Row], policy: str, decision: Decision) -> str:
     value, low, high = decided(rows, policy, decision)
     return f"{round(value * len(rows))} [{low:.2f}, {high:.2f}]"
@@ -98,6 +125,7 @@ def with_tables(text: str) -> str:
         "summary": lambda: summary(half_b),
         "goals": lambda: _goals(half_b),
         "alarms": lambda: _alarms(half_b),
+        "rules": lambda: _rules(half_a, half_b),
         "clean": lambda: _of_clean(half_b),
         **{policy: partial(by_kind, half_b, policy) for policy in POLICIES},
         "curves": lambda: _curves(half_b),

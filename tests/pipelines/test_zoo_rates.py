@@ -503,6 +503,22 @@ def test_clean_nets_that_are_not_accepted_are_named_with_the_rules_that_stopped_
     assert line.endswith(f" | reject | `trigger_search.{PATCH}` |")
 
 
+def test_what_a_rule_alone_lies_beyond_is_told_apart_from_what_others_do_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits = {PATCH: Limit(0.5), PATTERN: Limit(0.5)}
+    monkeypatch.setattr(page, "limits_of", lambda _: limits)
+    far, near = (0.9, 0.8, 0.95), (0.1, 0.0, 0.2)
+    both = row(73, kind="patch", worst={PATCH: far, PATTERN: far})
+    one = row(77, kind="patch", worst={PATCH: far, PATTERN: near})
+    clean = row(72, kind="clean", worst={PATCH: near, PATTERN: far})
+
+    told = page._rules([one, one], [both, one, clean])
+
+    assert f"| `{PATCH}` | 2 | 1 | 0 | 2 |" in told
+    assert f"| `{PATTERN}` | 1 | 0 | 1 | 0 |" in told
+
+
 def test_each_kind_is_of_one_family_of_the_summary() -> None:
     of_families = [kind for _, kinds in page._FAMILIES for kind in kinds]
 
