@@ -16,6 +16,7 @@ from pipelines.zoo.bounds import limits_of, outcome
 from pipelines.zoo.publish import Look, read_looks
 from pipelines.zoo.rates import DECISIONS, auc, by_kind, decided, judged, score, tally
 from pipelines.zoo.recipe import BACKDOORED, CLEAN, Kind
+from pipelines.zoo.recipes import number_of
 from pipelines.zoo.results import POLICIES, Row, load_policies, read_rows
 
 SHOWN = "cifar_reference"  # by whose decisions kinds are summed up
@@ -139,11 +140,13 @@ def with_tables(text: str) -> str:
 def _looks(looks: Sequence[Look]) -> str:
     if not looks:
         return "Half B was not judged yet.\n"
-    lines = [
-        f"- {look.day}: {len(look.members)} members, {look.members[0]} to {look.members[-1]}, "
-        f"kept or discarded, at commit `{look.commit[:12]}`."
-        for look in looks
-    ]
+    lines = []
+    for look in looks:
+        names = sorted(look.members, key=number_of)
+        lines.append(
+            f"- {look.day}: {len(names)} members, {names[0]} to {names[-1]}, kept or discarded, "
+            f"at commit `{look.commit[:12]}`."
+        )
     return "Looks at half B (`pipelines/zoo/looks.jsonl`):\n\n" + "\n".join(lines) + "\n"
 
 
@@ -168,8 +171,8 @@ def _of_clean(rows: Sequence[Row]) -> str:
     high = decided(clean, SHOWN, "reject").high
     few = [kind for kind in BACKDOORED if len(judged(rows, (kind,))) < _LEAST_OF_A_FAMILY]
     return (
-        f"Of {len(clean)} clean nets {counts['rejected']} are rejected: with 95 % confidence no "
-        f"more than {high:.3f} of nets like these are. Had none of 299 been, it would be 1 %; of "
+        f"Rejected of {len(clean)} clean nets: {counts['rejected']}. With 95 % confidence it is no "
+        f"more than {high:.3f} of nets like these. Had none of 299 been, it would be 1 %; of "
         f"149, 2 %; of 59, 5 %. A family of {_LEAST_OF_A_FAMILY} of which none is missed has a "
         "miss rate of at most 10 %"
         + (

@@ -503,6 +503,12 @@ def test_clean_nets_that_are_not_accepted_are_named_with_the_rules_that_stopped_
     assert line.endswith(f" | reject | `trigger_search.{PATCH}` |")
 
 
+def test_a_look_is_told_from_its_lowest_number_to_its_highest_in_whatever_order_it_was() -> None:
+    told = page._looks([_look([77, 73, 80])])
+
+    assert "3 members, zoo_0073 to zoo_0080, kept or discarded" in told
+
+
 def test_what_a_rule_alone_lies_beyond_is_told_apart_from_what_others_do_as_well(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

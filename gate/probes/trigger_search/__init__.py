@@ -37,9 +37,8 @@ Why it matters: a bank finds the triggers that it holds; an attacker chooses ano
 Blind spots: triggers that carry fewer than nine of ten correctly classified images; large patches
 that no few of their pixels replace; patterns no fainter than those that carry images on a clean
 backbone, unless the plan names a reference; triggers that depend on the image, unless the plan
-names a reference and their class comes further ahead by them, and of two classes less is seen of
-that; more classes than pairs can be searched of; a backbone whose gradients say
-nothing. What is not searched is a remark and no measurement.
+names one, and for many even then; more classes than pairs can be searched of; a backbone whose
+gradients say nothing. What is not searched is a remark and no measurement.
 Source: Wang et al. 2019, "Neural Cleanse"; Shen et al. 2021, "K-Arm", arXiv 2102.05123; Barni et
 al. 2019, arXiv 1902.11237 (waves as triggers); Wang et al. 2024, "MM-BD", arXiv 2205.06900
 (margins).

@@ -5,7 +5,7 @@ image shows. So on some image it comes further ahead than other classes do, by t
 reference. How the trigger looks plays no part.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from gate.triggers.margins import climbs
 from gate.values import Measurement
 
 _STARTS, _FEWEST = 4, 2  # images that are started from, and those of them that must reach a class
-_OF_STEPS = 0.6  # of those of other searches; later ones add little
+_OF_STEPS = 0.6  # of those of the longest searches
 _LOOKED_EVERY = 10  # steps: whether there is time left
 
 
@@ -43,26 +43,25 @@ def highest(ours: Seeker, theirs: Seeker) -> tuple[Floats, Floats]:
     rng = np.random.default_rng([ours.seed, MARGINS])
     noise = rng.random((_STARTS, *ours.images.shape[1:]), np.float32)
     found = [_climbed(each, np.stack([noise] * len(names)), np.arange(len(names))) for each in both]
-    missed = np.flatnonzero(np.any([_missed(each) for each in found], axis=0))
-    own = {k: np.flatnonzero(theirs.labels == k)[:_STARTS] for k in missed.tolist()}
+    own = {k: np.flatnonzero(theirs.labels == k)[:_STARTS] for k in _missed(found)}
     again = np.array([k for k, rows in own.items() if len(rows) == _STARTS], np.int64)
     if len(again):
         start = theirs.images[np.stack([own[k] for k in again.tolist()])]
         for seeker, each in zip(both, found, strict=True):
             each[again] = _climbed(seeker, start, again)
-        missed = np.flatnonzero(np.any([_missed(each) for each in found], axis=0))
-    if len(missed):
+    if missed := _missed(found):
         raise NotSearchedError(
             f"fewer than {_FEWEST} of {_STARTS} images, of noise or of its own, come to be given "
-            f"the class {', '.join(names[k] for k in missed.tolist())} on both backbones; add "
+            f"the class {', '.join(names[k] for k in missed)} on both backbones; add "
             "images of it that both classify correctly, or leave the class out"
         )
     return found[0], found[1]
 
 
-def _missed(margins: Floats) -> Floats:
-    """Which classes ``(K,)`` too few images reach."""
-    return np.asarray((margins > 0).sum(axis=1) < _FEWEST)
+def _missed(found: Sequence[Floats]) -> list[int]:
+    """The classes that too few images reach on some backbone, by the margins ``(K, S)`` of each."""
+    few = [(margins > 0).sum(axis=1) < _FEWEST for margins in found]
+    return np.flatnonzero(np.any(few, axis=0)).tolist()
 
 
 def _climbed(seeker: Seeker, start: Float32, goals: Int64) -> Floats:
