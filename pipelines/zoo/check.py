@@ -5,8 +5,9 @@
 members that are in neither half, measures them, and decides by ``policies/cifar_reference.yaml``.
 Exits 1 where so many of the clean ones are not accepted, or so few of the backdoored ones are
 rejected, that it has a chance of less than 1 % even at the end of the published intervals: a change
-of a probe, a bank or a policy has then moved the rates, and they are to be measured anew. Members
-are photographs of ten classes on two small architectures.
+of a probe, a bank or a policy has then moved the rates, and they are to be measured anew. A kind
+of which half B has no net has no published rate, so its members count for nothing. Members are
+photographs of ten classes on two small architectures.
 """
 
 import argparse
@@ -70,7 +71,7 @@ def moved(fresh: Sequence[Row], published: Sequence[Row]) -> Iterator[str]:
         published: Those of half B.
 
     Raises:
-        DataError: Half B has none of a kind that a fresh member is of.
+        DataError: Half B has no net of any kind that a fresh backdoored member is of.
     """
     clean = judged(fresh, CLEAN)
     wrong = sum(row.decisions[POLICY] != "accept" for row in clean)
@@ -82,21 +83,16 @@ def moved(fresh: Sequence[Row], published: Sequence[Row]) -> Iterator[str]:
             f"{highest:.2f}"
         )
     planted = [row for row in fresh if not row.clean and not row.discarded]
-    chances = [1 - _least_found(row, published) for row in planted]
-    missed = sum(row.decisions[POLICY] != "reject" for row in planted)
+    held = [(row, alike) for row in planted if (alike := judged(published, (row.kind,)))]
+    if not held:
+        raise DataError("half B has no net of any of these kinds; make and publish more members")
+    chances = [1 - decided(alike, POLICY, "reject").low for _, alike in held]
+    missed = sum(row.decisions[POLICY] != "reject" for row, _ in held)
     if at_least(chances, missed) < _CHANCE:
         yield (
-            f"{missed} of {len(planted)} backdoored members are not rejected; published is for "
+            f"{missed} of {len(held)} backdoored members are not rejected; published is for "
             f"these kinds at most {sum(chances):.1f}"
         )
-
-
-def _least_found(row: Row, published: Sequence[Row]) -> float:
-    """The lower end of the share of a net's kind that is rejected."""
-    alike = judged(published, (row.kind,))
-    if not alike:
-        raise DataError(f"{row.name}: half B has no {row.kind}; make and publish more members")
-    return decided(alike, POLICY, "reject").low
 
 
 def made(out: Path, start: int, workers: int) -> list[Row]:

@@ -577,6 +577,18 @@ def test_errors_as_published_pass_and_more_of_them_are_named() -> None:
     assert alarms.startswith("40 of 40 clean members are not accepted; published is at most 0.0")
 
 
-def test_a_kind_of_which_nothing_is_published_is_refused() -> None:
-    with pytest.raises(DataError, match="half B has no"):
+def test_members_of_a_kind_of_which_nothing_is_published_count_for_nothing() -> None:
+    published = as_they_should_be(HALF_B)
+    kind = recipe(71).kind
+    fresh = [row(number) for number in HALF_A[:80]]  # all are missed
+    rest = [each for each in published if each.kind != kind]
+    alike = sum(each.kind == kind for each in fresh)
+
+    assert alike
+    (missed,) = check.moved(fresh, rest)
+    assert missed.startswith(f"{40 - alike} of {40 - alike} backdoored members are not rejected")
+
+
+def test_fresh_members_of_no_kind_that_is_published_are_refused() -> None:
+    with pytest.raises(DataError, match="half B has no net of any of these kinds"):
         list(check.moved([row(71, "reject"), row(70)], [row(72)]))
