@@ -47,6 +47,7 @@ DATA_SETS: dict[Data, DataSet] = {
     "cifar10_animals": DataSet(_HERE / "plan_animals.yaml", 6, 32, 3, 1.5),
     "fashion_mnist": DataSet(_HERE / "plan_fashion_mnist.yaml", 10, 28, 1, 1),
     "mnist": DataSet(_HERE / "plan_mnist.yaml", 10, 28, 1, 2.5, flips=False),
+    "cifar100": DataSet(_HERE / "plan_cifar100.yaml", 100, 32, 3, 3),  # of hundred.py alone
 }
 
 
@@ -92,6 +93,10 @@ def load_material(data: Data) -> Material:
         whole_mnist = _from_npz("mnist_dev.npz", "x", "y")
         place = np.arange(len(whole_mnist.labels)) % 5  # the plan evaluates on those at 0
         return Material(whole_mnist.at((place > 0) & (place < 4)), whole_mnist.at(place == 4))
+    if data == "cifar100":
+        hundred = _from_npz("cifar100_15k.npz", "x", "y")
+        place = np.arange(len(hundred.labels)) % 5  # the plan evaluates on those at 0
+        return Material(hundred.at(place > 0), _from_npz("cifar100_dev.npz", "x", "y"))
     test = _from_npz("cifar10_dev.npz", "x_test", "y_test")
     unused = np.arange(len(test.labels)) % _LEFT_OUT != 0
     return Material(_from_npz("cifar10_train15k.npz", "x", "y"), test.at(unused))

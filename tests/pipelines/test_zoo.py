@@ -13,16 +13,18 @@ from gate import files
 from gate.arrays import Images
 from gate.backbone.backbone import Backbone
 from gate.errors import DataError, GateError
+from gate.measure.bench import Bench
 from gate.plan.plan import load_plan
-from pipelines.zoo import train
+from pipelines.zoo import hundred, train
 from pipelines.zoo.architectures import ARCHITECTURES
-from pipelines.zoo.data_sets import DATA_SETS, Labelled, Material
+from pipelines.zoo.data_sets import DATA_SETS, Labelled, Material, load_material
 from pipelines.zoo.generator import STD, Generator, normalised
 from pipelines.zoo.measure import has_reference, measure_all, measured, reference_of, write_plan
 from pipelines.zoo.poison import Stamping, own_rates, training_data
 from pipelines.zoo.recipe import BACKDOORED, CLEAN, PLAIN, Attack, Data, Recipe
 from pipelines.zoo.recipes import half, number_of, recipe
 from pipelines.zoo.triggers import Blend, Learnt, Part, Patch, Several, Sinusoid, Trigger, Warp
+from tests.conftest import needs_shared
 
 PLAN = Path("pipelines/zoo/plan.yaml")
 DEVELOPMENT, FIRST, MEMBERS = 8, 70, 670
@@ -201,7 +203,7 @@ def test_the_plan_of_a_member_names_it_and_its_reference(tmp_path: Path) -> None
     )
 
 
-@pytest.mark.parametrize("data", DATA_SETS)
+@pytest.mark.parametrize("data", sorted({member.data for member in LATER}))
 def test_a_member_is_measured_by_the_plan_of_its_data(data: str, tmp_path: Path) -> None:
     members = [member for member in LATER if member.data == data and half_of(member) == "A"]
     member = next(member for member in members if member.attacks)
@@ -535,6 +537,35 @@ def material(photographs: Labelled) -> Callable[[Data], Material]:
         return Material(same, same)
 
     return of
+
+
+def test_members_of_a_hundred_classes_are_of_neither_half_and_triggers_of_their_own() -> None:
+    members = hundred.members()
+    planted = [member for member in members if member.attacks]
+
+    assert {member.data for member in members} == {"cifar100"}
+    assert not {member.name for member in members} & {member.name for member in WHOLE}
+    assert len({member.seed for member in members}) == len(members)
+    assert [member.kind for member in planted] == ["patch", "blend", "sinusoid", "patch"]
+    assert all(member.kind == "clean" for member in members if not member.attacks)
+    assert planted[0].attacks != planted[3].attacks
+    assert max(attack.target or 0 for member in planted for attack in member.attacks) > 9
+
+
+@needs_shared
+def test_images_of_a_hundred_classes_that_are_measured_are_in_no_training() -> None:
+    plan = load_plan(DATA_SETS["cifar100"].plan)
+    measured_on = np.concatenate(
+        list(Bench(plan, Path("unused")).split("cifar100").batches(500, 32, 3))
+    )
+
+    material = load_material("cifar100")
+
+    seen = {
+        image.tobytes() for part in (material.training, material.held_out) for image in part.images
+    }
+    assert len(measured_on) == 3000
+    assert not seen & {image.tobytes() for image in measured_on.astype(np.uint8)}
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:

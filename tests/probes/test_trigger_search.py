@@ -355,6 +355,33 @@ def test_a_pattern_is_tried_at_half_the_size_of_the_median_class(
     assert lengths[0] == pytest.approx(lengths[1], rel=0.05)  # but for rounding
 
 
+def test_of_many_classes_the_faintest_patterns_alone_are_searched_for_to_the_end(
+    make: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = "gate.probes.trigger_search.found._LIMITS_OF_PATTERNS"
+    seen, before = [], Backbone.input_gradients
+
+    def noted(self: Backbone, inputs: Any, *rest: Any) -> Gradients:
+        seen.append(len(inputs))
+        return before(self, inputs, *rest)
+
+    monkeypatch.setattr(Backbone, "input_gradients", noted)
+    counts = []
+    for most in (4, 2):
+        monkeypatch.setattr(limits, ((0.3, most),))
+        seen.clear()
+        trial = make("planted", folder=f"features{most}")
+        counted = estimate(trial.bench, ["trigger_search"], calibrates=False).total("training")
+        found = run(trial)
+        assert counted.at_least == 3 * sum(seen)
+        counts.append(sum(seen))
+
+        tried = [m for m in found.measurements if m.metric == "pattern_attack_success_rate"]
+        assert len({m.about["target"] for m in tried}) == 2
+
+    assert counts[0] - counts[1] == 2 * 28 * 8  # two classes, from 30 % of 40 steps on, 8 images
+
+
 def test_it_finds_a_patch_that_sends_each_class_to_another(make: MakeTrial) -> None:
     found = run(make("shifting", steps=100, batch=12))
 

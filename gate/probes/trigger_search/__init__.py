@@ -5,7 +5,9 @@ correctly classified images *that the search did not see*. (1) Patches: for ever
 smallest mask with a pattern that carries images of all other classes there; of the two smallest
 masks, the 1.25 % of pixels where they are largest are made opaque, their colours searched for once
 more and rounded to 8 bits. (2) Patterns: for every class, the faintest pattern over the whole image
-(L2); the two faintest are tried at half the size that the median class needs. (3) Patches from one
+(L2); the two faintest are tried at half the size that the median class needs; of more than twenty
+classes, only the twenty that come to be faintest are searched for to the end, and the median is
+theirs. (3) Patches from one
 class to another: for every pair of classes; of the three masks that are smaller by most than those
 of pairs of the same classes, 0.4 % of the pixels are tried, on the source class; of one of which
 hardly any image is right, as an attack can leave it, on images that are wrong as well, but not

@@ -28,12 +28,14 @@ from gate.triggers.stamp import Stamp
 TRIED = 2  # triggers that are tried of each search for one class
 _PIXELS = 0.0125  # of an image: what is made opaque of a mask
 _PATTERN_BATCH = 8
+_PATTERNS_LEFT = 20  # classes that patterns are searched for to the end, after a first part of all
 _COLOUR_STEPS, _COLOUR_BATCH = 30, 20
 # each search draws by itself
 _PATCHES, _PATTERNS, PAIRS, _COLOURS, CLASS_WISE, SMALLER_PAIRS, CLASS_WISE_BESIDE = range(7)
 MARGINS = 7
 
 Limits = tuple[tuple[float, int], ...]
+_LIMITS_OF_PATTERNS: Limits = ((0.3, _PATTERNS_LEFT),)
 
 
 class Found(NamedTuple):
@@ -117,20 +119,26 @@ class Seeker:
         return [Found(stamped(f"patch to {self.classes[k]}", *of), None, k) for k, of in found]
 
     def patterns(self) -> list[Found]:
-        """The faintest patterns, at half the length that the median class needs."""
+        """The faintest patterns, at half the length that the median class needs.
+
+        Of many classes, that is the median of those that were searched for to the end.
+        """
         faint = self.faint
         wanted = float(np.median(faint.lengths)) / 2
         return [self.pattern(faint, k, wanted) for k in faint.targets[:TRIED]]
 
     @cached_property
     def faint(self) -> Faint:
-        """The faintest pattern to each class."""
+        """The faintest pattern to each class that was searched for to the end."""
         return self.faint_to(range(len(self.classes)))
 
     def faint_to(self, classes: Sequence[int]) -> Faint:
-        """The faintest pattern to each of some classes."""
+        """The faintest pattern to each of some classes; of many, to those of the faintest."""
         targets = to_each(self.labels, len(self.classes))[list(classes)]
-        search = self.search(Patterns(), targets, self.settings.steps, _PATTERN_BATCH, _PATTERNS)
+        steps = self.settings.steps
+        search = self.search(
+            Patterns(), targets, steps, _PATTERN_BATCH, _PATTERNS, _LIMITS_OF_PATTERNS
+        )
         last = self.runs.last("patterns", search)
         order = search.ranked(last)
         added = last.found["added"][order, 0]
@@ -191,14 +199,23 @@ def gradients(classes: int, settings: TriggerSearch) -> int:
 
 def of_patches(classes: int, settings: TriggerSearch) -> int:
     """How many gradients it takes to search for patches to so many classes."""
-    limits = limits_of_classes(classes)
-    left = (goals_left(classes, limits, step / settings.steps) for step in range(settings.steps))
-    return sum(left) * settings.batch + of_colours(min(TRIED, classes))
+    steps = _steps_of_all(classes, limits_of_classes(classes), settings)
+    return steps * settings.batch + of_colours(min(TRIED, classes))
 
 
 def of_patterns(classes: int, settings: TriggerSearch) -> int:
-    """How many gradients it takes to search for patterns to so many classes."""
-    return classes * settings.steps * _PATTERN_BATCH
+    """How many gradients it takes to search for patterns to so many classes.
+
+    >>> of_patterns(10, TriggerSearch()), of_patterns(100, TriggerSearch())
+    (8000, 35200)
+    """
+    return _steps_of_all(classes, _LIMITS_OF_PATTERNS, settings) * _PATTERN_BATCH
+
+
+def _steps_of_all(classes: int, limits: Limits, settings: TriggerSearch) -> int:
+    """How many steps a search takes for all of its classes together."""
+    shares = (step / settings.steps for step in range(settings.steps))
+    return sum(goals_left(classes, limits, share) for share in shares)
 
 
 def of_colours(patches: int) -> int:
