@@ -367,6 +367,7 @@ def test_of_many_classes_the_faintest_patterns_alone_are_searched_for_to_the_end
 
     monkeypatch.setattr(Backbone, "input_gradients", noted)
     counts = []
+    targets = []
     for most in (4, 2):
         monkeypatch.setattr(limits, ((0.3, most),))
         seen.clear()
@@ -377,8 +378,9 @@ def test_of_many_classes_the_faintest_patterns_alone_are_searched_for_to_the_end
         counts.append(sum(seen))
 
         tried = [m for m in found.measurements if m.metric == "pattern_attack_success_rate"]
-        assert len({m.about["target"] for m in tried}) == 2
+        targets.append({m.about["target"] for m in tried})
 
+    assert targets[0] == targets[1]  # the same are the faintest, and none takes another's place
     assert counts[0] - counts[1] == 2 * 28 * 8  # two classes, from 30 % of 40 steps on, 8 images
 
 

@@ -143,7 +143,7 @@ class Seeker:
         order = search.ranked(last)
         added = last.found["added"][order, 0]
         lengths = search.kind.sizes(last.found)[order]
-        return Faint(tuple(classes[i] for i in order.tolist()), added, lengths)
+        return Faint(tuple(classes[i] for i in last.goals[order].tolist()), added, lengths)
 
     def pattern(self, faint: Faint, target: int, length: float) -> Found:
         """One of the patterns at another length, rounded to 8 bits."""
