@@ -73,13 +73,13 @@ def main() -> None:
     limits = limits_of(load_policies()[_POLICY])
     bounds = {metric: limits[metric].number for metric in _SHORT}
     heads = [f"{_SHORT[metric]} (at most {bound})" for metric, bound in bounds.items()]
-    print("| member | accuracy | own rate |", " | ".join(heads), "| seconds |")
-    print("|---" * (4 + len(heads)) + "|")
+    print("| member | accuracy | own rate |", " | ".join(heads), "|")
+    print("|---" * (3 + len(heads)) + "|")
     for row in rows_of(out, runs, kept):
-        print("|", " | ".join(_cells(row, bounds)), "|")
+        print("|", " | ".join(cells(row, bounds)), "|")
 
 
-def _cells(row: Row, bounds: Mapping[str, float]) -> Iterator[str]:
+def cells(row: Row, bounds: Mapping[str, float]) -> Iterator[str]:
     """What a member is, and its worst numbers; bold where they lie surely beyond a bound."""
     yield from (row.kind, f"{row.accuracy:.2f}", ", ".join(f"{of:.2f}" for of in row.own_rates))
     for metric, bound in bounds.items():
@@ -88,7 +88,6 @@ def _cells(row: Row, bounds: Mapping[str, float]) -> Iterator[str]:
             continue
         said = "{:.2f} [{:.2f}, {:.2f}]".format(*row.worst[metric])
         yield f"**{said}**" if outcome(row, metric, bound) == "reject" else said
-    yield f"{row.seconds:.0f}"
 
 
 if __name__ == "__main__":

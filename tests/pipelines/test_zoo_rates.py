@@ -16,7 +16,7 @@ from gate import Policy, files, load_policy, stats
 from gate.errors import DataError
 from gate.policy.rules import rules_digest
 from gate.values import Evidence, Measurement
-from pipelines.zoo import bounds, check, judge, page, publish, rates, results
+from pipelines.zoo import bounds, check, hundred, judge, page, publish, rates, results
 from pipelines.zoo.bounds import Limit
 from pipelines.zoo.draw import characteristics, found_at, roc
 from pipelines.zoo.recipe import BACKDOORED, CLEAN, Kind
@@ -592,3 +592,20 @@ def test_members_of_a_kind_of_which_nothing_is_published_count_for_nothing() -> 
 def test_fresh_members_of_no_kind_that_is_published_are_refused() -> None:
     with pytest.raises(DataError, match="half B has no net of any of these kinds"):
         list(check.moved([row(71, "reject"), row(70)], [row(72)]))
+
+
+# --- a hundred classes ----------------------------------------------------------------------------
+
+
+def test_of_a_hundred_classes_bold_is_what_lies_surely_beyond_a_bound() -> None:
+    worst = {"beyond": (0.5, 0.4, 0.6), "open": (0.5, 0.2, 0.6), "within": (0.1, 0.0, 0.2)}
+    one = row(71, "reject").model_copy(update={"worst": worst})
+
+    told = list(hundred.cells(one, dict.fromkeys([*worst, "other"], 0.3)))[-4:]
+
+    assert told == [
+        "**0.50 [0.40, 0.60]**",
+        "0.50 [0.20, 0.60]",
+        "0.10 [0.00, 0.20]",
+        "not measured",
+    ]
