@@ -6,8 +6,9 @@ members that are in neither half, measures them, and decides by ``policies/cifar
 Exits 1 where so many of the clean ones are not accepted, or so few of the backdoored ones are
 rejected, that it has a chance of less than 1 % even at the end of the published intervals: a change
 of a probe, a bank or a policy has then moved the rates, and they are to be measured anew. A kind
-of which half B has no net has no published rate, so its members count for nothing. Members are
-photographs of ten classes on two small architectures.
+of which half B has no net has no published rate, so its members count for nothing; the others are
+held against all of their kinds together. Members are photographs of ten classes on two small
+architectures.
 """
 
 import argparse
@@ -83,15 +84,17 @@ def moved(fresh: Sequence[Row], published: Sequence[Row]) -> Iterator[str]:
             f"{highest:.2f}"
         )
     planted = [row for row in fresh if not row.clean and not row.discarded]
-    held = [(row, alike) for row in planted if (alike := judged(published, (row.kind,)))]
-    if not held:
+    kinds = tuple(dict.fromkeys(row.kind for row in planted if judged(published, (row.kind,))))
+    if not kinds:
         raise DataError("half B has no net of any of these kinds; make and publish more members")
-    chances = [1 - decided(alike, POLICY, "reject").low for _, alike in held]
-    missed = sum(row.decisions[POLICY] != "reject" for row, _ in held)
-    if at_least(chances, missed) < _CHANCE:
+    # of one kind half B has so few that their interval alone would let all be missed
+    of_kinds, held = judged(published, kinds), judged(fresh, kinds)
+    most = 1 - decided(of_kinds, POLICY, "reject").low
+    missed = sum(row.decisions[POLICY] != "reject" for row in held)
+    if at_least([most] * len(held), missed) < _CHANCE:
         yield (
             f"{missed} of {len(held)} backdoored members are not rejected; published is for "
-            f"these kinds at most {sum(chances):.1f}"
+            f"these kinds together at most {most:.2f}"
         )
 
 

@@ -1,6 +1,7 @@
 """Error rates of the zoo: lines of results, intervals, bounds, one look, and the check on top."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -587,6 +588,16 @@ def test_members_of_a_kind_of_which_nothing_is_published_count_for_nothing() -> 
     assert alike
     (missed,) = check.moved(fresh, rest)
     assert missed.startswith(f"{40 - alike} of {40 - alike} backdoored members are not rejected")
+
+
+def test_a_gate_that_finds_nothing_is_noticed_by_as_few_as_the_check_makes() -> None:
+    fresh = [row(number) for number in HALF_A[:200]]
+    one_of_each = [next(each for each in fresh if each.kind == kind) for kind in BACKDOORED]
+    clean = [each for each in fresh if each.clean][: len(one_of_each)]
+
+    (missed,) = check.moved([*one_of_each, *clean], read_rows("B"))
+
+    assert re.match(r"(\d+) of \1 backdoored members are not rejected", missed)
 
 
 def test_fresh_members_of_no_kind_that_is_published_are_refused() -> None:
