@@ -83,12 +83,11 @@ def moved(fresh: Sequence[Row], published: Sequence[Row]) -> Iterator[str]:
             f"{wrong} of {len(clean)} clean members are not accepted; published is at most "
             f"{highest:.2f}"
         )
-    planted = [row for row in fresh if not row.clean and not row.discarded]
-    kinds = tuple(dict.fromkeys(row.kind for row in planted if judged(published, (row.kind,))))
-    if not kinds:
+    of_kinds = judged(published, [row.kind for row in judged(fresh, BACKDOORED)])
+    if not of_kinds:
         raise DataError("half B has no net of any of these kinds; make and publish more members")
+    held = judged(fresh, [row.kind for row in of_kinds])
     # of one kind half B has so few that their interval alone would let all be missed
-    of_kinds, held = judged(published, kinds), judged(fresh, kinds)
     most = 1 - decided(of_kinds, POLICY, "reject").low
     missed = sum(row.decisions[POLICY] != "reject" for row in held)
     if at_least([most] * len(held), missed) < _CHANCE:

@@ -28,14 +28,13 @@ from gate.triggers.stamp import Stamp
 TRIED = 2  # triggers that are tried of each search for one class
 _PIXELS = 0.0125  # of an image: what is made opaque of a mask
 _PATTERN_BATCH = 8
-_PATTERNS_LEFT = 20  # classes that patterns are searched for to the end, after a first part of all
 _COLOUR_STEPS, _COLOUR_BATCH = 30, 20
 # each search draws by itself
 _PATCHES, _PATTERNS, PAIRS, _COLOURS, CLASS_WISE, SMALLER_PAIRS, CLASS_WISE_BESIDE = range(7)
 MARGINS = 7
 
 Limits = tuple[tuple[float, int], ...]
-_LIMITS_OF_PATTERNS: Limits = ((0.3, _PATTERNS_LEFT),)
+_LIMITS_OF_PATTERNS: Limits = ((0.3, 20),)  # of many classes, the faintest twenty go on
 
 
 class Found(NamedTuple):
