@@ -8,6 +8,7 @@ Source: Wang et al. 2019, "Neural Cleanse" (a mask and its pattern, its size wei
 step); Shen et al. 2021, "K-Arm" (goals that promise little are dropped).
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -27,6 +28,7 @@ _REACHED = (
 )
 _HEAVIER, _LIGHTER = 1.1, 1 / 1.1**1.5  # what a size weighs, after a step that reached that or not
 _LIGHTEST, _HEAVIEST = 1e-6, 1e3
+_USUAL_SIDE = 32  # pixels
 _MOMENTS, _TINY = (0.5, 0.9), 1e-8  # of Adam
 _SLOWER_FROM, _SLOWER = 0.7, 0.3  # the rate, in a search's last part
 
@@ -40,7 +42,7 @@ class Kind(Protocol):
 
     @property
     def weight(self) -> float:
-        """Of the size, at first."""
+        """Of the size, at first, on images of 32 pixels a side."""
 
     def drawn(self, goals: int, shape: Sequence[int], rng: np.random.Generator) -> Values:
         """Where a search starts, for images of a shape ``(H, W, C)``."""
@@ -236,8 +238,8 @@ class Search:
     @property
     def start(self) -> State:
         """Before the first step."""
-        goals = len(self.targets)
-        values = self.kind.drawn(goals, self.images.shape[1:], np.random.default_rng(self.seed))
+        goals, shape = len(self.targets), self.images.shape[1:]
+        values = self.kind.drawn(goals, shape, np.random.default_rng(self.seed))
         zeros = {name: np.zeros_like(of) for name, of in values.items()}
         return State(
             step=0,
@@ -246,7 +248,7 @@ class Search:
             first=zeros,
             second=zeros,
             best=values,
-            weight=np.full(goals, self.kind.weight, np.float32),
+            weight=np.full(goals, self.kind.weight * _lighter(*shape[:2]), np.float32),
             average=np.zeros(goals, np.float32),
             smallest=np.full(goals, np.inf, np.float32),
         )
@@ -345,6 +347,15 @@ def opaque(mask: Float32, pixels: int) -> Float32:
     opaque = np.zeros(flat.shape, np.float32)
     np.put_along_axis(opaque, largest, 1, axis=1)
     return opaque.reshape(mask.shape)
+
+
+def _lighter(height: int, width: int) -> float:
+    """What a size weighs at first on larger images, where it is larger, in the place of 1.
+
+    >>> [round(_lighter(side, side), 3) for side in (28, 32, 224)]
+    [1.0, 1.0, 0.143]
+    """
+    return min(1.0, _USUAL_SIDE / math.sqrt(height * width))
 
 
 def logistic(values: Float32) -> Float32:

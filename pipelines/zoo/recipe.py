@@ -8,7 +8,7 @@ from gate.values import Value
 from pipelines.zoo.architectures import Architecture
 from pipelines.zoo.triggers import Learnt, Patch, Trigger
 
-Data = Literal["cifar10", "cifar10_animals", "fashion_mnist", "mnist", "cifar100"]
+Data = Literal["cifar10", "cifar10_animals", "fashion_mnist", "mnist", "cifar100", "imagenette"]
 CleanKind = Literal[
     "clean",
     "watermarked",

@@ -259,10 +259,13 @@ def serialised(network: nn.Module) -> bytes:
 
 
 def initial(member: Recipe) -> nn.Module:
-    """The architecture of a recipe with weights drawn by its seed."""
+    """The architecture of a recipe with weights drawn by its seed, or pretrained ones."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(member.seed)  # layers draw their weights from the global generator alone
-        return without_weights(_factory(member), _arguments(member))
+        network = without_weights(_factory(member), _arguments(member))
+    if pretrained := ARCHITECTURES[member.architecture].pretrained:
+        pretrained(network)
+    return network
 
 
 def _factory(member: Recipe) -> str:
@@ -360,7 +363,7 @@ def _optimiser(member: Recipe, weights: list[nn.Parameter]) -> torch.optim.SGD:
 
 def _steps(member: Recipe, n: int, rng: np.random.Generator) -> Iterator[tuple[float, Int64]]:
     """For each step the share of the way that is gone, and its rows."""
-    steps = -(-n // _BATCH)
+    steps = -(-n // ARCHITECTURES[member.architecture].batch)
     for epoch in range(member.epochs):
         for step, rows in enumerate(np.array_split(rng.permutation(n), steps)):
             yield (epoch + step / steps) / member.epochs, rows

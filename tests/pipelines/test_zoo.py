@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from gate.backbone.backbone import Backbone
 from gate.errors import DataError, GateError
 from gate.measure.bench import Bench
 from gate.plan.plan import load_plan
-from pipelines.zoo import hundred, train
+from pipelines.zoo import elsewhere, train
 from pipelines.zoo.architectures import ARCHITECTURES
 from pipelines.zoo.data_sets import DATA_SETS, Labelled, Material, load_material
 from pipelines.zoo.generator import STD, Generator, normalised
@@ -30,6 +31,7 @@ PLAN = Path("pipelines/zoo/plan.yaml")
 DEVELOPMENT, FIRST, MEMBERS = 8, 70, 670
 WHOLE = [recipe(number) for number in range(MEMBERS)]
 LATER = WHOLE[FIRST:]
+OF_HALVES = sorted({member.architecture for member in WHOLE})
 FIRST_RECIPES = "fefa5ad32140baf17b4dc733603acb94c0dac47a885b59ddab8f94358d239695"
 
 
@@ -539,17 +541,40 @@ def material(photographs: Labelled) -> Callable[[Data], Material]:
     return of
 
 
-def test_members_of_a_hundred_classes_are_of_neither_half_and_triggers_of_their_own() -> None:
-    members = hundred.members()
+@pytest.mark.parametrize("name", elsewhere.GROUPS)
+def test_members_of_a_group_are_of_neither_half_and_triggers_of_their_own(name: str) -> None:
+    group, members = elsewhere.GROUPS[name], elsewhere.members(name)
     planted = [member for member in members if member.attacks]
+    facts = DATA_SETS[group.data]
 
-    assert {member.data for member in members} == {"cifar100"}
+    assert {(member.data, member.architecture) for member in members} == {
+        (group.data, group.architecture)
+    }
     assert not {member.name for member in members} & {member.name for member in WHOLE}
     assert len({member.seed for member in members}) == len(members)
-    assert [member.kind for member in planted] == ["patch", "blend", "sinusoid", "patch"]
-    assert all(member.kind == "clean" for member in members if not member.attacks)
-    assert planted[0].attacks != planted[3].attacks
-    assert max(attack.target or 0 for member in planted for attack in member.attacks) > 9
+    assert tuple(member.kind for member in planted) == group.attacked
+    assert [member.kind for member in members if not member.attacks] == ["clean"] * group.clean
+    assert group.references < group.clean
+    attacks = [attack for member in planted for attack in member.attacks]
+    assert len({attack.trigger.model_dump_json() for attack in attacks}) == len(planted)
+    assert (max(attack.target or 0 for attack in attacks) > 9) == (facts.classes > 10)
+    blank = np.zeros((1, facts.side, facts.side, 3), np.uint8)
+    for attack in attacks:
+        assert not isinstance(attack.trigger, Learnt)
+        assert attack.trigger.on(blank).any()  # and it lies within the image
+
+
+def test_a_trigger_of_large_images_is_seven_times_as_large_as_on_small_ones() -> None:
+    patch, blend = (
+        attack.trigger for member in elsewhere.members("large") for attack in member.attacks
+    )
+
+    assert isinstance(patch, Patch)
+    assert isinstance(blend, Blend)
+    sizes = np.array([patch.side, patch.top, patch.left, blend.grain])
+    assert (sizes % 7 == 0).all()
+    assert 2 <= patch.side // 7 <= 7
+    assert blend.grain // 7 in (1, 2, 4)
 
 
 @needs_shared
@@ -566,6 +591,26 @@ def test_images_of_a_hundred_classes_that_are_measured_are_in_no_training() -> N
     }
     assert len(measured_on) == 3000
     assert not seen & {image.tobytes() for image in measured_on.astype(np.uint8)}
+
+
+@needs_shared
+def test_large_images_that_are_measured_are_in_no_training(tmp_path: Path) -> None:
+    elsewhere.write_images(tmp_path / "imagenette.npz")
+    plan = load_plan(DATA_SETS["imagenette"].plan)
+    split = plan.splits["imagenette"].model_copy(update={"path": tmp_path / "imagenette.npz"})
+    bench = Bench(plan.model_copy(update={"splits": {"imagenette": split}}), tmp_path / "unused")
+    opened = bench.split("imagenette")
+    measured_on = np.concatenate(list(opened.batches(100, 224, 3)))
+
+    material = load_material("imagenette")
+
+    seen = {
+        image.tobytes() for part in (material.training, material.held_out) for image in part.images
+    }
+    assert len(seen) == 400
+    assert not seen & {image.tobytes() for image in measured_on.astype(np.uint8)}
+    assert np.bincount(opened.labels).tolist() == [40] * 10
+    assert np.bincount(material.training.labels).tolist() == [32] * 10
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
@@ -781,14 +826,22 @@ def test_only_one_kind_brings_the_clean_members_that_it_needs() -> None:
     assert train.with_pairs(WHOLE[:36], None) == WHOLE[:36]
 
 
-@pytest.mark.parametrize("data", ["cifar10", "cifar10_animals", "mnist"])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("architecture", "data"),
+    [
+        *product(OF_HALVES, ("cifar10", "cifar10_animals", "mnist")),
+        ("vit_tiny", "cifar10"),
+        pytest.param("efficientnet_lite0", "imagenette", marks=needs_shared),
+    ],
+)
 def test_gate_gives_the_logits_by_which_a_member_was_measured(
     architecture: str, data: str, tmp_path: Path, photographs: Labelled
 ) -> None:
     member = _member(0, architecture=architecture, data=data)
     facts = DATA_SETS[member.data]
-    images = photographs.images[:, : facts.side, : facts.side, : facts.channels]
+    larger = photographs.images.repeat(-(-facts.side // 32), axis=1)
+    larger = larger.repeat(-(-facts.side // 32), axis=2)
+    images = larger[: 200 if facts.side <= 32 else 20, : facts.side, : facts.side, : facts.channels]
     network = train.initial(member).eval()
     weights = tmp_path / "dev_000.safetensors"
     files.write(weights, train.serialised(network))

@@ -17,7 +17,7 @@ from gate import Policy, files, load_policy, stats
 from gate.errors import DataError
 from gate.policy.rules import rules_digest
 from gate.values import Evidence, Measurement
-from pipelines.zoo import bounds, check, hundred, judge, page, publish, rates, results
+from pipelines.zoo import bounds, check, elsewhere, judge, page, publish, rates, results
 from pipelines.zoo.bounds import Limit
 from pipelines.zoo.draw import characteristics, found_at, roc
 from pipelines.zoo.recipe import BACKDOORED, CLEAN, Kind
@@ -612,7 +612,7 @@ def test_of_a_hundred_classes_bold_is_what_lies_surely_beyond_a_bound() -> None:
     worst = {"beyond": (0.5, 0.4, 0.6), "open": (0.5, 0.2, 0.6), "within": (0.1, 0.0, 0.2)}
     one = row(71, "reject").model_copy(update={"worst": worst})
 
-    told = list(hundred.cells(one, dict.fromkeys([*worst, "other"], 0.3)))[-4:]
+    told = list(elsewhere.cells(one, dict.fromkeys([*worst, "other"], 0.3)))[-4:]
 
     assert told == [
         "**0.50 [0.40, 0.60]**",

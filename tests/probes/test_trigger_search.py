@@ -443,9 +443,11 @@ def test_two_classes_are_enough(make: MakeTrial) -> None:
     assert targets == set(CLASSES[:2])
 
 
-@pytest.mark.parametrize("heads", [("own",), ("own", "fitted")])
+@pytest.mark.parametrize(
+    ("heads", "most_pairs"), [(("own",), 12), (("own",), 11), (("own", "fitted"), 12)]
+)
 def test_it_counts_what_it_will_pass(
-    make: MakeTrial, monkeypatch: pytest.MonkeyPatch, heads: tuple[str, ...]
+    make: MakeTrial, monkeypatch: pytest.MonkeyPatch, heads: tuple[str, ...], most_pairs: int
 ) -> None:
     seen, before = [], Backbone.input_gradients
 
@@ -454,8 +456,9 @@ def test_it_counts_what_it_will_pass(
         return before(self, inputs, *rest)
 
     monkeypatch.setattr(Backbone, "input_gradients", noted)
+    images = 160 * (3 if heads[1:] else 1)
     trial = make(
-        "clean", reference="other clean", heads=heads, images=160 * (3 if heads[1:] else 1)
+        "clean", reference="other clean", heads=heads, images=images, most_pairs=most_pairs
     )
     price = estimate(trial.bench, ["trigger_search"], calibrates=False)
 
@@ -953,14 +956,10 @@ def test_without_gradients_nothing_is_measured_and_a_rule_sees_that(
     assert [finding.outcome for finding in verdict.findings] == ["missing"]
 
 
-def test_more_classes_than_pairs_are_searched_of_are_a_remark(
-    make: MakeTrial, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gate.probes.trigger_search.pairs._MOST_PAIRS", 11)
+def test_more_classes_than_pairs_are_searched_of_are_a_remark(make: MakeTrial) -> None:
+    found = run(make("clean", most_pairs=11))
 
-    found = run(make("clean"))
-
-    assert "12 pairs of 4 classes are more than the 11 that can be searched" in found.remarks[-3]
+    assert "12 pairs of 4 classes are more than the 11 that the plan lets" in found.remarks[-3]
     metrics = {m.metric for m in found.measurements}
     assert "worst_pattern_attack_success_rate" in metrics
     assert "worst_source_attack_success_rate" not in metrics

@@ -116,6 +116,18 @@ def test_its_slopes_are_those_of_finite_differences(
         )
 
 
+@pytest.mark.parametrize("kind", [Patches(), Patterns()])
+@pytest.mark.parametrize(("side", "as_heavy"), [(28, 1), (32, 1), (64, 1 / 2), (224, 1 / 7)])
+def test_sizes_of_larger_images_which_are_larger_weigh_less_at_first(
+    kind: Kind, side: int, as_heavy: float, planted: Differentiable
+) -> None:
+    images, targets = np.zeros((1, side, side, 3), np.float32), np.zeros((2, 1), np.int64)
+
+    start = Search(kind, planted, images, targets, 1, 1, (0,)).start
+
+    assert start.weight.tolist() == pytest.approx([kind.weight * as_heavy] * 2)
+
+
 def test_it_finds_the_planted_pixel(images: Float32, planted: Differentiable) -> None:
     search, last = searched(Patches(), planted, images)
 

@@ -64,6 +64,12 @@ class TriggerSearch(ProbeSettings):
     )
     steps: int = Field(100, ge=10, description="Of gradient descent, of the longest searches.")
     batch: int = Field(12, ge=2, description="Images of each class's batch, in each step.")
+    most_pairs: int = Field(
+        132,
+        ge=0,
+        description="Pairs of classes that are searched at the most, those of 12 classes; of more "
+        "classes none is, and with 0 of any.",
+    )
 
 
 _target, _pair = ("task", "target"), ("task", "source", "target")

@@ -55,14 +55,14 @@ def passes(count: Count, settings: TriggerSearch) -> None:
         evaluated, searched = (
             min(wanted, images) for wanted in (settings.evaluation_images, settings.search_images)
         )
-        pairs, needed = pairs_tried(classes), gradients(classes, settings)
+        pairs, needed = pairs_tried(classes, settings), gradients(classes, settings)
         needed += gradients_of_pairs(classes, settings)
         tried = 2 * TRIED * evaluated + pairs * images
-        tried += class_wise_passes(classes, searched, images)
+        tried += class_wise_passes(classes, settings, searched, images)
         count.searched(task.test, network, needed, tried)
         if not obstacle(task, reference := count.bench.reference):
             tried = passes_beside(count.bench, searched, evaluated) + pairs * images
-            tried += class_wise_passes(classes, searched, images)
+            tried += class_wise_passes(classes, settings, searched, images)
             passed = (network, count.predictions(task, reference))
             margins = gradients_of_margins(classes, settings) if name in with_margins(tasks) else 0
             for each, needed in zip(passed, gradients_beside(classes, settings), strict=True):

@@ -31,7 +31,6 @@ from gate.triggers.search import Patches, PatchesFrom, logistic
 from gate.triggers.stamp import Stamp
 
 PAIRS_TRIED = 3
-_MOST_PAIRS = 132  # that are searched: those of 12 classes
 # what is made opaque of a mask, of an image: with more, any patch carries from class to class
 _PIXELS, _CLASS_WISE_PIXELS = 0.004, 0.025
 # more on the reference, where what is natural carries as well, if it needs somewhat more there
@@ -85,18 +84,19 @@ class PairSeeker:
             NotSearchedError: There are too many, or no class to send images from; or too little
                 time.
         """
-        if not pairs_searched(classes := len(self.seeker.classes)):
+        classes, settings = len(self.seeker.classes), self.seeker.settings
+        if not pairs_searched(classes, settings):
             raise NotSearchedError(
                 f"{classes * (classes - 1):,} pairs of {classes} classes are more than the "
-                f"{_MOST_PAIRS} that can be searched side by side; keep fewer classes in a split "
-                "of their own"
+                f"{settings.most_pairs:,} that the plan lets it search; raise most_pairs, which "
+                "takes as many times as long, or keep fewer classes in a split of their own"
             )
         if not self.pairs:
             raise NotSearchedError(
                 "no pair of classes has images both to search a patch on and to try it on that are "
                 "not given the target already; add images"
             )
-        steps, batch = _of_masks(self.seeker.settings)
+        steps, batch = _of_masks(settings)
         search = self.seeker.search(Patches(), self._targets(self.pairs), steps, batch, PAIRS)
         found = self.seeker.runs.last("patches from class to class", search).found
         sizes = np.log(search.kind.sizes(found).astype(np.float64))
@@ -272,16 +272,16 @@ def gradients_of_pairs_beside(classes: int, settings: TriggerSearch) -> tuple[in
 
 def _of_all(classes: int, settings: TriggerSearch) -> int:
     steps, batch = _of_masks(settings)
-    return pairs_searched(classes) * steps * batch
+    return pairs_searched(classes, settings) * steps * batch
 
 
 def _of_tried(classes: int, settings: TriggerSearch) -> int:
-    tried = pairs_tried(classes)
+    tried = pairs_tried(classes, settings)
     return tried * _steps_on(settings) * settings.batch + of_colours(tried)
 
 
 def _class_wise(classes: int, settings: TriggerSearch) -> int:
-    seeds = _seeds(classes)
+    seeds = _seeds(classes, settings)
     return seeds * _ROUNDS * _steps_on(settings) * _CLASS_WISE_BATCH + of_colours(seeds)
 
 
@@ -295,19 +295,19 @@ def _steps_on(settings: TriggerSearch) -> int:
     return round(0.4 * settings.steps)
 
 
-def pairs_tried(classes: int) -> int:
+def pairs_tried(classes: int, settings: TriggerSearch) -> int:
     """How many pairs of so many classes are tried."""
-    return min(PAIRS_TRIED, pairs_searched(classes))
+    return min(PAIRS_TRIED, pairs_searched(classes, settings))
 
 
-def class_wise_passes(classes: int, searched: int, tried: int) -> int:
+def class_wise_passes(classes: int, settings: TriggerSearch, searched: int, tried: int) -> int:
     """How many images the search for a patch from each class to another passes, and its trial."""
-    seeds = _seeds(classes)
+    seeds = _seeds(classes, settings)
     return (_ROUNDS + 1) * seeds * searched + tried if seeds else 0
 
 
-def _seeds(classes: int) -> int:
-    return min(_SEEDS, pairs_searched(classes))
+def _seeds(classes: int, settings: TriggerSearch) -> int:
+    return min(_SEEDS, pairs_searched(classes, settings))
 
 
 def one_to_one(labels: Int64, stamped: NDArray[np.int16], classes: int) -> Int64:
@@ -336,14 +336,14 @@ def matched(values: Floats) -> Int64:
     return np.asarray(linear_sum_assignment(-others)[1], np.int64)
 
 
-def pairs_searched(classes: int) -> int:
+def pairs_searched(classes: int, settings: TriggerSearch) -> int:
     """How many pairs of so many classes are searched: all, or none where these are too many.
 
-    >>> pairs_searched(10), pairs_searched(100)
+    >>> pairs_searched(10, TriggerSearch()), pairs_searched(100, TriggerSearch())
     (90, 0)
     """
     pairs = classes * (classes - 1)
-    return pairs if pairs <= _MOST_PAIRS else 0
+    return pairs if pairs <= settings.most_pairs else 0
 
 
 def pairs_on(labels: Int64, given: Int64, classes: int, *sides: Int64) -> list[Pair]:
