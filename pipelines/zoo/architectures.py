@@ -24,8 +24,6 @@ Architecture = Literal[
     "efficientnet_lite0",
 ]
 _PATCH, _TOKEN, _BLOCKS, _HEADS = 4, 64, 4, 4  # of the transformer
-
-
 _IMAGENET = Path("../shared/data/models/tf_efficientnet_lite0_imagenet_fp16.safetensors")
 
 

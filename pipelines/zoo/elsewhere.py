@@ -1,14 +1,14 @@
 """Does what is measured of ten classes, few pixels and convolutions hold elsewhere?
 
-``python -m pipelines.zoo.elsewhere [--workers N] GROUP OUT``, from the project's
-root, with ../shared/data. Makes a group's clean members and its backdoored ones, searches for
+``python -m pipelines.zoo.elsewhere [--workers N] GROUP``, from the project's root, with
+../shared/data. Makes a group's clean members and its backdoored ones in out/GROUP, searches for
 triggers beside the first clean one (that one beside the second), and prints what was found at worst
-and the bounds of policies/cifar_reference.yaml; bold is what lies surely beyond. What is in OUT is
+and the bounds of policies/cifar_reference.yaml; bold is what lies surely beyond. What is there is
 left alone, so a run that was broken off goes on. No bound was set on these.
 
 - hundred: a hundred classes, CIFAR-100;
 - vit: transformers on CIFAR-10;
-- large: 224 pixels, fine-tuned from ImageNet. Its plan expects OUT to be out/large.
+- large: 224 pixels, fine-tuned from ImageNet.
 """
 
 import argparse
@@ -117,10 +117,10 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("group", choices=GROUPS, metavar="GROUP", help=", ".join(GROUPS))
-    parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes; 1")
     arguments = parser.parse_args()
-    out, runs = arguments.out, arguments.out / "runs"
+    out = Path("out") / arguments.group
+    runs = out / "runs"
     settle()
     if arguments.group == "large":
         write_images(out / "imagenette.npz")
