@@ -49,8 +49,10 @@ class Group:
 
 GROUPS = {
     "hundred": Group("cifar100", "conv4_wide", 4, ("patch", "blend", "sinusoid", "patch")),
-    "vit": Group("cifar10", "vit_tiny", 3, ("patch", "blend", "sinusoid")),
-    "large": Group("imagenette", "efficientnet_lite0", 2, ("patch", "blend"), 7, 1),
+    "vit": Group("cifar10", "vit_tiny", 3, ("patch", "blend"), references=1),
+    "large": Group(
+        "imagenette", "efficientnet_lite0", 2, ("patch", "blend"), enlarged=7, references=1
+    ),
 }
 _POLICY = "cifar_reference"
 _SHORT = {
