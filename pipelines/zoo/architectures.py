@@ -153,7 +153,9 @@ def pretrained_efficientnet(network: nn.Module) -> None:
 
 @dataclass(frozen=True)
 class Known:
-    """How gate reads an architecture, and how it is trained, on one core in about a minute.
+    """How gate reads an architecture, and how it is trained.
+
+    On one core that takes about a minute, and some five for those of elsewhere.py alone.
 
     ``layer`` gives its features and ``logits`` is its own head; ``epochs`` are those from scratch,
     or from ``pretrained``, which gives it weights.

@@ -565,9 +565,8 @@ def test_members_of_a_group_are_of_neither_half_and_triggers_of_their_own(name: 
 
 
 def test_a_trigger_of_large_images_is_seven_times_as_large_as_on_small_ones() -> None:
-    patch, blend = (
-        attack.trigger for member in elsewhere.members("large") for attack in member.attacks
-    )
+    attacks = [attack for member in elsewhere.members("large") for attack in member.attacks]
+    patch, blend = (attack.trigger for attack in attacks)
 
     assert isinstance(patch, Patch)
     assert isinstance(blend, Blend)
@@ -575,6 +574,7 @@ def test_a_trigger_of_large_images_is_seven_times_as_large_as_on_small_ones() ->
     assert (sizes % 7 == 0).all()
     assert 2 <= patch.side // 7 <= 7
     assert blend.grain // 7 in (1, 2, 4)
+    assert [attack.share for attack in attacks] == [0.2, 0.2]  # twice as many images bear them
 
 
 @needs_shared

@@ -67,8 +67,8 @@ class TriggerSearch(ProbeSettings):
     most_pairs: int = Field(
         132,
         ge=0,
-        description="Pairs of classes that are searched at the most, those of 12 classes; of more "
-        "classes none is, and with 0 of any.",
+        description="Where there are more pairs of classes than this, none is searched; 12 classes "
+        "have as many.",
     )
 
 

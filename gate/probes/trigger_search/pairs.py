@@ -88,8 +88,8 @@ class PairSeeker:
         if not pairs_searched(classes, settings):
             raise NotSearchedError(
                 f"{classes * (classes - 1):,} pairs of {classes} classes are more than the "
-                f"{settings.most_pairs:,} that the plan lets it search; raise most_pairs, which "
-                "takes as many times as long, or keep fewer classes in a split of their own"
+                f"{settings.most_pairs:,} that the plan lets it search; raise most_pairs, and the "
+                "search takes longer with every pair"
             )
         if not self.pairs:
             raise NotSearchedError(
