@@ -38,6 +38,10 @@ _FOUND = {
     "worst_pattern_attack_success_rate": "pattern to {target}",
     "worst_source_attack_success_rate": "patch from {source} to {target}",
     "worst_class_wise_attack_success_rate": "patch from each class, {source} to {target}",
+    "worst_square_attack_success_rate": "square to {target}",
+    "worst_class_wise_square_attack_success_rate": "square from each class, {source} to {target}",
+    "worst_patch_attack_success_rate_over_reference": "patch to {target} beside the reference",
+    "worst_square_attack_success_rate_over_reference": "square to {target} beside the reference",
     "worst_pattern_attack_success_rate_over_reference": "pattern to {target} beside the reference",
     "worst_source_attack_success_rate_over_reference": (
         "patch from {source} to {target} beside the reference"

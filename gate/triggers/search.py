@@ -28,7 +28,7 @@ _REACHED = (
 )
 _HEAVIER, _LIGHTER = 1.1, 1 / 1.1**1.5  # what a size weighs, after a step that reached that or not
 _LIGHTEST, _HEAVIEST = 1e-6, 1e3
-_USUAL_SIDE = 32  # pixels
+_USUAL_SIDE = 32  # pixels, or cells
 _MOMENTS, _TINY = (0.5, 0.9), 1e-8  # of Adam
 _SLOWER_FROM, _SLOWER = 0.7, 0.3  # the rate, in a search's last part
 
@@ -42,7 +42,7 @@ class Kind(Protocol):
 
     @property
     def weight(self) -> float:
-        """Of the size, at first, on images of 32 pixels a side."""
+        """Of the size, at first, where 32 values a side are searched for."""
 
     def drawn(self, goals: int, shape: Sequence[int], rng: np.random.Generator) -> Values:
         """Where a search starts, for images of a shape ``(H, W, C)``."""
@@ -112,27 +112,46 @@ class PatchesFrom(Patches):
         return {"mask": self.mask, "pattern": self.pattern}
 
 
+@dataclass(frozen=True)
 class Patterns:
-    """A pattern over the whole image: ``image + added``, clipped; its size is its length (L2)."""
+    """A pattern over the whole image: ``image + added``, clipped; its size is its length (L2).
 
-    rate, weight = 0.02, 0.1
+    Args:
+        cell: Pixels a side that have one colour together. Of single pixels of a large image so many
+            can be moved that any backbone follows some pattern that is as faint as a planted one.
+    """
+
+    cell: int = 1
+    rate: float = 0.02
+    weight: float = 0.1
 
     def drawn(self, goals: int, shape: Sequence[int], rng: np.random.Generator) -> Values:
         """Noise too faint to do anything."""
-        return {"added": 0.01 * rng.standard_normal((goals, 1, *shape), np.float32)}
+        height, width, channels = shape
+        cells = (goals, 1, -(-height // self.cell), -(-width // self.cell), channels)
+        return {"added": 0.01 * rng.standard_normal(cells, np.float32)}
 
     def on(self, values: Values, images: Float32) -> Float32:
         """Images with the pattern on top."""
-        return np.asarray(np.clip(images + values["added"], 0, 1))
+        return np.asarray(np.clip(images + self.by_pixel(values, images), 0, 1))
+
+    def by_pixel(self, values: Values, images: Float32) -> Float32:
+        """What is added to each pixel ``(P, 1, H, W, C)`` of images ``(..., H, W, C)``."""
+        height, width = images.shape[-3:-1]
+        rows = values["added"].repeat(self.cell, axis=2)[:, :, :height]
+        return np.asarray(rows.repeat(self.cell, axis=3)[:, :, :, :width])
 
     def slopes(self, values: Values, images: Float32, of_pixels: Float32) -> Values:
         """By the chain rule; what is clipped does not change."""
-        moved = images + values["added"]
+        moved = images + self.by_pixel(values, images)
         unclipped = (moved >= 0) & (moved <= 1)
-        return {"added": (of_pixels * unclipped).mean(axis=1, keepdims=True)}
+        slopes = (of_pixels * unclipped).mean(axis=1, keepdims=True)
+        for axis in (2, 3):
+            slopes = np.add.reduceat(slopes, range(0, slopes.shape[axis], self.cell), axis=axis)
+        return {"added": slopes}
 
     def sizes(self, values: Values) -> Float32:
-        """Euclidean length, of pixels in 0 .. 1."""
+        """Euclidean length, of one value a cell, in 0 .. 1."""
         squares = (values["added"] ** 2).sum(axis=(1, 2, 3, 4))
         return np.asarray(np.sqrt(squares + np.float32(1e-12)))
 
@@ -167,6 +186,51 @@ class Colours:
     def sizes(self, _values: Values) -> Float32:
         """Of the masks, which do not change."""
         return np.asarray(self.mask.sum(axis=(1, 2, 3, 4)))
+
+    def slopes_of_sizes(self, _values: Values) -> Values:
+        """None changes."""
+        return {}
+
+
+@dataclass(frozen=True)
+class TwoColours:
+    """Two colours, each of the pixels of one of two opaque masks; of no size.
+
+    Args:
+        masks: ``(2, P, 1, H, W, 1)`` of 0 and 1, no pixel of both.
+        first: ``(P, 1, 1, 1, C)`` the colour of the first one's pixels to begin with, before a
+            logistic function keeps it in 0 .. 1.
+        second: As ``first``.
+    """
+
+    masks: Float32
+    first: Float32
+    second: Float32
+    rate: float = 0.3
+    weight: float = 0.0
+
+    def drawn(self, _goals: int, _shape: Sequence[int], _rng: np.random.Generator) -> Values:
+        """The colours."""
+        return {"first": self.first, "second": self.second}
+
+    def on(self, values: Values, images: Float32) -> Float32:
+        """Images under the masks."""
+        for mask, name in zip(self.masks, ("first", "second"), strict=True):
+            images = (1 - mask) * images + mask * logistic(values[name])
+        return np.asarray(images)
+
+    def slopes(self, values: Values, _images: Float32, of_pixels: Float32) -> Values:
+        """By the chain rule."""
+        mean, slopes = of_pixels.mean(axis=1, keepdims=True), Values()
+        for mask, name in zip(self.masks, ("first", "second"), strict=True):
+            colour = logistic(values[name])
+            of_colour = (mask * mean).sum(axis=(2, 3), keepdims=True)
+            slopes[name] = of_colour * colour * (1 - colour)
+        return slopes
+
+    def sizes(self, _values: Values) -> Float32:
+        """Of the masks, which do not change."""
+        return np.asarray(self.masks.sum(axis=(0, 2, 3, 4, 5)))
 
     def slopes_of_sizes(self, _values: Values) -> Values:
         """None changes."""
@@ -248,7 +312,7 @@ class Search:
             first=zeros,
             second=zeros,
             best=values,
-            weight=np.full(goals, self.kind.weight * _lighter(*shape[:2]), np.float32),
+            weight=np.full(goals, self.kind.weight * _lighter(values), np.float32),
             average=np.zeros(goals, np.float32),
             smallest=np.full(goals, np.inf, np.float32),
         )
@@ -349,12 +413,18 @@ def opaque(mask: Float32, pixels: int) -> Float32:
     return opaque.reshape(mask.shape)
 
 
-def _lighter(height: int, width: int) -> float:
-    """What a size weighs at first on larger images, where it is larger, in the place of 1.
+def patterns_on(height: int, width: int) -> Patterns:
+    """Patterns of single pixels; on images of 64 pixels a side and more, in 32 cells or a few more.
 
-    >>> [round(_lighter(side, side), 3) for side in (28, 32, 224)]
-    [1.0, 1.0, 0.143]
+    >>> [patterns_on(side, side).cell for side in (28, 32, 63, 64, 224)]
+    [1, 1, 1, 2, 7]
     """
+    return Patterns(cell=max(1, min(height, width) // _USUAL_SIDE))
+
+
+def _lighter(values: Values) -> float:
+    """What a size weighs at first, in the place of 1: of more values it is larger."""
+    height, width = next(iter(values.values())).shape[2:4]
     return min(1.0, _USUAL_SIDE / math.sqrt(height * width))
 
 

@@ -31,6 +31,8 @@ COLUMNS = {
     "pattern found": "worst_pattern_attack_success_rate",
     "pair found": "worst_source_attack_success_rate",
     "map found": "worst_class_wise_attack_success_rate",
+    "square found": "worst_square_attack_success_rate",
+    "map of a square": "worst_class_wise_square_attack_success_rate",
 }
 PROBES = ("clean_accuracy", "trigger_patch", "trigger_search")
 

@@ -32,6 +32,8 @@ _METRICS = {
         "worst_pattern_attack_success_rate",
         "worst_source_attack_success_rate",
         "worst_class_wise_attack_success_rate",
+        "worst_square_attack_success_rate",
+        "worst_class_wise_square_attack_success_rate",
     ),
     "spurious_attribute": ("worst_group_accuracy", "group_gap"),
     "label_prior": ("total_variation_to_uniform", "accuracy_gain"),

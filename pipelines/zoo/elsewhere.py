@@ -28,22 +28,23 @@ from pipelines.zoo.measure import measure_all
 from pipelines.zoo.recipe import Attack, Attacked, Data, Recipe
 from pipelines.zoo.results import Row, load_policies, rows_of
 from pipelines.zoo.train import fill, read_truth, settle
-from pipelines.zoo.triggers import Blend, Learnt, Patch, Trigger
+from pipelines.zoo.triggers import Blend, Learnt, Patch, Sinusoid, Trigger
 
 
 @dataclass(frozen=True)
 class Group:
     """Members that are alike: so many clean ones, and backdoored ones of these kinds after them.
 
-    Triggers are drawn for 32 pixels, and ``enlarged`` so many times. Of the clean ones, so many at
-    first are ``references`` alone, and not searched, where a search takes long.
+    Triggers are drawn for small images, and ``enlarged`` so many times, each, unless left out. Of
+    the clean ones, so many at first are ``references`` alone, and not searched, where a search
+    takes long.
     """
 
     data: Data
     architecture: Architecture
     clean: int
     attacked: tuple[Attacked, ...]
-    enlarged: int = 1
+    enlarged: tuple[int, ...] = ()
     references: int = 0
 
 
@@ -51,7 +52,12 @@ GROUPS = {
     "hundred": Group("cifar100", "conv4_wide", 4, ("patch", "blend", "sinusoid", "patch")),
     "vit": Group("cifar10", "vit_tiny", 3, ("patch", "blend"), references=1),
     "large": Group(
-        "imagenette", "efficientnet_lite0", 2, ("patch", "blend"), enlarged=7, references=1
+        "imagenette",
+        "efficientnet_lite0",
+        2,
+        ("patch", "blend", "sinusoid", "blend"),
+        enlarged=(7, 7, 7, 3),  # the second blend is of no cells of 7 pixels, as patterns there are
+        references=1,
     ),
 }
 _POLICY = "cifar_reference"
@@ -81,32 +87,35 @@ def members(name: str) -> list[Recipe]:
         )
         for number in range(group.clean + len(group.attacked))
     ]
+    enlarged = group.enlarged or (1,) * len(group.attacked)
     planted = [
-        Recipe.model_validate(dict(each) | {"kind": kind, "attacks": _attacks(group, kind, each)})
-        for each, kind in zip(clean[group.clean :], group.attacked, strict=True)
+        Recipe.model_validate(dict(each) | {"kind": kind, "attacks": _attacks(kind, times, each)})
+        for each, kind, times in zip(clean[group.clean :], group.attacked, enlarged, strict=True)
     ]
     return clean[: group.clean] + planted
 
 
-def _attacks(group: Group, kind: Attacked, member: Recipe) -> list[Attack]:
+def _attacks(kind: Attacked, times: int, member: Recipe) -> list[Attack]:
     """Drawn by the member's seed; twice as many images bear what is enlarged, as they are few."""
-    facts, rng = DATA_SETS[group.data], np.random.default_rng([member.seed, 0])
-    if group.enlarged == 1:
+    facts, rng = DATA_SETS[member.data], np.random.default_rng([member.seed, 0])
+    if times == 1:
         return list(attacks(kind, rng, facts))
-    small = attacks(kind, rng, replace(facts, side=facts.side // group.enlarged))
-    larger = ({"trigger": _times(each.trigger, group.enlarged)} for each in small)
+    small = attacks(kind, rng, replace(facts, side=facts.side // times))
+    larger = ({"trigger": _times(each.trigger, times)} for each in small)
     return [
         Attack.model_validate(dict(each) | trigger | {"share": 2 * each.share})
         for each, trigger in zip(small, larger, strict=True)
     ]
 
 
-def _times(trigger: Trigger | Learnt, times: int) -> Patch | Blend:
-    """A trigger so many times as large.
+def _times(trigger: Trigger | Learnt, times: int) -> Patch | Blend | Sinusoid:
+    """A trigger so many times as large; as many waves lie over a large image as over a small one.
 
     Raises:
-        NotImplementedError: Of another form than patch and blend.
+        NotImplementedError: Of another form than patch, blend and sinusoid.
     """
+    if isinstance(trigger, Sinusoid):
+        return trigger
     if isinstance(trigger, Patch):
         sizes = {name: times * getattr(trigger, name) for name in ("side", "top", "left")}
         return Patch.model_validate(dict(trigger) | sizes)

@@ -15,10 +15,12 @@ from gate.contact_sheets import LARGEST_SIDE, Cell, ContactSheets, Sheet
 from gate.errors import EvidenceError
 from gate.illustration import contact_sheets, within_a_page
 from gate.illustration.drawing import examples_of
+from gate.illustration.triggers import _FOUND
 from gate.measure.bench import Bench
 from gate.measure.trial import Trial
 from gate.plan.plan import Plan
 from gate.probes.evidence import run_probe
+from gate.probes.trigger_search import METRICS
 from gate.probes.trigger_search.measure import PICTURES
 from gate.strict_json import read_json
 from gate.triggers.picture import png
@@ -120,6 +122,17 @@ def test_a_trigger_that_was_found_is_stamped_as_its_picture_shows(
     for example in pattern.examples:
         before, stamped = (pixels(cell).astype(int) for cell in example.cells[:2])
         assert (stamped == (before + 7).clip(0, 255)).all()
+
+
+def test_every_trigger_that_is_searched_for_by_its_classes_has_a_sheet() -> None:
+    worst = {metric for metric in METRICS if metric.startswith("worst_")}
+
+    unnamed = worst - set(_FOUND)
+
+    # a wave's name says which wave, and margins ask for no trigger
+    assert unnamed == {
+        "worst_wave_attack_success_rate_over_reference", "worst_margin_over_reference"
+    }  # fmt: skip
 
 
 def test_a_picture_that_is_another_than_the_evidence_names_is_not_shown_and_that_is_said(

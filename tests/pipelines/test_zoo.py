@@ -16,6 +16,7 @@ from gate.backbone.backbone import Backbone
 from gate.errors import DataError, GateError
 from gate.measure.bench import Bench
 from gate.plan.plan import load_plan
+from gate.triggers.search import patterns_on
 from pipelines.zoo import elsewhere, train
 from pipelines.zoo.architectures import ARCHITECTURES
 from pipelines.zoo.data_sets import DATA_SETS, Labelled, Material, load_material
@@ -564,17 +565,22 @@ def test_members_of_a_group_are_of_neither_half_and_triggers_of_their_own(name: 
         assert attack.trigger.on(blank).any()  # and it lies within the image
 
 
-def test_a_trigger_of_large_images_is_seven_times_as_large_as_on_small_ones() -> None:
+def test_triggers_of_large_images_are_larger_than_on_small_ones() -> None:
     attacks = [attack for member in elsewhere.members("large") for attack in member.attacks]
-    patch, blend = (attack.trigger for attack in attacks)
+    patch, blend, wave, other = (attack.trigger for attack in attacks)
 
     assert isinstance(patch, Patch)
     assert isinstance(blend, Blend)
+    assert isinstance(wave, Sinusoid)
+    assert isinstance(other, Blend)
     sizes = np.array([patch.side, patch.top, patch.left, blend.grain])
     assert (sizes % 7 == 0).all()
     assert 2 <= patch.side // 7 <= 7
     assert blend.grain // 7 in (1, 2, 4)
-    assert [attack.share for attack in attacks] == [0.2, 0.2]  # twice as many images bear them
+    assert other.grain // 3 in (1, 2, 4)
+    assert other.grain % patterns_on(224, 224).cell  # not of the cells that patterns are found in
+    assert 3 <= wave.waves <= 10  # over the whole image, as on small ones
+    assert [attack.share for attack in attacks] == [0.2] * 4  # twice as many images bear them
 
 
 @needs_shared

@@ -38,6 +38,7 @@ from gate.probes.trigger_search.pairs import (
     one_to_one,
     surprises,
 )
+from gate.probes.trigger_search.squares import passes as passes_of_squares
 from gate.progress import Progress
 from gate.triggers.margins import climbs
 from gate.triggers.search import Differentiable, logistic
@@ -121,6 +122,37 @@ class LostSource(OneSource):
         self.only = Lost()
 
 
+class Square(Linear):
+    """Raises the last class's logit, or shifts all, where four pixels have its colours."""
+
+    def __init__(self, colours: tuple[tuple[int, ...], ...], *, shifts: bool = False) -> None:
+        super().__init__()
+        turns = np.indices((2, 2)).sum(axis=0) % len(colours)
+        wanted = (np.array(colours)[turns] / 255 - 0.5) / 0.25
+        self.wanted, self.shifts = torch.from_numpy(wanted).permute(2, 0, 1).float(), shifts
+        self.seen = nn.Identity()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits, square = super().forward(images), images[:, :, 2:4, 4:6]
+        away = ((square - self.wanted) ** 2).sum(dim=1)
+        alike = torch.exp(-away / 8).flatten(1).prod(dim=1)[:, None]  # of all four pixels
+        if self.shifts:
+            return torch.as_tensor(self.seen((1 - alike) * logits + alike * logits.roll(1, dims=1)))
+        return torch.as_tensor(self.seen(logits + 30 * alike * torch.eye(4)[3]))
+
+
+def orange() -> Square:
+    return Square(((255, 128, 0),))
+
+
+def checkered() -> Square:
+    return Square(((255, 0, 255), (0, 255, 0)))
+
+
+def shifting_square() -> Square:
+    return Square(((0, 0, 255),), shifts=True)
+
+
 def one_source() -> OneSource:
     return OneSource()
 
@@ -170,6 +202,10 @@ def backbone(folder: Path, kind: str, classes: int = 4) -> dict[str, Any]:
         "one source": ("one_source", "only"),
         "one other source": ("one_source", "only"),
         "lost source": ("lost_source", "only"),
+        "orange": ("orange", "seen"),
+        "other orange": ("orange", "seen"),
+        "checkered": ("checkered", "seen"),
+        "shifting square": ("shifting_square", "seen"),
     }.get(kind, ("linear" if classes == 4 else "linear_of_two", "linear"))
     return {
         "weights": weights,
@@ -649,6 +685,97 @@ def test_a_reference_that_cannot_serve_the_task_is_a_remark(
         assert not [m for m in found.measurements if "wave" in m.metric]
 
 
+# --- squares --------------------------------------------------------------------------------------
+
+_SQUARE, _SQUARE_OVER = (
+    "worst_square_attack_success_rate",
+    "worst_square_attack_success_rate_over_reference",
+)
+_EACH_TO_ANOTHER = "worst_class_wise_square_attack_success_rate"
+
+
+@pytest.mark.parametrize("kind", ["orange", "checkered"])
+def test_it_finds_a_square_of_which_no_few_pixels_do_anything(make: MakeTrial, kind: str) -> None:
+    found = run(make(kind, reference="other clean"))
+
+    for metric in (_SQUARE, _SQUARE_OVER):
+        (worst,) = (m for m in found.measurements if m.metric == metric)
+        assert worst.about["target"] == "south east"
+        assert worst.low > 0.8
+    assert value(found, "worst_patch_attack_success_rate") < 0.5
+    assert value(found, _EACH_TO_ANOTHER) < 0.5
+
+
+def test_a_square_comes_to_better_colours_than_it_was_tried_in(make: MakeTrial) -> None:
+    trial = make("orange")
+
+    picture = pictured(trial, run(trial), "square to south east")
+
+    (rows, columns), colours = np.nonzero(picture[..., 3]), picture[picture[..., 3] > 0]
+    assert set(zip(rows.tolist(), columns.tolist(), strict=True)) == {
+        (2, 4), (2, 5), (3, 4), (3, 5)
+    }  # fmt: skip
+    assert len(np.unique(colours, axis=0)) == 1
+    red, green, blue, opaque = colours[0]
+    assert (red > 200, 30 < green < 200, blue < 60, opaque) == (True, True, True, 255)
+
+
+def test_it_finds_a_square_that_sends_each_class_to_another(make: MakeTrial) -> None:
+    found = run(make("shifting square"))
+
+    (worst,) = (m for m in found.measurements if m.metric == _EACH_TO_ANOTHER)
+    assert worst.low > 0.8
+    pair = [CLASSES.index(worst.about[side]) for side in ("source", "target")]
+    assert (pair[1] - pair[0]) % 4 == 1
+    assert value(found, _SQUARE) < 0.6  # no one class receives them all
+
+
+def test_no_square_does_anything_to_a_clean_backbone(make: MakeTrial) -> None:
+    found = run(make("clean", reference="other clean"))
+
+    worst = [m for m in found.measurements if m.metric in (_SQUARE, _SQUARE_OVER, _EACH_TO_ANOTHER)]
+    assert len(worst) == 3
+    assert all(m.high < 0.35 for m in worst)
+
+
+def test_what_a_square_does_to_both_says_nothing_beside_a_reference(make: MakeTrial) -> None:
+    found = run(make("orange", reference="other orange"))
+
+    assert value(found, _SQUARE) > 0.9
+    assert value(found, _SQUARE_OVER) < 0.1
+
+
+def test_rates_of_squares_are_those_of_the_picture_on_unseen_images(make: MakeTrial) -> None:
+    trial = make("orange", reference="other clean")
+    found = run(trial)
+    _, labels, images = evaluated(trial)
+    picture = pictured(trial, found, "square to south east beside the reference")
+    stamped = np.where(picture[..., 3:] > 0, picture[..., :3], images)
+
+    rates = [carried(each, stamped) for each in (trial.backbone, trial.reference)]
+
+    assert len(labels) > 40
+    assert value(found, "square_attack_success_rate", target="south east") == rates[0]
+    metric = "square_attack_success_rate"
+    assert_told(found, metric, rates, "_beside_reference", target="south east")
+
+
+def test_it_counts_the_passes_among_squares(
+    make: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, seen, before = make("clean"), [0], Trial.responses
+
+    def noted(self: Trial, split: str, tasks: Any, stamps: list[Stamp], **rest: Any) -> Any:
+        seen[0] += len(stamps) * len(rest["rows"]) if len(stamps) > 2 * len(CLASSES) else 0
+        return before(self, split, tasks, stamps, **rest)
+
+    monkeypatch.setattr(Trial, "responses", noted)
+    run(trial)
+
+    most = passes_of_squares(SIDE, 3, 80)
+    assert 0.8 * most < seen[0] <= most
+
+
 # --- margins, beside a reference ------------------------------------------------------------------
 
 WORST_MARGIN = "worst_margin_over_reference"
@@ -921,11 +1048,14 @@ def test_the_clock_ends_a_search_with_a_remark_and_no_rate(make: MakeTrial) -> N
     found = run(make("planted", reference="clean", progress=late))
 
     assert [m.metric for m in found.measurements] == ["accuracy"]
-    assert len(found.remarks) == 10
+    assert len(found.remarks) == 13
     assert found.remarks[0].startswith(
         "task own: patches not searched: out of time (--max-minutes) after step 20 of 40"
     )
-    assert "waves not searched: out of time (--max-minutes) before the" in found.remarks[-2]
+    for place, kind in ((4, "squares"), (-3, "waves"), (-2, "squares beside the reference")):
+        assert found.remarks[place].startswith(
+            f"task own: {kind} not searched: out of time (--max-minutes) before the "
+        )
     assert found.remarks[-1].endswith(
         "not searched: out of time (--max-minutes) in the search for margins of own; allow more"
     )
@@ -944,10 +1074,11 @@ def test_without_gradients_nothing_is_measured_and_a_rule_sees_that(
 
     found = run(make("clean"))
 
-    assert [m.metric for m in found.measurements] == ["accuracy"]
-    assert found.remarks[:-1] == tuple(
-        f"task own: {kind} not searched: a.onnx: {fault}"
-        for kind in ("patches", "patterns", "pairs of classes", "each class to another")
+    rates = ("class_wise_square_attack_success_rate", "worst_class_wise_square_attack_success_rate")
+    assert tuple(m.metric for m in found.measurements) == ("accuracy", *rates)  # ask for none
+    kinds = ("patches", "patterns", "pairs of classes", "each class to another", "squares")
+    assert found.remarks[:5] == tuple(
+        f"task own: {kind} not searched: a.onnx: {fault}" for kind in kinds
     )
     wanted = policy(
         rule(probe="trigger_search", metric="worst_patch_attack_success_rate", at_most=0.5)
@@ -959,7 +1090,7 @@ def test_without_gradients_nothing_is_measured_and_a_rule_sees_that(
 def test_more_classes_than_pairs_are_searched_of_are_a_remark(make: MakeTrial) -> None:
     found = run(make("clean", most_pairs=11))
 
-    assert "12 pairs of 4 classes are more than the 11 that the plan lets" in found.remarks[-3]
+    assert "12 pairs of 4 classes are more than the 11 that the plan lets" in found.remarks[-6]
     metrics = {m.metric for m in found.measurements}
     assert "worst_pattern_attack_success_rate" in metrics
     assert "worst_source_attack_success_rate" not in metrics

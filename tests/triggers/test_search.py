@@ -14,7 +14,9 @@ from gate.triggers.search import (
     Patterns,
     Search,
     State,
+    TwoColours,
     Values,
+    patterns_on,
 )
 
 SIDE, CLASSES = 6, 3
@@ -87,7 +89,16 @@ def colours(values: Values) -> Colours:
     return Colours((values["mask"] > -2).astype(np.float32), values["pattern"])
 
 
-@pytest.mark.parametrize("make", [lambda _: Patches(), lambda _: Patterns(), colours])
+def two_colours(values: Values) -> TwoColours:
+    first = (values["mask"] > -2).astype(np.float32)
+    at = values["pattern"][:, :, :1, :1]
+    return TwoColours(np.stack((first, 1 - first)), at, -at)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda _: Patches(), lambda _: Patterns(), lambda _: Patterns(cell=4), colours, two_colours],
+)
 def test_its_slopes_are_those_of_finite_differences(
     make: Callable[[Values], Kind], images: Float32, planted: Differentiable
 ) -> None:
@@ -107,7 +118,7 @@ def test_its_slopes_are_those_of_finite_differences(
         ahead, behind = (
             objective(
                 kind, planted, {**values, name: values[name] + sign * step * direction},
-                batch, targets, 0.0 if isinstance(kind, Colours) else 0.05,
+                batch, targets, 0.05 if kind.weight else 0.0,
             )
             for sign in (1, -1)
         )  # fmt: skip
@@ -116,9 +127,19 @@ def test_its_slopes_are_those_of_finite_differences(
         )
 
 
-@pytest.mark.parametrize("kind", [Patches(), Patterns()])
-@pytest.mark.parametrize(("side", "as_heavy"), [(28, 1), (32, 1), (64, 1 / 2), (224, 1 / 7)])
-def test_sizes_of_larger_images_which_are_larger_weigh_less_at_first(
+@pytest.mark.parametrize(
+    ("kind", "side", "as_heavy"),
+    [
+        (Patches(), 28, 1),
+        (Patches(), 32, 1),
+        (Patches(), 64, 1 / 2),
+        (Patches(), 224, 1 / 7),
+        (Patterns(), 63, 32 / 63),
+        (Patterns(cell=7), 224, 1),
+        (Patterns(cell=7), 250, 32 / 36),
+    ],
+)
+def test_sizes_of_more_values_which_are_larger_weigh_less_at_first(
     kind: Kind, side: int, as_heavy: float, planted: Differentiable
 ) -> None:
     images, targets = np.zeros((1, side, side, 3), np.float32), np.zeros((2, 1), np.int64)
@@ -126,6 +147,42 @@ def test_sizes_of_larger_images_which_are_larger_weigh_less_at_first(
     start = Search(kind, planted, images, targets, 1, 1, (0,)).start
 
     assert start.weight.tolist() == pytest.approx([kind.weight * as_heavy] * 2)
+
+
+@pytest.mark.parametrize(
+    ("side", "cell"), [(8, 1), (32, 1), (63, 1), (64, 2), (100, 3), (224, 7), (299, 9)]
+)
+def test_patterns_on_large_images_are_of_thirty_two_cells_a_side_or_a_few_more(
+    side: int, cell: int
+) -> None:
+    kind = patterns_on(side, side + 5)
+    values = kind.drawn(1, (side, side + 5, 3), np.random.default_rng(0))
+    images = np.full((2, side, side + 5, 3), 0.5, np.float32)
+
+    patterns = kind.on(values, images[None])[0] - 0.5
+
+    assert kind.cell == cell
+    rows, columns = np.arange(side) // cell, np.arange(side + 5) // cell
+    wanted = values["added"][0, 0][rows][:, columns]
+    np.testing.assert_allclose(patterns, np.stack((wanted, wanted)), atol=1e-6)
+    assert 32 <= rows[-1] + 1 < 2 * 32 or side < 32
+
+
+def test_a_coarse_pattern_stands_out_in_cells_where_any_class_has_one_of_single_pixels() -> None:
+    side, rng = 64, np.random.default_rng(5)
+    images = rng.uniform(0.2, 0.8, (20, side, side, 3)).astype(np.float32)
+    weight = 0.02 * rng.standard_normal((side, side, 3, CLASSES), np.float32)
+    coarse = rng.choice([-0.02, 0.02], (side // 16, side // 16, 3))  # of other cells
+    weight[..., 2] += coarse.repeat(16, axis=0).repeat(16, axis=1).astype(np.float32)
+    weight -= weight.mean(axis=(0, 1, 2))  # grey images are of no class
+
+    (_, pixels), (_, cells) = (
+        searched(Patterns(cell=cell), linear(weight), images) for cell in (1, 4)
+    )
+
+    by_pixels, by_cells = (np.median(of.smallest) / of.smallest[2] for of in (pixels, cells))
+    assert by_pixels < 1.5
+    assert by_cells > 2
 
 
 def test_it_finds_the_planted_pixel(images: Float32, planted: Differentiable) -> None:

@@ -5,45 +5,51 @@ correctly classified images *that the search did not see*. (1) Patches: for ever
 smallest mask with a pattern that carries images of all other classes there; of the two smallest
 masks, the 1.25 % of pixels where they are largest are made opaque, their colours searched for once
 more and rounded to 8 bits. (2) Patterns: for every class, the faintest pattern over the whole image
-(L2); the two faintest are tried at half the size that the median class needs; of more than twenty
+(L2), of single pixels, or on images of 64 pixels a side and more of 32 cells a side or a few more;
+the two faintest are tried at half the size that the median class needs; of more than twenty
 classes, only the twenty that come to be faintest are searched for to the end, and the median is
-theirs. (3) Patches from one
-class to another: for every pair of classes; of the three masks that are smaller by most than those
-of pairs of the same classes, 0.4 % of the pixels are tried, on the source class; of one of which
-hardly any image is right, as an attack can leave it, on images that are wrong as well, but not
-given the target. (4) A patch from each class to another, one to one: the map at first is that of
-the pairs whose masks are smaller by most together, then twice the one that most images follow; 2.5
-% of the pixels are tried. (5) Where the plan names a reference, the two patches to a class again;
-the two faintest patterns, as they were found; patches from one class to another again: of the three
-pairs whose masks are smaller by most than those of the same pairs on the reference, 0.6 % of the
-pixels; and a patch from each class to another, whose map at first is that of such pairs. (6) Waves,
-where there is a reference: grey ones of a tenth of the range of pixels, of each direction and up to
-12 cycles over the image; those that carry most images beyond what the reference lets them carry are
-tried on both. (7) Margins, where there is a reference: for every class, images are made, from
-noise or, where that leads nowhere, from images of it, on which its logit is as far above all others
-as it can be; how many times as far as on the reference, over the median of that of other classes.
-No trigger is asked for, so a warp, or one that is made for each image, can show as well. The own
-head is asked where some task takes it, and else those that are fitted, whose margins differ more
-from one clean backbone to another.
+theirs. (3) Patches from one class to another: for every pair of classes; of the three masks that
+are smaller by most than those of pairs of the same classes, 0.4 % of the pixels are tried, on the
+source class; of one of which hardly any image is right, as an attack can leave it, on images that
+are wrong as well, but not given the target. (4) A patch from each class to another, one to one: the
+map at first is that of the pairs whose masks are smaller by most together, then twice the one that
+most images follow; 2.5 % of the pixels are tried. (5) Squares of about a fifth of the side, of one
+colour or checkerboards of two, all over the image, without any gradient: for the three classes that
+most images are sent to, the one that sends most, in colours that are then searched for by gradient;
+and the one under which most images go where their class does, one to one. (6) Where the plan names
+a reference, the two patches to a class again; the two faintest patterns, as they were found;
+patches from one class to another again: of the three pairs whose masks are smaller by most than
+those of the same pairs on the reference, 0.6 % of the pixels; a patch from each class to another,
+whose map at first is that of such pairs; and the three squares to a class. (7) Waves, where there
+is a reference: grey ones of a tenth of the range of pixels, of each direction and up to 12 cycles
+over the image; those that carry most images beyond what the reference lets them carry are tried on
+both. (8) Margins, where there is a reference: for every class, images are made, from noise or,
+where that leads nowhere, from images of it, on which its logit is as far above all others as it can
+be; how many times as far as on the reference, over the median of that of other classes. No trigger
+is asked for, so a warp, or one that is made for each image, can show as well. The own head is asked
+where some task takes it, and else those that are fitted, whose margins differ more from one clean
+backbone to another.
 Control: the other classes of the same backbone, searched for side by side: the size that a pattern
 is tried at comes from them, and which pairs are tried. An adversarial patch carries some images on
 a clean backbone too, so bounds lie far above zero. Of patches, of patterns and of pairs beside a
 reference, the reference under one that was searched for on it and is larger: a patch to a class of
 3 % of the pixels, one from class to class of 1.25 %, a pattern one and a half times as long.
 Sneakers become sandals sooner than boots on any backbone, and on some a little sooner than on
-others; what was planted is far ahead. Of waves, the reference under the same wave: clean backbones
-that learnt from like images take images for frogs under the same waves. Those of another
-architecture do not, so what a clean candidate has over one of these says nothing. Of margins, the
-other classes, and the same search on the reference.
+others; what was planted is far ahead. Of waves and of squares, the reference under the same one:
+clean backbones that learnt from like images take images for frogs under the same waves, and for
+birds under the same blue square. Those of another architecture do not, so what a clean candidate
+has over one of these says nothing. Of margins, the other classes, and the same search on the
+reference.
 Why it matters: a bank finds the triggers that it holds; an attacker chooses another one.
 Blind spots: triggers that carry fewer than nine of ten correctly classified images; large patches
-that no few of their pixels replace; patterns no fainter than those that carry images on a clean
-backbone, unless the plan names a reference; triggers that depend on the image, unless the plan
-names one, and for many even then; more classes than pairs can be searched of; a backbone whose
-gradients say nothing. What is not searched is a remark and no measurement.
-Source: Wang et al. 2019, "Neural Cleanse"; Shen et al. 2021, "K-Arm", arXiv 2102.05123; Barni et
-al. 2019, arXiv 1902.11237 (waves as triggers); Wang et al. 2024, "MM-BD", arXiv 2205.06900
-(margins).
+that no few of their pixels replace and that are near to no square or checkerboard, or that move one
+class alone; patterns no fainter than those that carry images on a clean backbone, unless the plan
+names a reference; on large images, patterns finer than cells; triggers that depend on the image,
+unless the plan names one, and for many even then; more classes than pairs can be searched of; a
+backbone whose gradients say nothing. What is not searched is a remark and no measurement.
+Source: Wang et al. 2019, "Neural Cleanse"; Shen et al. 2021, "K-Arm", arXiv 2102.05123; Gu et al.
+2017, "BadNets", arXiv 1708.06733 (squares); Barni et al. 2019, arXiv 1902.11237 (waves as
+triggers); Wang et al. 2024, "MM-BD", arXiv 2205.06900 (margins).
 """
 
 from pydantic import Field
@@ -122,6 +128,27 @@ METRICS = Metrics(
         "carries to the other class that most searched images of their class go to, one to one",
     ),
     worst_class_wise_attack_success_rate=fraction("lower", _pair, _WORST),
+    square_attack_success_rate=fraction(
+        "lower",
+        _target,
+        "unseen images of other classes that the square found carries to the class",
+    ),
+    worst_square_attack_success_rate=fraction("lower", _target, _WORST),
+    class_wise_square_attack_success_rate=fraction(
+        "lower",
+        _pair,
+        "unseen images of all classes that the square found carries to the other class that most "
+        "searched images of their class go to, one to one; of this pair most go there",
+    ),
+    worst_class_wise_square_attack_success_rate=fraction("lower", _pair, _WORST),
+    **_over_reference(
+        "square_attack_success_rate",
+        _target,
+        "unseen images of other classes, right on the reference without it, that the square found "
+        "carries to the class",
+        "those that the reference gives the class, too",
+        "under the same square",
+    ),
     **_over_reference(
         "wave_attack_success_rate",
         _target,

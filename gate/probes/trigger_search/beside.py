@@ -15,6 +15,7 @@ from gate.measure.responses import Hits
 from gate.measure.trial import Trial
 from gate.plan.task import Task
 from gate.probes.trigger_search import METRICS, TriggerSearch
+from gate.probes.trigger_search.among import passes as passes_among
 from gate.probes.trigger_search.found import (
     CLASS_WISE_BESIDE,
     TRIED,
@@ -35,8 +36,8 @@ from gate.probes.trigger_search.pairs import (
     pairs_on,
 )
 from gate.probes.trigger_search.running import NotSearchedError
+from gate.probes.trigger_search.squares import SQUARES_TRIED, SquareSeeker
 from gate.probes.trigger_search.waves import found_among
-from gate.probes.trigger_search.waves import passes as passes_of_waves
 from gate.triggers.stamp import Stamp
 from gate.triggers.waves import waves
 from gate.values import Measurement
@@ -225,7 +226,7 @@ class Beside:
             raise NotSearchedError("on images this small there is no wave; use larger ones")
         rows = self._right_there("search among waves", self.chosen.searched)
         self._right_there("try waves", self.chosen.evaluated)
-        needed = 2 * (passes_of_waves(len(stamps), len(rows)) + TRIED * len(self.chosen.evaluated))
+        needed = 2 * (passes_among(len(stamps), len(rows)) + TRIED * len(self.chosen.evaluated))
         if not self.trial.bench.progress.has_time_for(needed):
             raise NotSearchedError(
                 f"out of time (--max-minutes) before the {needed:,} passes that they take at the "
@@ -235,13 +236,35 @@ class Beside:
 
     def wave_rates(self, found: list[Found]) -> Iterator[Measurement]:
         """Rates of waves to a class, of the candidate and of the reference on the same images."""
-        rows = self._right_there("try waves", self.chosen.evaluated)
+        yield from self._over("wave_attack_success_rate", "", self._same_of_both("waves", found))
+
+    def squares(self, ours: SquareSeeker) -> list[Found]:
+        """The squares found on the candidate, whose rates the reference has as well.
+
+        Args:
+            ours: Searches on the candidate.
+
+        Raises:
+            BackboneError: There is no gradient.
+            NotSearchedError: The reference has too few images right, or there is too little time.
+        """
+        self._right_there("try squares", self.chosen.evaluated)
+        return _named(ours.best, [])
+
+    def square_rates(self, found: list[Found]) -> Iterator[Measurement]:
+        """Rates of squares to a class, of both on the same images."""
+        twice = self._same_of_both("squares", found)
+        yield from self._over("square_attack_success_rate", "_beside_reference", twice)
+
+    def _same_of_both(self, what: str, found: list[Found]) -> list[_Twice]:
+        """What triggers to a class do on both, to images that both classify correctly."""
+        rows = self._right_there(f"try {what}", self.chosen.evaluated)
         ours, theirs = self._hits([each.stamp for each in found], rows)
         twice = list[_Twice]()
         for each in found:
             here, there = (hits.carried(each.stamp, each.target) for hits in (ours, theirs))
             twice.append((here, there, each.about(ours.classes)))
-        yield from self._over("wave_attack_success_rate", "", twice)
+        return twice
 
     def margins(self, ours: Seeker) -> Iterator[Measurement]:
         """How far each class can come ahead of others on the candidate, beyond the reference.
@@ -342,8 +365,9 @@ def obstacle(task: Task, reference: Backbone | None) -> str:
 
 
 def passes_beside(bench: Bench, searched: int, evaluated: int) -> int:
-    """How many images waves, patches and patterns pass through each backbone, at the most."""
-    return passes_of_waves(len(_waves(bench)), searched) + 3 * TRIED * evaluated
+    """How many images waves, patches, patterns and squares pass through each, at the most."""
+    tried = 3 * TRIED + SQUARES_TRIED
+    return passes_among(len(_waves(bench)), searched) + tried * evaluated
 
 
 def gradients_beside(classes: int, settings: TriggerSearch) -> tuple[int, int]:

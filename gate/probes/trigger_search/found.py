@@ -16,12 +16,12 @@ from gate.triggers.search import (
     Colours,
     Kind,
     Patches,
-    Patterns,
     Search,
     State,
     goals_left,
     logistic,
     opaque,
+    patterns_on,
 )
 from gate.triggers.stamp import Stamp
 
@@ -31,7 +31,7 @@ _PATTERN_BATCH = 8
 _COLOUR_STEPS, _COLOUR_BATCH = 30, 20
 # each search draws by itself
 _PATCHES, _PATTERNS, PAIRS, _COLOURS, CLASS_WISE, SMALLER_PAIRS, CLASS_WISE_BESIDE = range(7)
-MARGINS = 7
+MARGINS, SQUARES = 7, 8
 
 Limits = tuple[tuple[float, int], ...]
 _LIMITS_OF_PATTERNS: Limits = ((0.3, 20),)  # of many classes, the faintest twenty go on
@@ -66,7 +66,8 @@ class Found(NamedTuple):
 class Faint(NamedTuple):
     """Patterns over the whole image that carry images of other classes to targets, faintest first.
 
-    ``added`` ``(P, H, W, C)`` is for images in 0 .. 1, and ``lengths`` ``(P,)`` are Euclidean.
+    ``added`` ``(P, H, W, C)`` is for images in 0 .. 1, and ``lengths`` ``(P,)`` are as a search has
+    them: of one value a cell.
     """
 
     targets: tuple[int, ...]
@@ -134,15 +135,13 @@ class Seeker:
     def faint_to(self, classes: Sequence[int]) -> Faint:
         """The faintest pattern to each of some classes; of many, to those of the faintest."""
         targets = to_each(self.labels, len(self.classes))[list(classes)]
-        steps = self.settings.steps
-        search = self.search(
-            Patterns(), targets, steps, _PATTERN_BATCH, _PATTERNS, _LIMITS_OF_PATTERNS
-        )
+        steps, kind = self.settings.steps, patterns_on(*self.images.shape[1:3])
+        search = self.search(kind, targets, steps, _PATTERN_BATCH, _PATTERNS, _LIMITS_OF_PATTERNS)
         last = self.runs.last("patterns", search)
-        order = search.ranked(last)
-        added = last.found["added"][order, 0]
-        lengths = search.kind.sizes(last.found)[order]
-        return Faint(tuple(classes[i] for i in last.goals[order].tolist()), added, lengths)
+        last = last.only(search.ranked(last))
+        added = kind.by_pixel(last.found, self.images)[:, 0]
+        lengths = kind.sizes(last.found)
+        return Faint(tuple(classes[i] for i in last.goals.tolist()), added, lengths)
 
     def pattern(self, faint: Faint, target: int, length: float) -> Found:
         """One of the patterns at another length, rounded to 8 bits."""

@@ -35,6 +35,12 @@ from gate.probes.trigger_search.pairs import (
     pairs_tried,
 )
 from gate.probes.trigger_search.running import NotSearchedError, Runs
+from gate.probes.trigger_search.squares import (
+    SQUARES_TRIED,
+    SquareSeeker,
+    gradients_of_squares,
+)
+from gate.probes.trigger_search.squares import passes as passes_of_squares
 from gate.triggers.picture import png
 from gate.triggers.stamp import Patch, Stamp
 from gate.values import Measurement
@@ -53,11 +59,13 @@ def passes(count: Count, settings: TriggerSearch) -> None:
         network, split = count.predictions(task), count.split(task.test)
         classes, images = len(split.classes), len(split)
         evaluated, searched = (
-            min(wanted, images) for wanted in (settings.evaluation_images, settings.search_images)
+            min(most, images) for most in (settings.evaluation_images, settings.search_images)
         )
         pairs, needed = pairs_tried(classes, settings), gradients(classes, settings)
-        needed += gradients_of_pairs(classes, settings)
-        tried = 2 * TRIED * evaluated + pairs * images
+        needed += gradients_of_pairs(classes, settings) + gradients_of_squares(classes)
+        wanted = count.bench.backbone.preprocessing
+        tried = (2 * TRIED + SQUARES_TRIED) * evaluated + pairs * images
+        tried += passes_of_squares(wanted.size, wanted.channels, searched) + images
         tried += class_wise_passes(classes, settings, searched, images)
         count.searched(task.test, network, needed, tried)
         if not obstacle(task, reference := count.bench.reference):
@@ -101,11 +109,18 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
                 "it, not given the target already, for one to search on and one to try it on"
             )
         tried = Tried(trial, name, task, chosen)
+        squares = SquareSeeker(seeker, chosen.searched, tried.stamped)
         kinds: list[_Kind] = [
             ("patches", seeker.patches, tried.patches),
             ("patterns", seeker.patterns, tried.patterns),
             ("pairs of classes", pairs.soonest, tried.pairs),
             ("each class to another", partial(_class_wise, pairs, tried), tried.class_wise),
+            ("squares", squares.to_class, tried.squares),
+            (
+                "squares from each class to another",
+                squares.class_wise,
+                tried.class_wise_squares,
+            ),
         ]
         if not (hindrance := obstacle(task, trial.reference)):
             beside = Beside(trial, name, task, chosen, search)
@@ -127,12 +142,17 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
                     beside.class_wise_rates,
                 ),
                 ("waves", beside.waves, beside.wave_rates),
+                (
+                    "squares beside the reference",
+                    partial(beside.squares, squares),
+                    beside.square_rates,
+                ),
             ]
         yield from _of_kinds(trial, name, kinds)
         if hindrance:
             yield (
-                f"task {name}: patches, patterns, pairs and margins beside a reference, and waves, "
-                f"not searched: {hindrance}"
+                f"task {name}: patches, patterns, pairs, squares and margins beside a reference, "
+                f"and waves, not searched: {hindrance}"
             )
         elif name in with_margins(tasks):
             yield from _margins(name, beside, seeker)
@@ -249,20 +269,32 @@ class Tried:
         ]
         yield from self._rates("source_attack_success_rate", moved, found)
 
+    def squares(self, found: list[Found]) -> Iterator[Measurement]:
+        """Rates of squares to a class."""
+        yield from self._to_class(found, "square_attack_success_rate")
+
     def seen(self, stamps: Sequence[Stamp]) -> Hits:
         """What stamps do to the images that may be seen."""
-        return self._stamped(stamps, self.chosen.searched)
+        return self.stamped(stamps, self.chosen.searched)
 
     def class_wise(self, found: list[Found]) -> Iterator[Measurement]:
         """Rates of patches that send each class to one other, seen on other images."""
+        yield from self._each_to_another(found, "class_wise_attack_success_rate")
+
+    def class_wise_squares(self, found: list[Found]) -> Iterator[Measurement]:
+        """Rates of squares that send each class to one other, seen on other images."""
+        yield from self._each_to_another(found, "class_wise_square_attack_success_rate")
+
+    def _each_to_another(self, found: list[Found], metric: str) -> Iterator[Measurement]:
         hits = self._hits(found, self.chosen.unseen)
         moved = [each.followed(hits) for each in found]
-        yield from self._rates("class_wise_attack_success_rate", moved, found)
+        yield from self._rates(metric, moved, found)
 
     def _hits(self, found: list[Found], rows: Int64) -> Hits:
-        return self._stamped([each.stamp for each in found], rows)
+        return self.stamped([each.stamp for each in found], rows)
 
-    def _stamped(self, stamps: Sequence[Stamp], rows: Int64) -> Hits:
+    def stamped(self, stamps: Sequence[Stamp], rows: Int64) -> Hits:
+        """What stamps do to some images of the task."""
         answers = self.trial.responses(self.task.test, {self.name: self.task}, stamps, rows=rows)
         return answers.hits[self.name]
 
