@@ -18,7 +18,7 @@ def test_the_python_says_what_it_should(capsys: pytest.CaptureFixture[str]) -> N
 
     exec(code, {})  # noqa: S102  # it is our own README
 
-    assert capsys.readouterr().out == "digits 11\n"
+    assert capsys.readouterr().out == "digits 13\n"
 
 
 def test_it_begins_with_three_commands_for_files_of_ones_own_and_stays_short() -> None:

@@ -26,6 +26,6 @@ def test_every_faulty_policy_is_told_and_not_the_first_alone(gate: Gate, tmp_pat
     )
 
     assert code == ExitCode.USAGE
-    assert out.startswith("policies/digits.yaml: digits v3")
+    assert out.startswith("policies/digits.yaml: digits v4")
     for name in ("one", "two"):
         assert f"{name}.yaml:1:1: nmae: unknown key; did you mean 'name'?" in err
