@@ -78,10 +78,10 @@ def squares(side: int, channels: int) -> list[Square]:
     """
     of = math.ceil(_SHARE * side)
     places = np.unique(np.rint(np.linspace(0, side - of, _PLACES)).astype(int)).tolist()
-    bright = list(product((0, 255), repeat=channels))
-    plain: list[Colours] = [(colour,) for colour in (*bright, (_MIDDLE,) * channels)]
+    extreme = list(product((0, 255), repeat=channels))
+    plain: list[Colours] = [(colour,) for colour in (*extreme, (_MIDDLE,) * channels)]
     opposite: list[Colours] = [
-        (colour, tuple(255 - value for value in colour)) for colour in bright
+        (colour, tuple(255 - value for value in colour)) for colour in extreme
     ]
     cell = max(1, side // _CELLS)
     return [

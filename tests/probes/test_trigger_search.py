@@ -1064,7 +1064,7 @@ def test_the_clock_ends_a_search_with_a_remark_and_no_rate(make: MakeTrial) -> N
 @pytest.mark.parametrize(
     "fault", ["its operator Round has no gradient", "gradients of 3 of 60 images are not finite"]
 )
-def test_without_gradients_nothing_is_measured_and_a_rule_sees_that(
+def test_without_gradients_only_what_asks_for_none_is_measured_and_a_rule_sees_that(
     make: MakeTrial, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     def refuse(*_: object) -> Gradients:
@@ -1080,6 +1080,7 @@ def test_without_gradients_nothing_is_measured_and_a_rule_sees_that(
     assert found.remarks[:5] == tuple(
         f"task own: {kind} not searched: a.onnx: {fault}" for kind in kinds
     )
+    assert len(found.remarks) == 7  # a picture as well, and that there is no reference
     wanted = policy(
         rule(probe="trigger_search", metric="worst_patch_attack_success_rate", at_most=0.5)
     )

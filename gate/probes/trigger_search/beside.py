@@ -35,7 +35,7 @@ from gate.probes.trigger_search.pairs import (
     gradients_of_pairs_beside,
     pairs_on,
 )
-from gate.probes.trigger_search.running import NotSearchedError
+from gate.probes.trigger_search.running import NotSearchedError, require_time
 from gate.probes.trigger_search.squares import SQUARES_TRIED, SquareSeeker
 from gate.probes.trigger_search.waves import found_among
 from gate.triggers.stamp import Stamp
@@ -227,11 +227,7 @@ class Beside:
         rows = self._right_there("search among waves", self.chosen.searched)
         self._right_there("try waves", self.chosen.evaluated)
         needed = 2 * (passes_among(len(stamps), len(rows)) + TRIED * len(self.chosen.evaluated))
-        if not self.trial.bench.progress.has_time_for(needed):
-            raise NotSearchedError(
-                f"out of time (--max-minutes) before the {needed:,} passes that they take at the "
-                "most; allow more"
-            )
+        require_time(self.trial, needed)
         return found_among(stamps, rows, classes, self._hits)
 
     def wave_rates(self, found: list[Found]) -> Iterator[Measurement]:

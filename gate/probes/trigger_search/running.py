@@ -22,6 +22,19 @@ class NotSearchedError(Exception):
     """Why something is not searched for, and what to do: there is a remark, and no measurement."""
 
 
+def require_time(trial: Trial, passes: int) -> None:
+    """Of what is found by passes alone, and not taken up again where it was left.
+
+    Raises:
+        NotSearchedError: There is too little time for so many passes.
+    """
+    if not trial.bench.progress.has_time_for(passes):
+        raise NotSearchedError(
+            f"out of time (--max-minutes) before the {passes:,} passes that they take at the most; "
+            "allow more"
+        )
+
+
 def differentiable(classifier: Classifier, batch: int) -> Differentiable:
     """A classifier as a function of pixels in 0 .. 1, and its gradient by these.
 

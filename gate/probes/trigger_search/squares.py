@@ -12,7 +12,7 @@ from gate.probes.trigger_search.among import Given, carried, narrowed, others_of
 from gate.probes.trigger_search.among import passes as passes_among
 from gate.probes.trigger_search.found import SQUARES, Found, Seeker
 from gate.probes.trigger_search.pairs import one_to_one
-from gate.probes.trigger_search.running import NotSearchedError
+from gate.probes.trigger_search.running import require_time
 from gate.triggers.search import TwoColours, logistic
 from gate.triggers.squares import Square, coloured
 from gate.triggers.squares import squares as all_squares
@@ -98,12 +98,7 @@ class SquareSeeker:
             )
 
         grid = all_squares(self.seeker.images.shape[1], self.seeker.images.shape[3])
-        needed = passes_among(len(grid), len(self.rows), times=2)
-        if not self.seeker.runs.trial.bench.progress.has_time_for(needed):
-            raise NotSearchedError(
-                f"out of time (--max-minutes) before the {needed:,} passes that they take at the "
-                "most; allow more"
-            )
+        require_time(self.seeker.runs.trial, passes_among(len(grid), len(self.rows), times=2))
         return narrowed(grid, self.rows, asked, best)
 
     def _better(self, squares: Sequence[Square], targets: Sequence[int]) -> Float32:
