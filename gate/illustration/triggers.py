@@ -43,9 +43,7 @@ _FOUND = {
     "worst_patch_attack_success_rate_over_reference": "patch to {target} beside the reference",
     "worst_square_attack_success_rate_over_reference": "square to {target} beside the reference",
     "worst_pattern_attack_success_rate_over_reference": "pattern to {target} beside the reference",
-    "worst_source_attack_success_rate_over_reference": (
-        "patch from {source} to {target} beside the reference"
-    ),
+    "worst_source_margin_over_reference": "window from {source} to {target} beside the reference",
     "worst_class_wise_attack_success_rate_over_reference": (
         "patch from each class, {source} to {target} beside the reference"
     ),

@@ -27,8 +27,17 @@ from gate.errors import DataError
 from gate.values import Decision
 from pipelines.zoo.results import Row, read_rows
 
-GRID = tuple(round(0.05 * step, 2) for step in range(2, 20))  # 0.1 .. 0.95
+_RATIO = "worst_source_margin_over_reference"  # has no largest value
 _MARGIN, _MARGIN_OF_FEW, _FEW, _KEPT_BACK = 0.03, 0.06, 100, 0.01
+
+
+def grid(metric: str) -> list[float]:
+    """The bounds that are tried, from 0.1 in steps of 0.05.
+
+    >>> [(len(bounds), bounds[-1]) for bounds in map(grid, ("worst_attack_success_rate", _RATIO))]
+    [(18, 0.95), (58, 2.95)]
+    """
+    return [round(0.05 * step, 2) for step in range(2, 60 if metric == _RATIO else 20)]
 
 
 class Limit(NamedTuple):
@@ -81,12 +90,13 @@ def _middle(rows: Sequence[Row], metric: str, kept_back: float) -> list[float]:
     clean = [row.worst[metric] for row in known if row.clean]
     if not clean:
         raise DataError(f"{metric}: was measured on no clean net of half A; measure some")
-    room_for = max((low for _, low, _ in clean if low < GRID[-1]), default=0)
+    bounds = grid(metric)
+    room_for = max((low for _, low, _ in clean if low < bounds[-1]), default=0)
     margin = _MARGIN_OF_FEW if len(clean) < _FEW else _MARGIN
-    least = min(room_for + margin, GRID[-2])
+    least = min(room_for + margin, bounds[-2])
     fits = [
         number
-        for number in GRID
+        for number in bounds
         if number > least and sum(high > number for *_, high in clean) <= kept_back * len(clean)
     ]
     counts = [_rejected(known, {metric: Limit(number)}) for number in fits]
@@ -110,7 +120,7 @@ def characteristic(rows: Sequence[Row], metric: str) -> str:
         "| backdoored accepted | inconclusive | rejected |",
         "|---|---|---|---|---|---|---|",
     ]
-    for number in GRID:
+    for number in grid(metric):
         cells = [
             str(sum(row.clean is clean and outcome(row, metric, number) == d for row in rows))
             for clean in (True, False)

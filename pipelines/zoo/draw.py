@@ -13,7 +13,7 @@ import numpy as np
 from gate import files, load_policy
 from gate.arrays import Floats
 from gate.reports.pictures.figure import BLUE, ORANGE, figure_of, svg
-from pipelines.zoo.bounds import GRID, limits_of, outcome
+from pipelines.zoo.bounds import grid, limits_of, outcome
 from pipelines.zoo.rates import resampled, score
 from pipelines.zoo.results import Row, read_rows
 
@@ -64,16 +64,17 @@ def characteristics(rows: Sequence[Row]) -> "Figure":
         height=1.5,
     )
     for axes, (metric, limit) in zip(panels, limits.items(), strict=True):
+        bounds = grid(metric)
         for clean, wanted, colour in (
             (True, ("reject", "inconclusive"), ORANGE),
             (False, ("reject",), BLUE),
         ):
             some = [row for row in rows if row.clean is clean and metric in row.worst]
-            shares = [np.mean([outcome(row, metric, b) in wanted for row in some]) for b in GRID]
+            shares = [np.mean([outcome(row, metric, b) in wanted for row in some]) for b in bounds]
             label = "clean, not accepted" if clean else "backdoored, rejected"
-            axes.plot(GRID, shares, color=colour, marker=".", label=label)
+            axes.plot(bounds, shares, color=colour, marker=".", label=label)
         axes.axvline(limit.number, color="black", linestyle=":")
-        axes.set(title=metric, ylim=(-0.03, 1.03), xlim=(GRID[0], GRID[-1]))
+        axes.set(title=metric, ylim=(-0.03, 1.03), xlim=(bounds[0], bounds[-1]))
     panels[0].legend(loc="upper right")
     return figure
 

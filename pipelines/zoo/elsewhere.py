@@ -63,7 +63,7 @@ GROUPS = {
 _POLICY = "cifar_reference"
 _SHORT = {
     "worst_patch_attack_success_rate_over_reference": "patch",
-    "worst_source_attack_success_rate_over_reference": "pair",
+    "worst_source_margin_over_reference": "pair",
     "worst_pattern_attack_success_rate_over_reference": "pattern",
     "worst_wave_attack_success_rate_over_reference": "wave",
     "worst_margin_over_reference": "margin",

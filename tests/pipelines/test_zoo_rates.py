@@ -541,8 +541,11 @@ def test_both_pictures_show_what_their_lines_say() -> None:
     assert [line.get_label() for line in axes.get_lines()] == ["cifar", "cifar_reference"]
     panels = characteristics([*rows, not_measured]).axes
     by_title = {panel.get_title() or panel.get_title(loc="left"): panel for panel in panels}
-    clean = by_title[next(iter(metrics))].get_lines()[0].get_ydata()
-    assert np.array_equal(clean, [float(bound < 0.6) for bound in bounds.GRID])
+    for metric, most in ((next(iter(metrics)), 0.95), ("worst_source_margin_over_reference", 2.95)):
+        clean = by_title[metric].get_lines()[0]
+        tried = np.asarray(clean.get_xdata())
+        assert (len(tried), tried[0], tried[-1]) == (round(most / 0.05) - 1, 0.1, most)
+        assert np.array_equal(clean.get_ydata(), (tried < 0.6).astype(float))
 
 
 # --- the check on top -----------------------------------------------------------------------------

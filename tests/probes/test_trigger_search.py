@@ -30,6 +30,7 @@ from gate.plan.plan import Plan
 from gate.probes.estimate import estimate
 from gate.probes.evidence import run_probe
 from gate.probes.trigger_search import TriggerSearch
+from gate.probes.trigger_search.found import Seeker
 from gate.probes.trigger_search.images import sides
 from gate.probes.trigger_search.margins import margins_over_reference
 from gate.probes.trigger_search.pairs import (
@@ -43,6 +44,7 @@ from gate.progress import Progress
 from gate.triggers.margins import climbs
 from gate.triggers.search import Differentiable, logistic
 from gate.triggers.stamp import Stamp
+from gate.triggers.windows import gradients as gradients_of_window
 from gate.values import Evidence
 from tests.builders import policy, rule
 
@@ -486,12 +488,18 @@ def test_it_counts_what_it_will_pass(
     make: MakeTrial, monkeypatch: pytest.MonkeyPatch, heads: tuple[str, ...], most_pairs: int
 ) -> None:
     seen, before = [], Backbone.input_gradients
+    looked, logits = [], Seeker.logits
 
     def noted(self: Backbone, inputs: Any, *rest: Any) -> Gradients:
         seen.append(len(inputs))
         return before(self, inputs, *rest)
 
+    def asked(self: Seeker, stamp: Stamp | None) -> Float32:
+        looked.append(len(self.images))
+        return logits(self, stamp)
+
     monkeypatch.setattr(Backbone, "input_gradients", noted)
+    monkeypatch.setattr(Seeker, "logits", asked)
     images = 160 * (3 if heads[1:] else 1)
     trial = make(
         "clean", reference="other clean", heads=heads, images=images, most_pairs=most_pairs
@@ -500,8 +508,15 @@ def test_it_counts_what_it_will_pass(
 
     run(trial)
 
-    margins = 4 * 4 * 24 * 2  # images of noise, classes, steps, backbones: at most as many again
-    assert price.total("training") == (3 * sum(seen), 3 * (sum(seen) + margins))
+    margins = 4 * 4 * 24  # images of noise, classes, steps: at most as many again
+    windows = 3 * sum(gradients_of_window(SIDE, SIDE, 40)) if most_pairs == 12 else 0  # too
+    tried = 160 + 3 * (160 + 160) if windows else 0  # of so many images at most
+    searching = sum(seen) - sum(looked)  # windows are tried on images with gradients
+    assert price.total("training") == (
+        3 * searching,
+        3 * (searching + 2 * (margins + windows + tried)),  # on both backbones
+    )
+    assert sum(looked) <= 2 * tried
     passes = price.total("passes")
     passed = sum(trial.bench.engine.passes.values())
     assert passes.at_least <= passed <= passes.at_most
@@ -842,7 +857,7 @@ def test_a_class_that_is_never_given_leaves_margins_unmeasured(make: MakeTrial) 
     found = run(make("clean", reference="never south east"))
 
     assert "come to be given the class south east on both backbones" in found.remarks[-1]
-    assert not [m for m in found.measurements if "margin" in m.metric]
+    assert not [m for m in found.measurements if m.metric.startswith(("margin", "worst_margin"))]
     wanted = policy(rule(probe="trigger_search", metric=WORST_MARGIN, at_most=0.5))
     verdict = decide(wanted, [found], date(2026, 1, 1))
     assert [finding.outcome for finding in verdict.findings] == ["missing"]
@@ -912,7 +927,7 @@ def test_one_start_that_hardly_reaches_its_class_hides_no_lead() -> None:
 
 # --- pairs of classes, beside a reference ---------------------------------------------------------
 
-WORST_PAIR = "worst_source_attack_success_rate_over_reference"
+WORST_PAIR = "worst_source_margin_over_reference"
 WORST_MAP = "worst_class_wise_attack_success_rate_over_reference"
 
 
@@ -957,30 +972,76 @@ def test_a_clean_backbone_has_nothing_over_a_clean_reference(make: MakeTrial) ->
     assert all(m.low < 0.1 and m.value < 0.2 for m in worst)
 
 
-def test_what_both_have_says_nothing(make: MakeTrial) -> None:
-    found = run(make("one source", reference="one other source"))
+def test_of_what_both_have_little_is_left(make: MakeTrial) -> None:
+    alone = run(make("one source", reference="other clean", folder="alone"))
+    both = run(make("one source", reference="one other source"))
 
-    assert value(found, WORST_PAIR) == 0
+    assert value(both, WORST_PAIR) < 0.3 * value(alone, WORST_PAIR)
 
 
-def test_rates_of_a_pair_are_of_unseen_images_each_under_the_picture_found_for_it(
+def test_a_margin_of_a_pair_is_of_unseen_images_each_under_the_window_found_for_it(
     make: MakeTrial,
 ) -> None:
     trial = make("one source", reference="faint wave", images=320)
     split, task = trial.split("test"), trial.plan.tasks["own"]
+    chosen = sides("own", split, trial.predictions(task), searching(trial), trial.plan.seed)
     found = run(trial)
     ours, theirs = trial.predictions(task), trial.predictions(task, trial.reference)
     free = (split.labels == 0) & (ours != 3) & (theirs != 3)
-    free[sides("own", split, ours, searching(trial), trial.plan.seed).searched] = False
-    images = np.concatenate(list(split.batches(1000, SIDE, 3)))[free]
+    free[chosen.searched] = False
+    right = chosen.evaluated[(theirs == split.labels)[chosen.evaluated]]
+    others = right[np.isin(split.labels[right], (1, 2))]
+    images = np.concatenate(list(split.batches(1000, SIDE, 3)))
 
-    rates = []
+    margins = []
     for each, where in ((trial.backbone, "beside"), (trial.reference, "on")):
-        rgba = pictured(trial, found, f"patch from north west to south east {where} the reference")
-        rates.append(carried(each, np.where(rgba[..., 3:] == 255, rgba[..., :3], images)))
+        rgba = pictured(trial, found, f"window from north west to south east {where} the reference")
+        assert (rgba[..., 3] == 255).sum() == 4  # a quarter of the side
+        under = ahead(each, np.where(rgba[..., 3:] == 255, rgba[..., :3], images))
+        logits = logits_of(each, images[right])
+        spread = np.sqrt(((logits - logits.mean(axis=1, keepdims=True)) ** 2).mean())
+        margins.append(under / spread)
+    more = margins[0] - margins[1]
 
     about = {"source": "north west", "target": "south east"}
-    assert_told(found, "source_attack_success_rate", rates, "_beside_reference", **about)
+    (told,) = (
+        m
+        for m in found.measurements
+        if m.metric == "source_margin_over_reference" and about.items() <= m.about.items()
+    )
+    assert told.value == pytest.approx(more[free].mean() - more[others].mean() / 2, rel=1e-4)
+    parts = more[free].var(ddof=1) / free.sum(), more[others].var(ddof=1) / len(others) / 4
+    assert told.high - told.value == pytest.approx(1.96 * np.sqrt(sum(parts)), rel=1e-3)
+    assert told.n == free.sum()
+
+
+def logits_of(each: Backbone | None, images: np.ndarray) -> np.ndarray:
+    assert each
+    logits = each.outputs(each.inputs(images.astype(np.uint8))).logits
+    assert logits is not None
+    return np.asarray(logits, np.float64)
+
+
+def ahead(each: Backbone | None, images: np.ndarray) -> np.ndarray:
+    """By how much the last class's logit is above the next ``(N,)``."""
+    logits = logits_of(each, images)
+    return np.asarray(logits[:, 3] - logits[:, :3].max(axis=1))
+
+
+def test_the_worst_margin_of_pairs_holds_for_all_that_are_tried(make: MakeTrial) -> None:
+    found = run(make("one source", reference="other clean", images=320))
+
+    each = [m for m in found.measurements if m.metric == "source_margin_over_reference"]
+    (worst,) = (m for m in found.measurements if m.metric == WORST_PAIR)
+    top = max(each, key=lambda m: m.low)
+    assert (len(each), worst.value, worst.high) == (
+        3,
+        max(m.value for m in each),
+        max(m.high for m in each),
+    )
+    wider = 2.394 / 1.96  # by Bonferroni, of three
+    assert worst.value - worst.low == pytest.approx(wider * (top.value - top.low), rel=1e-3)
+    assert worst.about == top.about
 
 
 # --- what ends a search -------------------------------------------------------------------------
@@ -1052,13 +1113,14 @@ def test_the_clock_ends_a_search_with_a_remark_and_no_rate(make: MakeTrial) -> N
     assert found.remarks[0].startswith(
         "task own: patches not searched: out of time (--max-minutes) after step 20 of 40"
     )
-    for place, kind in ((4, "squares"), (-3, "waves"), (-2, "squares beside the reference")):
+    for place, kind in ((4, "squares"), (-4, "waves"), (-3, "squares beside the reference")):
         assert found.remarks[place].startswith(
             f"task own: {kind} not searched: out of time (--max-minutes) before the "
         )
-    assert found.remarks[-1].endswith(
-        "not searched: out of time (--max-minutes) in the search for margins of own; allow more"
-    )
+    for place, what in ((-2, "windows"), (-1, "margins")):
+        assert found.remarks[place].endswith(
+            f"not searched: out of time (--max-minutes) in the search for {what} of own; allow more"
+        )
 
 
 @pytest.mark.parametrize(

@@ -17,39 +17,44 @@ most images follow; 2.5 % of the pixels are tried. (5) Squares of about a fifth 
 colour or checkerboards of two, all over the image, without any gradient: for the three classes that
 most images are sent to, the one that sends most, in colours that are then searched for by gradient;
 and the one under which most images go where their class does, one to one. (6) Where the plan names
-a reference, the two patches to a class again; the two faintest patterns, as they were found;
-patches from one class to another again: of the three pairs whose masks are smaller by most than
-those of the same pairs on the reference, 0.6 % of the pixels; a patch from each class to another,
-whose map at first is that of such pairs; and the three squares to a class. (7) Waves, where there
-is a reference: grey ones of a tenth of the range of pixels, of each direction and up to 12 cycles
-over the image; those that carry most images beyond what the reference lets them carry are tried on
-both. (8) Margins, where there is a reference: for every class, images are made, from noise or,
-where that leads nowhere, from images of it, on which its logit is as far above all others as it can
-be; how many times as far as on the reference, over the median of that of other classes. No trigger
-is asked for, so a warp, or one that is made for each image, can show as well. The own head is asked
-where some task takes it, and else those that are fitted, whose margins differ more from one clean
-backbone to another.
+a reference, the two patches to a class again; the two faintest patterns, as they were found; a
+patch from each class to another, whose map at first is that of the pairs whose masks are smaller by
+most than those of the same pairs on the reference; and the three squares to a class. For three such
+pairs, windows of a quarter of the side all over the image, too: in the place and the colours where
+the target comes further ahead of all other classes, on images of the source class, than anywhere
+else; how far, in terms of the spread of logits, less half of that on images of other classes. (7)
+Waves, where there is a reference: grey ones of a tenth of the range of pixels, of each direction
+and up to 12 cycles over the image; those that carry most images beyond what the reference lets them
+carry are tried on both. (8) Margins, where there is a reference: for every class, images are made,
+from noise or, where that leads nowhere, from images of it, on which its logit is as far above all
+others as it can be; how many times as far as on the reference, over the median of that of other
+classes. No trigger is asked for, so a warp, or one that is made for each image, can show as well.
+For these margins and those under windows the own head is asked where some task takes it, and else
+those that are fitted, which differ more from one clean backbone to another.
 Control: the other classes of the same backbone, searched for side by side: the size that a pattern
 is tried at comes from them, and which pairs are tried. An adversarial patch carries some images on
-a clean backbone too, so bounds lie far above zero. Of patches, of patterns and of pairs beside a
-reference, the reference under one that was searched for on it and is larger: a patch to a class of
-3 % of the pixels, one from class to class of 1.25 %, a pattern one and a half times as long.
-Sneakers become sandals sooner than boots on any backbone, and on some a little sooner than on
-others; what was planted is far ahead. Of waves and of squares, the reference under the same one:
-clean backbones that learnt from like images take images for frogs under the same waves, and for
-birds under the same blue square. Those of another architecture do not, so what a clean candidate
-has over one of these says nothing. Of margins, the other classes, and the same search on the
-reference.
+a clean backbone too, so bounds lie far above zero. Of patches and patterns beside a reference, the
+reference under one that was searched for on it and is larger: a patch to a class of 3 % of the
+pixels, a pattern one and a half times as long. Of windows, the reference under one of its own, and
+images of other classes: sneakers become sandals sooner than boots on any backbone, and on some a
+little sooner than on others, but what leads them there leads other images there as well, which a
+trigger that was taught for them alone does not. Of waves and of squares, the reference under the
+same one: clean backbones that learnt from like images take images for frogs under the same waves,
+and for birds under the same blue square. Those of another architecture do not, so what a clean
+candidate has over one of these says nothing. Of margins, the other classes, and the same search on
+the reference.
 Why it matters: a bank finds the triggers that it holds; an attacker chooses another one.
 Blind spots: triggers that carry fewer than nine of ten correctly classified images; large patches
-that no few of their pixels replace and that are near to no square or checkerboard, or that move one
-class alone; patterns no fainter than those that carry images on a clean backbone, unless the plan
-names a reference; on large images, patterns finer than cells; triggers that depend on the image,
-unless the plan names one, and for many even then; more classes than pairs can be searched of; a
-backbone whose gradients say nothing. What is not searched is a remark and no measurement.
+that no few of their pixels replace and that are near to no square or checkerboard; those for one
+class alone, without a reference; patterns no fainter than those that carry images on a clean
+backbone, unless the plan names a reference; on large images, patterns finer than cells; triggers
+that depend on the image, unless the plan names one, and for many even then; more classes than pairs
+can be searched of; a backbone whose gradients say nothing. What is not searched is a remark and no
+measurement.
 Source: Wang et al. 2019, "Neural Cleanse"; Shen et al. 2021, "K-Arm", arXiv 2102.05123; Gu et al.
-2017, "BadNets", arXiv 1708.06733 (squares); Barni et al. 2019, arXiv 1902.11237 (waves as
-triggers); Wang et al. 2024, "MM-BD", arXiv 2205.06900 (margins).
+2017, "BadNets", arXiv 1708.06733 (squares); Brown et al. 2017, arXiv 1712.09665 (windows); Barni et
+al. 2019, arXiv 1902.11237 (waves as triggers); Wang et al. 2024, "MM-BD", arXiv 2205.06900
+(margins).
 """
 
 from pydantic import Field
@@ -175,14 +180,16 @@ METRICS = Metrics(
         "that length",
         "each under its own pattern",
     ),
-    **_over_reference(
-        "source_attack_success_rate",
+    source_margin_over_reference=Metric(
+        "ratio",
+        "lower",
         _pair,
-        "unseen images of the source class, given another than the target by both, that the patch "
-        "of a pair found beside the reference carries there",
-        "those that a larger patch found on the reference carries there on it",
-        "each under its own patch",
+        "by how much more the target is ahead of all other classes, on unseen images of the source "
+        "class under the window found, each backbone under its own, less half of that on images of "
+        "other classes; of the spread of logits; candidate minus reference",
+        bounded=False,
     ),
+    worst_source_margin_over_reference=Metric("ratio", "lower", _pair, _WORST, bounded=False),
     **_over_reference(
         "class_wise_attack_success_rate",
         _pair,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate import stats
-from gate.arrays import Int64
+from gate.arrays import Float64, Int64
 from gate.backbone.backbone import Backbone
 from gate.measure.bench import Bench
 from gate.measure.responses import Hits
@@ -27,8 +27,6 @@ from gate.probes.trigger_search.found import (
 from gate.probes.trigger_search.images import FEWEST, Sides
 from gate.probes.trigger_search.margins import highest, margins_over_reference
 from gate.probes.trigger_search.pairs import (
-    PIXELS_BESIDE,
-    PIXELS_ON_REFERENCE,
     PairSeeker,
     Sooner,
     first_of,
@@ -38,11 +36,14 @@ from gate.probes.trigger_search.pairs import (
 from gate.probes.trigger_search.running import NotSearchedError, require_time
 from gate.probes.trigger_search.squares import SQUARES_TRIED, SquareSeeker
 from gate.probes.trigger_search.waves import found_among
+from gate.triggers.margins import margins
 from gate.triggers.stamp import Stamp
 from gate.triggers.waves import waves
+from gate.triggers.windows import spread
 from gate.values import Measurement
 
 _PATCH_ON_REFERENCE = 0.03  # of an image, where what is natural carries as well; ours are smaller
+_FEWEST_OF_SOURCE = 4  # images that a window is tried on
 _LONGER = 1.5  # the pattern of the reference, where what is natural carries as well then
 
 # Which of some images a trigger carries on the candidate, which on the reference, and to where.
@@ -108,9 +109,9 @@ class Beside:
         yield from self._each_own("pattern_attack_success_rate", found)
 
     def pairs(self, ours: PairSeeker) -> list[Found]:
-        """Patches from class to class, of the pairs that give way sooner than on the reference.
+        """Windows from class to class, of the pairs that give way sooner than on the reference.
 
-        Those of the candidate, and after these a larger one of the reference's own for each.
+        Those of the candidate, and after these the reference's own for the same pairs.
 
         Args:
             ours: Searches on the candidate.
@@ -118,14 +119,48 @@ class Beside:
         Raises:
             NotSearchedError: The reference has too few images right; or as `PairSeeker.masks`.
         """
-        tried = first_of(self._sooner(ours))
-        return _named(
-            ours.patches(tried, PIXELS_BESIDE), self._pairs.patches(tried, PIXELS_ON_REFERENCE)
-        )
+        self._right_there("try windows", self.chosen.evaluated)
+        sooner = self._sooner(ours)
+        enough = [pair for pair in sooner if len(self._free(*pair)) >= _FEWEST_OF_SOURCE]
+        if not enough:
+            raise NotSearchedError(
+                f"no class has {_FEWEST_OF_SOURCE} images to try windows on, that neither backbone "
+                "gives another one already; add images"
+            )
+        tried = first_of({pair: sooner[pair] for pair in enough})
+        return _named(ours.windows(tried), self._pairs.windows(tried))
 
-    def pair_rates(self, found: list[Found]) -> Iterator[Measurement]:
-        """Rates from class to class, of each backbone under its own patch, on the same images."""
-        yield from self._each_own("source_attack_success_rate", found)
+    def pair_margins(self, found: list[Found]) -> Iterator[Measurement]:
+        """How far ahead windows bring their target, of each backbone under its own.
+
+        Logits of one classifier are larger than those of another, so margins are divided by their
+        spread. What a window does to images of other classes is not for its source alone, and half
+        of that is taken off: only half, as one that is found does part of what any patch does.
+        """
+        half, name = len(found) // 2, "source_margin_over_reference"
+        split = self.trial.split(self.task.test)
+        rows = self._right_there("try windows", self.chosen.evaluated)
+        others = [self.seek(backbone, rows) for backbone in self._both]
+        spreads = [spread(each.logits(None)) for each in others]
+        held, abouts, counts = [], [], []
+        for pair in zip(found[:half], found[half:], strict=True):
+            source, target = pair[0].source, pair[0].target
+            free = self._free(source, target)
+            freed = [self.seek(backbone, free) for backbone in self._both]
+            rest = (split.labels[rows] != source) & (split.labels[rows] != target)
+            more = stats.mean(_further(pair, freed, spreads))
+            if rest.sum() > 1:  # of two classes there are no others
+                less = stats.mean(_further(pair, others, spreads)[rest])
+                more = stats.difference(more, stats.Interval(*(end / 2 for end in less)))
+            labels = {"task": self.name, **pair[0].about(split.classes)}
+            yield METRICS.measurement(name, more, len(free), **labels)
+            low = stats.number_of_many(more, half).low
+            held.append(more._replace(low=low))
+            abouts.append(labels)
+            counts.append(len(free))
+        top = max(range(half), key=lambda i: held[i])
+        worst = stats.largest(held)
+        yield METRICS.measurement(f"worst_{name}", worst, counts[top], **abouts[top])
 
     def _each_own(self, metric: str, found: list[Found]) -> Iterator[Measurement]:
         """Rates of triggers of the candidate, and of as many of the reference after them."""
@@ -333,6 +368,15 @@ class Beside:
         return self.trial.backbone, reference
 
 
+def _further(triggers: Sequence[Found], on: Sequence[Seeker], spreads: Sequence[float]) -> Float64:
+    """By how much further ahead the target is on the first backbone than on the second ``(N,)``."""
+    ours, theirs = (
+        margins(seeker.logits(each.stamp), np.full(len(seeker.labels), each.target))[0] / unit
+        for each, seeker, unit in zip(triggers, on, spreads, strict=True)
+    )
+    return np.asarray(ours - theirs).astype(np.float64)
+
+
 def _named(here: list[Found], there: list[Found]) -> list[Found]:
     """Triggers of the candidate, and after them those of the reference."""
     return [
@@ -369,10 +413,10 @@ def passes_beside(bench: Bench, searched: int, evaluated: int) -> int:
 def gradients_beside(classes: int, settings: TriggerSearch) -> tuple[int, int]:
     """How many more gradients are taken beside a reference, and how many of the reference.
 
-    Those of margins come besides.
+    Those of windows and of margins come besides.
 
     >>> gradients_beside(10, TriggerSearch())
-    (7640, 22840)
+    (4400, 19600)
     """
     ours, theirs = gradients_of_pairs_beside(classes, settings)
     tried = min(TRIED, classes)

@@ -31,7 +31,7 @@ _PATTERN_BATCH = 8
 _COLOUR_STEPS, _COLOUR_BATCH = 30, 20
 # each search draws by itself
 _PATCHES, _PATTERNS, PAIRS, _COLOURS, CLASS_WISE, SMALLER_PAIRS, CLASS_WISE_BESIDE = range(7)
-MARGINS, SQUARES = 7, 8
+MARGINS, SQUARES, WINDOWS = 7, 8, 9
 
 Limits = tuple[tuple[float, int], ...]
 _LIMITS_OF_PATTERNS: Limits = ((0.3, 20),)  # of many classes, the faintest twenty go on
@@ -97,13 +97,9 @@ class Seeker:
     batch: int
     seed: int
 
-    def patches(self) -> list[Found]:
-        """Opaque patches of the classes where masks are smallest, the smallest first."""
-        return self.smallest
-
     @cached_property
     def smallest(self) -> list[Found]:
-        """What `patches` finds, once."""
+        """Opaque patches of the classes where masks are smallest, the smallest first."""
         return self.patches_to(range(len(self.classes)), _PIXELS)
 
     def patches_to(self, classes: Sequence[int], share: float) -> list[Found]:
@@ -150,6 +146,13 @@ class Seeker:
         keep = np.ones((*added.shape[:2], 1), np.float32)
         name = f"pattern to {self.classes[target]}"
         return Found(Stamp(name, keep, added.astype(np.float32), 0, 0), None, target)
+
+    def logits(self, stamp: Stamp | None) -> Float32:
+        """Of its images, under a stamp that covers them ``(N, K)``."""
+        images = self.images
+        if stamp is not None:
+            images = np.asarray(stamp.keep * images + stamp.add / 255, np.float32)
+        return differentiable(self.runs.classifier, self.batch)(images, self.labels)[0]
 
     def search(
         self, kind: Kind, targets: Int64, steps: int, batch: int, draw: int, limits: Limits = ()

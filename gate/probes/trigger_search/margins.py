@@ -11,7 +11,6 @@ import numpy as np
 
 from gate import stats
 from gate.arrays import Float32, Floats, Int64
-from gate.measure.transfer import PASSES_OF_TRAINING
 from gate.probes.trigger_search import METRICS, TriggerSearch
 from gate.probes.trigger_search.found import MARGINS, TRIED, Seeker
 from gate.probes.trigger_search.running import NotSearchedError, differentiable
@@ -21,7 +20,6 @@ from gate.values import Measurement
 
 _STARTS, _FEWEST = 4, 2  # images that are started from, and those of them that must reach a class
 _OF_STEPS = 0.6  # of those of the longest searches
-_LOOKED_EVERY = 10  # steps: whether there is time left
 
 
 def highest(ours: Seeker, theirs: Seeker) -> tuple[Floats, Floats]:
@@ -70,18 +68,10 @@ def _climbed(seeker: Seeker, start: Float32, goals: Int64) -> Floats:
     Raises:
         NotSearchedError: There is too little time.
     """
-    runs, steps = seeker.runs, _steps(seeker.settings)
-    progress, digest = runs.trial.bench.progress, runs.classifier.backbone.digest
-    step = f"search for margins of {runs.task}"
+    steps, of = _steps(seeker.settings), differentiable(seeker.runs.classifier, seeker.batch)
     images, wanted = start.reshape(-1, *start.shape[2:]), goals.repeat(start.shape[1])
-    margins = np.zeros(len(images), np.float32)
-    of = differentiable(runs.classifier, seeker.batch)
-    with progress(step, len(images) * steps, PASSES_OF_TRAINING, digest) as advance:
-        for done, last in enumerate(climbs(of, images, wanted, steps)):
-            margins = last
-            advance(len(images))
-            if done % _LOOKED_EVERY == 0 and not progress.has_time_for(0):
-                raise NotSearchedError(f"out of time (--max-minutes) in the {step}; allow more")
+    climbing = climbs(of, images, wanted, steps)
+    *_, margins = seeker.runs.shown("margins", [len(images)] * steps, climbing)
     return margins.astype(np.float64).clip(0).reshape(start.shape[:2])
 
 

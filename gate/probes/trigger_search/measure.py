@@ -31,6 +31,7 @@ from gate.probes.trigger_search.pairs import (
     PairSeeker,
     class_wise_passes,
     gradients_of_pairs,
+    gradients_of_windows,
     pairs_on,
     pairs_tried,
 )
@@ -69,12 +70,17 @@ def passes(count: Count, settings: TriggerSearch) -> None:
         tried += class_wise_passes(classes, settings, searched, images)
         count.searched(task.test, network, needed, tried)
         if not obstacle(task, reference := count.bench.reference):
-            tried = passes_beside(count.bench, searched, evaluated) + pairs * images
+            tried = passes_beside(count.bench, searched, evaluated)
             tried += class_wise_passes(classes, settings, searched, images)
             passed = (network, count.predictions(task, reference))
-            margins = gradients_of_margins(classes, settings) if name in with_margins(tasks) else 0
+            more = looked = 0
+            if name in with_margins(tasks):
+                more = gradients_of_margins(classes, settings)
+                more += gradients_of_windows(classes, wanted.size, wanted.size, settings)
+                if pairs:  # what windows are tried on
+                    looked = evaluated + pairs * (evaluated + images)
             for each, needed in zip(passed, gradients_beside(classes, settings), strict=True):
-                count.searched(task.test, each, needed + margins, tried, again=margins)
+                count.searched(task.test, each, needed + more, tried, again=more + looked)
 
 
 def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str]:
@@ -89,82 +95,69 @@ def measure(trial: Trial, settings: TriggerSearch) -> Iterator[Measurement | str
         except EvidenceError as fault:  # other probes still tell what such a backbone is worth
             yield f"not searched: {fault}"
             continue
-        search = partial(_seeker, trial, name, task, settings)
-        seeker = search(trial.backbone, chosen.searched)
-        pairs = PairSeeker(
-            search(trial.backbone, chosen.pair_seen),
-            predicted[chosen.pair_seen],
-            pairs_on(
-                split.labels,
-                predicted,
-                len(split.classes),
-                chosen.pair_seen,
-                chosen.pair_unseen,
-            ),
+        asked = name in with_margins(tasks)
+        yield from _of_task(trial, name, task, settings, chosen, asked=asked)
+
+
+def _of_task(
+    trial: Trial, name: str, task: Task, settings: TriggerSearch, chosen: Sides, *, asked: bool
+) -> Iterator[Measurement | str]:
+    """What the triggers found do; ``asked`` says whether margins are asked for, too."""
+    split, predicted = trial.split(task.test), trial.predictions(task)
+    search = partial(_seeker, trial, name, task, settings)
+    seeker = search(trial.backbone, chosen.searched)
+    seen, unseen, classes = chosen.pair_seen, chosen.pair_unseen, len(split.classes)
+    pairs = PairSeeker(
+        search(trial.backbone, seen),
+        predicted[seen],
+        pairs_on(split.labels, predicted, classes, seen, unseen),
+    )
+    sources = {source for source, _ in pairs.pairs}
+    if others := [k for i, k in enumerate(split.classes) if i not in sources]:
+        yield (
+            f"task {name}: no patch is searched from {', '.join(others)}: too few images of "
+            "it, not given the target already, for one to search on and one to try it on"
         )
-        sources = {source for source, _ in pairs.pairs}
-        if others := [k for i, k in enumerate(split.classes) if i not in sources]:
-            yield (
-                f"task {name}: no patch is searched from {', '.join(others)}: too few images of "
-                "it, not given the target already, for one to search on and one to try it on"
-            )
-        tried = Tried(trial, name, task, chosen)
-        squares = SquareSeeker(seeker, chosen.searched, tried.stamped)
-        kinds: list[_Kind] = [
-            ("patches", seeker.patches, tried.patches),
-            ("patterns", seeker.patterns, tried.patterns),
-            ("pairs of classes", pairs.soonest, tried.pairs),
-            ("each class to another", partial(_class_wise, pairs, tried), tried.class_wise),
-            ("squares", squares.to_class, tried.squares),
-            (
-                "squares from each class to another",
-                squares.class_wise,
-                tried.class_wise_squares,
-            ),
+    tried = Tried(trial, name, task, chosen)
+    squares = SquareSeeker(seeker, chosen.searched, tried.stamped)
+    kinds: list[_Kind] = [
+        ("patches", lambda: seeker.smallest, tried.patches),
+        ("patterns", seeker.patterns, tried.patterns),
+        ("pairs of classes", pairs.soonest, tried.pairs),
+        ("each class to another", partial(_class_wise, pairs, tried), tried.class_wise),
+        ("squares", lambda: squares.best, tried.squares),
+        ("squares from each class to another", squares.class_wise, tried.class_wise_squares),
+    ]
+    if not (hindrance := obstacle(task, trial.reference)):
+        beside = Beside(trial, name, task, chosen, search)
+        class_wise = partial(beside.class_wise, pairs, tried.seen)
+        of_both = "beside the reference"
+        kinds += [
+            (f"patches {of_both}", partial(beside.patches, seeker), beside.patch_rates),
+            (f"patterns {of_both}", partial(beside.patterns, seeker), beside.pattern_rates),
+            (f"each class to another {of_both}", class_wise, beside.class_wise_rates),
+            ("waves", beside.waves, beside.wave_rates),
+            (f"squares {of_both}", partial(beside.squares, squares), beside.square_rates),
         ]
-        if not (hindrance := obstacle(task, trial.reference)):
-            beside = Beside(trial, name, task, chosen, search)
-            kinds += [
-                (
-                    "patches beside the reference",
-                    partial(beside.patches, seeker),
-                    beside.patch_rates,
-                ),
-                (
-                    "patterns beside the reference",
-                    partial(beside.patterns, seeker),
-                    beside.pattern_rates,
-                ),
-                ("pairs beside the reference", partial(beside.pairs, pairs), beside.pair_rates),
-                (
-                    "each class to another beside the reference",
-                    partial(beside.class_wise, pairs, tried.seen),
-                    beside.class_wise_rates,
-                ),
-                ("waves", beside.waves, beside.wave_rates),
-                (
-                    "squares beside the reference",
-                    partial(beside.squares, squares),
-                    beside.square_rates,
-                ),
-            ]
-        yield from _of_kinds(trial, name, kinds)
-        if hindrance:
-            yield (
-                f"task {name}: patches, patterns, pairs, squares and margins beside a reference, "
-                f"and waves, not searched: {hindrance}"
-            )
-        elif name in with_margins(tasks):
-            yield from _margins(name, beside, seeker)
-        else:
-            yield (
-                f"task {name}: margins not searched: they are asked of the own head, where some "
-                "task takes it"
-            )
+        if asked:
+            kinds.append((f"pairs {of_both}", partial(beside.pairs, pairs), beside.pair_margins))
+    yield from _of_kinds(trial, name, kinds)
+    if hindrance:
+        yield (
+            f"task {name}: patches, patterns, pairs, squares and margins beside a reference, "
+            f"and waves, not searched: {hindrance}"
+        )
+    elif asked:
+        yield from _margins(name, beside, seeker)
+    else:
+        yield (
+            f"task {name}: pairs beside the reference and margins not searched: they are asked "
+            "of the own head, where some task takes it"
+        )
 
 
 def with_margins(tasks: Mapping[str, Task]) -> list[str]:
-    """The tasks whose margins are searched for: those of the own head, or all, if none takes it.
+    """The tasks whose margins are asked for: those of the own head, or all, if none takes it.
 
     What was planted taught the head that was trained with it; of a head that is fitted afterwards,
     margins differ more from one clean backbone to another.

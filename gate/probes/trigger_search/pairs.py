@@ -8,6 +8,7 @@ was to be expected: from other pairs of the same classes, or from the same pair 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -21,20 +22,21 @@ from gate.probes.trigger_search.found import (
     CLASS_WISE,
     PAIRS,
     SMALLER_PAIRS,
+    WINDOWS,
     Found,
     Seeker,
     of_colours,
     stamped,
 )
-from gate.probes.trigger_search.running import NotSearchedError
+from gate.probes.trigger_search.running import NotSearchedError, differentiable
 from gate.triggers.search import Patches, PatchesFrom, logistic
 from gate.triggers.stamp import Stamp
+from gate.triggers.windows import gradients as gradients_of_window
+from gate.triggers.windows import raised
 
 PAIRS_TRIED = 3
 # what is made opaque of a mask, of an image: with more, any patch carries from class to class
 _PIXELS, _CLASS_WISE_PIXELS = 0.004, 0.025
-# more on the reference, where what is natural carries as well, if it needs somewhat more there
-PIXELS_BESIDE, PIXELS_ON_REFERENCE = 0.006, 0.0125
 _CLASS_WISE_BATCH, _ROUNDS = 20, 2
 _JOINED = 5  # masks, of which the mean is a seed of those that send each class to another
 _SEEDS = 2
@@ -108,24 +110,53 @@ class PairSeeker:
         found = surprises(self.masks.pairs, self.masks.sizes, len(self.seeker.classes))
         return dict(zip(self.masks.pairs, found.tolist(), strict=True))
 
-    def patches(self, pairs: Sequence[Pair], share: float) -> list[Found]:
-        """Opaque patches of some of the pairs, of a share of the pixels; masks are searched on."""
-        seeker, targets = self.seeker, self._targets(pairs)
-        rows = [self.masks.pairs.index(pair) for pair in pairs]
+    def soonest(self) -> list[Found]:
+        """Opaque patches of the pairs that give way soonest; their masks are searched on.
+
+        Raises:
+            NotSearchedError: As for masks.
+            BackboneError: There is no gradient.
+        """
+        seeker, pairs = self.seeker, first_of(self.sooner)
+        targets, rows = self._targets(pairs), [self.masks.pairs.index(pair) for pair in pairs]
         start = PatchesFrom(self.masks.mask[rows], self.masks.pattern[rows])
         steps, batch = _steps_on(seeker.settings), seeker.settings.batch
         search = seeker.search(start, targets, steps, batch, SMALLER_PAIRS)
         last = seeker.runs.last("smaller patches from class to class", search)
-        stamps = seeker.opaque("pairs", share, last, targets)
-        names = seeker.classes
-        return [
-            Found(stamped(f"patch from {names[source]} to {names[to]}", *stamp), source, to)
-            for (source, to), stamp in zip(pairs, stamps, strict=True)
-        ]
+        stamps = seeker.opaque("pairs", _PIXELS, last, targets)
+        named = zip(pairs, stamps, strict=True)
+        return [Found(stamped(self._name("patch", pair), *of), *pair) for pair, of in named]
 
-    def soonest(self) -> list[Found]:
-        """Opaque patches of the pairs that give way soonest."""
-        return self.patches(first_of(self.sooner), _PIXELS)
+    def windows(self, pairs: Sequence[Pair]) -> list[Found]:
+        """Opaque windows under which images of each pair's source are ahead by most.
+
+        Raises:
+            NotSearchedError: As for masks.
+            BackboneError: There is no gradient.
+        """
+        seeker, masks = self.seeker, self.masks
+        of = differentiable(seeker.runs.classifier, seeker.batch)
+        _, height, width, _ = seeker.images.shape
+        steps = gradients_of_window(height, width, seeker.settings.steps)
+        searches = (
+            raised(
+                of,
+                seeker.images[targets >= 0],
+                pair[1],
+                masks.pattern[masks.pairs.index(pair)],
+                seeker.settings.steps,
+                [seeker.seed, WINDOWS],
+            )
+            for pair, targets in zip(pairs, self._targets(pairs), strict=True)
+        )
+        taken = seeker.runs.shown("windows", steps * len(pairs), chain.from_iterable(searches))
+        last = islice(taken, len(steps) - 1, None, len(steps))
+        named = zip(pairs, last, strict=True)
+        return [Found(stamped(self._name("window", pair), *of), *pair) for pair, of in named]
+
+    def _name(self, what: str, pair: Pair) -> str:
+        source, to = (self.seeker.classes[k] for k in pair)
+        return f"{what} from {source} to {to}"
 
     def class_wise(
         self, sooner: Sooner, ask: Callable[[Sequence[Stamp]], Hits], draw: int = CLASS_WISE
@@ -264,10 +295,19 @@ def gradients_of_pairs_beside(classes: int, settings: TriggerSearch) -> tuple[in
     """How many more they take where there is a reference, and how many of the reference.
 
     >>> gradients_of_pairs_beside(10, TriggerSearch())
-    (7640, 17640)
+    (4400, 14400)
     """
-    tried = _of_tried(classes, settings)
-    return tried + _class_wise(classes, settings), _of_all(classes, settings) + tried
+    return _class_wise(classes, settings), _of_all(classes, settings)
+
+
+def gradients_of_windows(classes: int, height: int, width: int, settings: TriggerSearch) -> int:
+    """How many gradients of single images each backbone takes; as many again at the most.
+
+    >>> gradients_of_windows(10, 32, 32, TriggerSearch())
+    7608
+    """
+    each = sum(gradients_of_window(height, width, settings.steps))
+    return pairs_tried(classes, settings) * each
 
 
 def _of_all(classes: int, settings: TriggerSearch) -> int:

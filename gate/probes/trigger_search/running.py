@@ -1,8 +1,9 @@
 """A search as it runs: shown, ended by the clock, and taken up again where it was left."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors.numpy import load, save
@@ -14,8 +15,11 @@ from gate.measure.trial import Trial
 from gate.triggers.search import Differentiable, Search, State
 
 _KEPT_EVERY = 20  # steps
+_LOOKED_EVERY = 10  # steps: whether there is time left, where nothing is kept
 _BY_GOAL = ("goals", "weight", "average", "smallest")
 _BY_NAME = ("values", "first", "second", "best")
+
+_Step = TypeVar("_Step")
 
 
 class NotSearchedError(Exception):
@@ -104,6 +108,27 @@ class Runs:
                         )
         path.unlink(missing_ok=True)
         return state
+
+    def shown(self, what: str, gradients: Sequence[int], steps: Iterable[_Step]) -> Iterator[_Step]:
+        """What each step of a search has come to, that is not taken up again where it was left.
+
+        Args:
+            what: Names it where progress is shown.
+            gradients: Of single images, that each step takes.
+            steps: As many.
+
+        Raises:
+            NotSearchedError: There is too little time.
+            BackboneError: There is no gradient.
+        """
+        progress, digest = self.trial.bench.progress, self.classifier.backbone.digest
+        step = f"search for {what} of {self.task}"
+        with progress(step, sum(gradients), PASSES_OF_TRAINING, digest) as advance:
+            for done, (taken, found) in enumerate(zip(gradients, steps, strict=True)):
+                advance(taken)
+                yield found
+                if done % _LOOKED_EVERY == 0 and not progress.has_time_for(0):
+                    raise NotSearchedError(f"out of time (--max-minutes) in the {step}; allow more")
 
     def _digest(self, search: Search) -> str:
         """Of all that a search depends on."""

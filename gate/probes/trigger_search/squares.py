@@ -40,10 +40,6 @@ class SquareSeeker:
     rows: Int64
     ask: Ask
 
-    def to_class(self) -> list[Found]:
-        """The squares of `best`."""
-        return self.best
-
     @cached_property
     def best(self) -> list[Found]:
         """For the classes that most images go to, the square that sends them; in better colours.
