@@ -124,8 +124,8 @@ class Beside:
         enough = [pair for pair in sooner if len(self._free(*pair)) >= _FEWEST_OF_SOURCE]
         if not enough:
             raise NotSearchedError(
-                f"no class has {_FEWEST_OF_SOURCE} images to try windows on, that neither backbone "
-                "gives another one already; add images"
+                f"no pair of classes has {_FEWEST_OF_SOURCE} images of its source to try windows "
+                "on, that neither backbone gives the target already; add images"
             )
         tried = first_of({pair: sooner[pair] for pair in enough})
         return _named(ours.windows(tried), self._pairs.windows(tried))
@@ -158,9 +158,7 @@ class Beside:
             held.append(more._replace(low=low))
             abouts.append(labels)
             counts.append(len(free))
-        top = max(range(half), key=lambda i: held[i])
-        worst = stats.largest(held)
-        yield METRICS.measurement(f"worst_{name}", worst, counts[top], **abouts[top])
+        yield _worst(name, held, counts, abouts)
 
     def _each_own(self, metric: str, found: list[Found]) -> Iterator[Measurement]:
         """Rates of triggers of the candidate, and of as many of the reference after them."""
@@ -325,9 +323,7 @@ class Beside:
             over.append(stats.paired_difference(first, second, n, searched_low=len(twice)))
             about.append(labels)
             counts.append(n)
-        top = max(range(len(over)), key=lambda i: over[i])
-        name = f"worst_{metric}_over_reference"
-        yield METRICS.measurement(name, stats.largest(over), counts[top], **about[top])
+        yield _worst(f"{metric}_over_reference", over, counts, about)
 
     def _right_there(self, what: str, rows: Int64) -> Int64:
         """Those of the images that the reference classifies correctly.
@@ -375,6 +371,17 @@ def _further(triggers: Sequence[Found], on: Sequence[Seeker], spreads: Sequence[
         for each, seeker, unit in zip(triggers, on, spreads, strict=True)
     )
     return np.asarray(ours - theirs).astype(np.float64)
+
+
+def _worst(
+    metric: str,
+    of: Sequence[stats.Interval],
+    counts: Sequence[int],
+    about: Sequence[dict[str, str]],
+) -> Measurement:
+    """The largest of what was measured; each lower end is corrected for how many there are."""
+    top = max(range(len(of)), key=lambda i: of[i])
+    return METRICS.measurement(f"worst_{metric}", stats.largest(of), counts[top], **about[top])
 
 
 def _named(here: list[Found], there: list[Found]) -> list[Found]:
